@@ -1,0 +1,119 @@
+"""Who calls the API, and for whom: keys, browser sessions, scopes, and the `account` field."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from rest_framework.authentication import BaseAuthentication, SessionAuthentication
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from accounts import clock, keys, opening
+from accounts.errors import (
+    FieldProblem,
+    InsufficientScopeError,
+    InvalidRequestError,
+    KeyRevokedError,
+    NotFoundError,
+    UnauthenticatedError,
+)
+from accounts.models import Account, ApiKey, Scope
+from accounts.public_ids import MalformedIdError, parse_id
+
+EXTERNAL_PREFIX = "ext:"
+LONGEST_SUBJECT = 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """An authenticated API client. DRF keeps it as `request.user`."""
+
+    account: Account | None
+    scopes: frozenset[str]
+    actor: str  # who did it, for the ledger: `key_...` or `user:...`
+    key: ApiKey | None = None
+
+    is_authenticated = True
+
+    def account_for(self, named: str, *, now: datetime) -> Account:
+        """The account to act for: the caller's own, or the one a service key names.
+
+        Raises InvalidRequestError when the name is missing or unneeded, NotFoundError when there is no such account.
+        """
+        if self.account is not None:
+            if named and named != self.account.public_id:
+                raise NotFoundError("There is no such account for this key.")
+            return self.account
+        if not named:
+            raise _account_problem("required", "A service key names the account: acc_… or ext:<your user id>.")
+        if named.startswith(EXTERNAL_PREFIX):
+            return self._external_account(named.removeprefix(EXTERNAL_PREFIX), now=now)
+        try:
+            account = opening.find_account(parse_id("acc", named))
+        except MalformedIdError:
+            raise _account_problem("invalid", "Name an account as acc_… or ext:<your user id>.") from None
+        if account is None:
+            raise NotFoundError("There is no such account.")
+        return account
+
+    def _external_account(self, subject: str, *, now: datetime) -> Account:
+        if not subject.isprintable() or not 0 < len(subject) <= LONGEST_SUBJECT:
+            raise _account_problem("invalid", f"After ext: come 1 to {LONGEST_SUBJECT} printable characters.")
+        if account := opening.find_external_account(subject):
+            return account
+        if Scope.ACCOUNTS_WRITE not in self.scopes:
+            raise NotFoundError("There is no such account, and this key may not open one (accounts:write).")
+        return opening.external_account(subject=subject, now=now)
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """`Authorization: Bearer tg_…`"""
+
+    def authenticate(self, request: Request) -> tuple[Caller, ApiKey] | None:
+        scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
+        if not scheme:
+            return None
+        if scheme.lower() != "bearer" or not secret.isascii():
+            raise UnauthenticatedError("Send the key as: Authorization: Bearer tg_…")
+        now = clock.now()
+        key = keys.find_key(secret.strip())
+        if key is None:
+            raise UnauthenticatedError("This key is not known. Make one on the API keys page.")
+        if key.is_revoked:
+            raise KeyRevokedError("This key was revoked. Make a new one on the API keys page.")
+        if key.expires_at and key.expires_at <= now:
+            raise KeyRevokedError("This key has expired. Make a new one on the API keys page.")
+        keys.note_use(key=key, today=now.date())
+        return Caller(account=key.account, scopes=frozenset(key.scopes), actor=key.public_id, key=key), key
+
+    def authenticate_header(self, request: Request) -> str:
+        return 'Bearer realm="api"'
+
+
+class BrowserSessionAuthentication(SessionAuthentication):
+    """Our own pages: the signed-in user acts for their personal account, with CSRF protection."""
+
+    def authenticate(self, request: Request) -> tuple[Caller, None] | None:
+        found = super().authenticate(request)
+        if found is None:
+            return None
+        user = found[0]
+        account = opening.personal_account(user=user, now=clock.now())
+        return Caller(account=account, scopes=frozenset(keys.ACCOUNT_KEY_SCOPES), actor=f"user:{user.pk}"), None
+
+
+class HasScope(BasePermission):
+    """Lets a caller through who has the view's `required_scope`; a view without one is refused to all."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        caller: Any = request.user
+        if not isinstance(caller, Caller):
+            raise UnauthenticatedError("Send an API key as: Authorization: Bearer tg_…")
+        scope: str = view.required_scope
+        if scope not in caller.scopes:
+            raise InsufficientScopeError(f"This key lacks the scope {scope}.", required_scope=scope)
+        return True
+
+
+def _account_problem(code: str, detail: str) -> InvalidRequestError:
+    return InvalidRequestError(FieldProblem(pointer="/account", code=code, detail=detail))

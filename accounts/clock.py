@@ -1,0 +1,35 @@
+"""The one clock. Views, tasks and commands read it and hand `now` down; the domain never looks at it.
+
+In the sandbox a file holds how many seconds the clock is ahead, so that every process travels together.
+"""
+
+import os
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+
+_known: tuple[int, timedelta] = (-1, timedelta(0))  # the file's mtime in ns, and what it said
+
+
+def now() -> datetime:
+    """This instant, in UTC; ahead of the wall clock only in the sandbox."""
+    instant = datetime.now(UTC)
+    return instant + _ahead() if settings.CLOCK_FILE else instant
+
+
+def local_date(instant: datetime, zone: str) -> date:
+    """The calendar date at `instant` for somebody in `zone`."""
+    return instant.astimezone(ZoneInfo(zone)).date()
+
+
+def _ahead() -> timedelta:
+    global _known
+    try:
+        modified_ns = os.stat(settings.CLOCK_FILE).st_mtime_ns
+    except FileNotFoundError:
+        return timedelta(0)
+    if modified_ns != _known[0]:
+        _known = modified_ns, timedelta(seconds=int(Path(settings.CLOCK_FILE).read_text() or 0))
+    return _known[1]

@@ -1,0 +1,71 @@
+"""What can be wrong with who is calling.
+
+AccountsError
+    ApiError                    answered to API clients as a problem with its `code`
+        InvalidRequestError     400, names the fields
+        UnauthenticatedError    401
+        KeyRevokedError         401
+        InsufficientScopeError  403
+        NotFoundError           404, also for what belongs to somebody else
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+
+class AccountsError(Exception):
+    """Anything this app refuses."""
+
+
+class ApiError(AccountsError):
+    """A refusal that an API client can act on; `extra` joins the problem's members."""
+
+    code: ClassVar[str]
+    title: ClassVar[str]
+    status_code: ClassVar[int]
+
+    def __init__(self, detail: str, **extra: Any) -> None:
+        super().__init__(detail)
+        self.extra = extra
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldProblem:
+    """One field of a request that cannot be taken; `pointer` is a JSON pointer into the body."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class InvalidRequestError(ApiError):
+    code = "invalid_request"
+    title = "The request cannot be taken as it is"
+    status_code = 400
+
+    def __init__(self, *problems: FieldProblem) -> None:
+        detail = " ".join(f"{problem.pointer.lstrip('/')}: {problem.detail}" for problem in problems)
+        super().__init__(detail, errors=[asdict(problem) for problem in problems])
+
+
+class UnauthenticatedError(ApiError):
+    code = "unauthenticated"
+    title = "No valid key"
+    status_code = 401
+
+
+class KeyRevokedError(UnauthenticatedError):
+    code = "key_revoked"
+    title = "This key no longer works"
+
+
+class InsufficientScopeError(ApiError):
+    code = "insufficient_scope"
+    title = "This key may not do that"
+    status_code = 403
+
+
+class NotFoundError(ApiError):
+    code = "not_found"
+    title = "Not found"
+    status_code = 404

@@ -1,0 +1,105 @@
+"""API keys: made, shown once, looked up by hash, rotated and revoked."""
+
+import hashlib
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Q
+
+from accounts.errors import AccountsError
+from accounts.models import Account, ApiKey, Scope, User
+
+SECRET_BYTES = 32
+PREFIX_LENGTH = 12  # shown in lists, to tell keys apart
+ROTATION_OVERLAP = timedelta(hours=24)
+
+# What a customer's own key may do; granting and acting for others stay with service keys.
+ACCOUNT_KEY_SCOPES = (Scope.CREDITS_READ, Scope.CREDITS_SPEND, Scope.BILLING_WRITE, Scope.USAGE_READ)
+SERVICE_KEY_SCOPES = tuple(Scope)
+
+
+class TooManyKeysError(AccountsError):
+    """The account has as many working keys as it may have."""
+
+
+@dataclass(frozen=True)
+class NewKey:
+    """A key and its secret, which exists only here: the database has its hash."""
+
+    key: ApiKey
+    secret: str
+
+
+def create_key(
+    *,
+    account: Account | None,
+    name: str,
+    scopes: Sequence[str],
+    created_by: User | None,
+    now: datetime,
+    expires_at: datetime | None = None,
+) -> NewKey:
+    """Make a key for `account`, or a service key when there is none.
+
+    Raises TooManyKeysError when the account has reached MAX_API_KEYS_PER_ACCOUNT.
+    """
+    if account is not None:
+        if working_keys(account, now=now).count() >= settings.MAX_API_KEYS_PER_ACCOUNT:
+            raise TooManyKeysError(settings.MAX_API_KEYS_PER_ACCOUNT)
+        forbidden = set(scopes) - set(ACCOUNT_KEY_SCOPES)
+        if forbidden:
+            raise ValueError(f"An account key may not have {', '.join(sorted(forbidden))}.")
+    mode = "live" if settings.STRIPE_LIVE_MODE else "test"
+    secret = f"tg_{mode}_{secrets.token_urlsafe(SECRET_BYTES).replace('-', 'A').replace('_', 'B')}"
+    key = ApiKey.objects.create(
+        account=account,
+        name=name,
+        prefix=secret[:PREFIX_LENGTH],
+        last4=secret[-4:],
+        secret_hash=_hash(secret),
+        scopes=sorted(scopes),
+        created_by=created_by,
+        created_at=now,
+        expires_at=expires_at,
+    )
+    return NewKey(key=key, secret=secret)
+
+
+def find_key(secret: str) -> ApiKey | None:
+    """The key with this secret, working or not, its account beside it."""
+    return ApiKey.objects.select_related("account").filter(secret_hash=_hash(secret)).first()
+
+
+def working_keys(account: Account, *, now: datetime):  # type: ignore[no-untyped-def]
+    """The keys of an account that are neither revoked nor expired."""
+    return account.api_keys.filter(revoked_at=None).filter(_not_expired(now))
+
+
+def revoke_key(*, key: ApiKey, now: datetime) -> None:
+    """Stop a key at once, on every process. A second call changes nothing."""
+    ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=now)
+
+
+def rotate_key(*, key: ApiKey, created_by: User | None, now: datetime) -> NewKey:
+    """A new key with the same rights; the old one works on for ROTATION_OVERLAP."""
+    new = create_key(account=key.account, name=key.name, scopes=key.scopes, created_by=created_by, now=now)
+    ends_at = now + ROTATION_OVERLAP
+    ApiKey.objects.filter(pk=key.pk).filter(Q(expires_at=None) | Q(expires_at__gt=ends_at)).update(expires_at=ends_at)
+    return new
+
+
+def note_use(*, key: ApiKey, today: date) -> None:
+    """Remember the day of the last use; at most one write a day, so that the hot path has none."""
+    if key.last_used_on != today:
+        ApiKey.objects.filter(pk=key.pk).update(last_used_on=today)
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode()).digest()
+
+
+def _not_expired(now: datetime) -> Q:
+    return Q(expires_at=None) | Q(expires_at__gt=now)

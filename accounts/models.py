@@ -1,0 +1,194 @@
+"""People and accounts. An Account owns credits and is billed; users come and go as its members."""
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Lower
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.public_ids import new_id, public_id
+
+
+def default_time_zone() -> str:
+    """The zone of a new account's calendar."""
+    return settings.DEFAULT_ACCOUNT_TIME_ZONE
+
+
+class UserManager(BaseUserManager["User"]):
+    """Makes users; e-mail addresses are kept in lower case, so that one person is one row."""
+
+    use_in_migrations = True
+
+    def create_user(self, email: str, password: str | None = None, **fields: object) -> "User":
+        user = self.model(email=email.strip().lower(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: object) -> "User":
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        return self.get(email=(username or "").strip().lower())
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    """A person who can sign in."""
+
+    email = models.EmailField(_("e-mail address"), unique=True)
+    name = models.CharField(_("name"), max_length=150, blank=True)
+    is_staff = models.BooleanField(_("staff"), default=False, help_text=_("May open the operator console."))
+    is_active = models.BooleanField(_("active"), default=True)
+    date_joined = models.DateTimeField(_("joined"), default=timezone.now)
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    USERNAME_FIELD = "email"
+    EMAIL_FIELD = "email"
+
+    class Meta:
+        verbose_name = _("user")
+        verbose_name_plural = _("users")
+        constraints = [
+            models.CheckConstraint(name="user_email_is_lower_case", condition=Q(email=Lower("email"))),
+        ]
+
+    def __str__(self) -> str:
+        return self.email
+
+    def get_full_name(self) -> str:
+        return self.name or self.email
+
+
+class Account(models.Model):
+    """Who owns credits and is billed: one person, or a team."""
+
+    class Kind(models.TextChoices):
+        PERSONAL = "personal", _("Personal")  # one user's own, made at sign-up
+        TEAM = "team", _("Team")  # shared by its members
+        EXTERNAL = "external", _("External")  # a user of an app that calls us with a service key
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices, default=Kind.PERSONAL)
+    name = models.CharField(_("name"), max_length=150, blank=True)
+    email = models.EmailField(_("billing e-mail"), blank=True)
+    time_zone = models.CharField(
+        _("time zone"),
+        max_length=64,
+        default=default_time_zone,
+        help_text=_("Its midnight starts the day of the daily credits."),
+    )
+    created_at = models.DateTimeField(_("created"), default=timezone.now, db_index=True)
+
+    class Meta:
+        verbose_name = _("account")
+        verbose_name_plural = _("accounts")
+
+    def __str__(self) -> str:
+        return f"{self.name or self.email or self.public_id}"
+
+    @property
+    def public_id(self) -> str:
+        return public_id("acc", self.id)
+
+    def get_full_name(self) -> str:
+        """The name that dj-stripe puts on the Stripe customer."""
+        return self.name
+
+
+class Membership(models.Model):
+    """One user's place in one account."""
+
+    class Role(models.TextChoices):
+        OWNER = "owner", _("Owner")  # may close the account
+        ADMIN = "admin", _("Admin")  # may buy, and manage keys and members
+        MEMBER = "member", _("Member")  # may spend and look
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(_("role"), max_length=10, choices=Role.choices, default=Role.MEMBER)
+    # Set on a personal account's only membership, so that the database allows each user just one.
+    is_personal = models.BooleanField(default=False, editable=False)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = _("membership")
+        verbose_name_plural = _("memberships")
+        constraints = [
+            models.UniqueConstraint(name="membership_once_per_account", fields=["account", "user"]),
+            models.UniqueConstraint(
+                name="one_personal_account_per_user", fields=["user"], condition=Q(is_personal=True)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.role}"
+
+
+class ExternalIdentity(models.Model):
+    """The name that another system has for an account: `ext:<subject>` in the API."""
+
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="external_identities")
+    subject = models.CharField(_("their id"), max_length=255, unique=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = _("external identity")
+        verbose_name_plural = _("external identities")
+
+    def __str__(self) -> str:
+        return f"ext:{self.subject}"
+
+
+class Scope(models.TextChoices):
+    """What a key may do."""
+
+    CREDITS_READ = "credits:read", _("See balances and the ledger")
+    CREDITS_SPEND = "credits:spend", _("Spend credits")
+    CREDITS_GRANT = "credits:grant", _("Grant credits")
+    BILLING_WRITE = "billing:write", _("Start purchases")
+    USAGE_READ = "usage:read", _("See usage")
+    ACCOUNTS_WRITE = "accounts:write", _("Open accounts on first use")
+
+
+class ApiKey(models.Model):
+    """A secret that acts for one account, or (a service key) for any. Only its hash is kept."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    # Null means a service key: it names the account with each call.
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, null=True, blank=True, related_name="api_keys")
+    name = models.CharField(_("name"), max_length=80)
+    prefix = models.CharField(_("starts with"), max_length=16)
+    last4 = models.CharField(_("ends with"), max_length=4)
+    # SHA-256 of 256 random bits: nothing to guess, so no slow hash is needed on the hot path.
+    secret_hash = models.BinaryField(max_length=32, unique=True, editable=False)
+    scopes = ArrayField(models.CharField(max_length=20, choices=Scope.choices), verbose_name=_("may"))
+    created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(_("created"), default=timezone.now)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
+    last_used_on = models.DateField(_("last used"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("API key")
+        verbose_name_plural = _("API keys")
+
+    def __str__(self) -> str:
+        return f"{self.prefix}…{self.last4}"
+
+    @property
+    def public_id(self) -> str:
+        return public_id("key", self.id)
+
+    @property
+    def is_service_key(self) -> bool:
+        return self.account_id is None
+
+    @property
+    def is_revoked(self) -> bool:
+        return self.revoked_at is not None

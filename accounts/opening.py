@@ -1,0 +1,53 @@
+"""Opening accounts: a user's own at sign-up, and one for an app's user on first sight."""
+
+import uuid
+from datetime import datetime
+
+from django.db import transaction
+
+from accounts.models import Account, ExternalIdentity, Membership, User
+from accounts.signals import account_opened
+
+
+def personal_account(*, user: User, now: datetime) -> Account:
+    """The account that is the user's own, opened on the first call; later calls answer the same one."""
+    if account := _personal_account_of(user):
+        return account
+    with transaction.atomic():
+        # The user's row is the lock: of two first calls, the second finds what the first opened.
+        User.objects.select_for_update().get(pk=user.pk)
+        if account := _personal_account_of(user):
+            return account
+        account = Account.objects.create(name=user.name, email=user.email, created_at=now)
+        Membership.objects.create(account=account, user=user, role=Membership.Role.OWNER, is_personal=True)
+        account_opened.send(sender=Account, account=account, now=now)
+        return account
+
+
+def external_account(*, subject: str, now: datetime) -> Account:
+    """The account of an app's user, opened on the first call; later calls answer the same one."""
+    if account := find_external_account(subject):
+        return account
+    with transaction.atomic():
+        account = Account.objects.create(kind=Account.Kind.EXTERNAL, name=subject, created_at=now)
+        _, is_new = ExternalIdentity.objects.get_or_create(subject=subject, defaults={"account": account})
+        if is_new:
+            account_opened.send(sender=Account, account=account, now=now)
+            return account
+        # Another call opened it at this very moment; ours is taken back.
+        transaction.set_rollback(True)
+    return Account.objects.get(external_identities__subject=subject)
+
+
+def find_external_account(subject: str) -> Account | None:
+    """The account known by another system's `subject`, if there is one."""
+    return Account.objects.filter(external_identities__subject=subject).first()
+
+
+def find_account(account_id: uuid.UUID) -> Account | None:
+    """The account with this key, if there is one."""
+    return Account.objects.filter(pk=account_id).first()
+
+
+def _personal_account_of(user: User) -> Account | None:
+    return Account.objects.filter(memberships__user=user, memberships__is_personal=True).first()

@@ -1,0 +1,6 @@
+"""What the rooms above may want to hear. Sent inside the transaction of the change itself."""
+
+from django.dispatch import Signal
+
+# account: Account, now: datetime. The receiver's failure undoes the opening of the account.
+account_opened = Signal()

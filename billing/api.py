@@ -1,0 +1,186 @@
+"""The API's side of buying: catalogue, checkouts, the billing portal; and the door for Stripe's webhooks."""
+
+from typing import Any
+
+import structlog
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import clock
+from accounts.errors import FieldProblem, InvalidRequestError, NotFoundError
+from accounts.models import Scope
+from accounts.public_ids import MalformedIdError, parse_id
+from billing import catalogue, checkout, webhooks
+from billing.models import Order, Pack, Plan, Price
+from credits.api import KEY_PARAMETER, account_of, caller_of, checked, made, timestamp
+from credits.api_requests import WholeNumberField, idempotency_key
+
+logger = structlog.get_logger(__name__)
+
+
+class PriceSerializer(serializers.Serializer[Price]):
+    interval = serializers.ChoiceField(choices=Price.Interval.choices)
+    amount = serializers.IntegerField(source="amount_minor", help_text="In the currency's minor units.")
+    currency = serializers.CharField()
+
+
+class PlanSerializer(serializers.Serializer[Plan]):
+    code = serializers.CharField()
+    name = serializers.CharField()
+    credits = serializers.IntegerField(source="monthly_credits", help_text="A month.")
+    daily_credits = serializers.IntegerField(help_text="A day; gone at its end.")
+    features = serializers.ListField(child=serializers.CharField(), source="feature_list")
+    prices = PriceSerializer(many=True)
+
+
+class PackSerializer(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    name = serializers.CharField()
+    credits = serializers.IntegerField()
+    bonus = serializers.IntegerField(help_text="Credits on top.")
+    amount = serializers.IntegerField(help_text="In the currency's minor units.")
+    currency = serializers.CharField()
+
+
+class CatalogueSerializer(serializers.Serializer[Any]):
+    plans = PlanSerializer(many=True)
+    packs = PackSerializer(many=True)
+
+
+class CheckoutRequest(serializers.Serializer[Any]):
+    item = serializers.CharField(max_length=64, help_text="A pack's code, or a plan's.")
+    interval = serializers.ChoiceField(choices=["month", "year"], required=False, default="")
+    currency = serializers.CharField(max_length=3, required=False, default="")
+    quantity = WholeNumberField(required=False, default=1)
+    ui = serializers.ChoiceField(choices=["redirect"], required=False, default="redirect")
+    success_url = serializers.CharField(max_length=2000, required=False, default="")
+    cancel_url = serializers.CharField(max_length=2000, required=False, default="")
+    account = serializers.CharField(required=False)
+
+
+class CheckoutSerializer(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    session_id = serializers.CharField(help_text="The provider's own id.")
+    status = serializers.ChoiceField(choices=Order.Status.choices)
+    url = serializers.CharField(help_text="Where the customer pays.", allow_null=True)
+    credits = serializers.IntegerField()
+    amount = serializers.IntegerField()
+    currency = serializers.CharField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+
+
+class CatalogueView(APIView):
+    permission_classes = [AllowAny]
+
+    @extend_schema(operation_id="get_catalogue", responses=CatalogueSerializer, auth=[])
+    def get(self, request: Request) -> Response:
+        """What is for sale."""
+        packs = [
+            {
+                "code": pack.code,
+                "name": pack.name,
+                "credits": pack.credits,
+                "bonus": pack.bonus_credits,
+                "amount": price.amount_minor,
+                "currency": price.currency,
+            }
+            for pack in catalogue.packs()
+            for price in pack.prices.all()
+        ]
+        return Response({"plans": PlanSerializer(catalogue.plans(), many=True).data, "packs": packs})
+
+
+class CheckoutsView(APIView):
+    required_scope = Scope.BILLING_WRITE
+
+    @extend_schema(
+        operation_id="create_checkout",
+        parameters=[KEY_PARAMETER],
+        request=CheckoutRequest,
+        responses={201: CheckoutSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        """Start a purchase and get the page where it is paid."""
+        key, now = idempotency_key(request), clock.now()
+        asked = checked(CheckoutRequest(data=request.data))
+        if asked["quantity"] > settings.MAX_PACKS_PER_CHECKOUT:
+            detail = f"At most {settings.MAX_PACKS_PER_CHECKOUT} at a time."
+            raise InvalidRequestError(FieldProblem(pointer="/quantity", code="too_many", detail=detail))
+        started = checkout.start(
+            account=account_of(request, now=now),
+            price=catalogue.find_price(
+                item=asked["item"], interval=asked["interval"], currency=asked["currency"].lower()
+            ),
+            quantity=asked["quantity"],
+            idempotency_key=key,
+            actor=caller_of(request).actor,
+            success_url=asked["success_url"],
+            cancel_url=asked["cancel_url"],
+            now=now,
+        )
+        return made(checkout_data(started.order), is_replayed=started.is_replayed)
+
+
+class CheckoutView(APIView):
+    required_scope = Scope.CREDITS_READ
+
+    @extend_schema(operation_id="get_checkout", responses=CheckoutSerializer)
+    def get(self, request: Request, checkout_id: str) -> Response:
+        """How a purchase stands; poll this."""
+        account = account_of(request, now=clock.now())
+        try:
+            order = Order.objects.filter(account=account, pk=parse_id("co", checkout_id)).first()
+        except MalformedIdError:
+            order = None
+        if order is None:
+            raise NotFoundError("There is no such checkout.")
+        return Response(checkout_data(order))
+
+
+class PortalSessionSerializer(serializers.Serializer[Any]):
+    url = serializers.CharField()
+
+
+class PortalSessionsView(APIView):
+    required_scope = Scope.BILLING_WRITE
+
+    @extend_schema(operation_id="create_portal_session", request=None, responses={201: PortalSessionSerializer})
+    def post(self, request: Request) -> Response:
+        """A link to the provider's billing portal for the account; it works for some minutes."""
+        return Response({"url": checkout.portal_url(account=account_of(request, now=clock.now()))}, status=201)
+
+
+@csrf_exempt
+@require_POST
+def stripe_webhook(request: HttpRequest) -> HttpResponse:
+    """Stripe's events come in here: stored and answered, acted on by a worker."""
+    try:
+        if int(request.headers.get("Content-Length") or 0) > settings.WEBHOOK_MAX_BYTES:
+            raise webhooks.RefusedWebhookError(413, f"the body is over {settings.WEBHOOK_MAX_BYTES} bytes")
+        webhooks.accept(body=request.body, signature=request.headers.get("Stripe-Signature", ""), now=clock.now())
+    except webhooks.RefusedWebhookError as refusal:
+        logger.warning("webhook_refused", reason=str(refusal), status=refusal.status)
+        return HttpResponse(f"{refusal}\n", status=refusal.status, content_type="text/plain")
+    return HttpResponse("kept\n", content_type="text/plain")
+
+
+def checkout_data(order: Order) -> dict[str, Any]:
+    """What the API says of a checkout."""
+    return {
+        "id": order.public_id,
+        "session_id": order.stripe_session_id or "",
+        "status": order.status,
+        "url": order.checkout_url if order.status == Order.Status.OPEN else None,
+        "credits": order.credits + order.bonus_credits,
+        "amount": order.amount_minor,
+        "currency": order.currency,
+        "expires_at": timestamp(order.expires_at) if order.expires_at else None,
+    }

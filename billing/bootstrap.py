@@ -1,0 +1,70 @@
+"""Pushing a preset into a Stripe account, and into our own catalogue. Any number of times: only what differs is made."""
+
+from collections.abc import Callable
+from typing import Any
+
+import stripe
+
+from billing import catalogue_sync, stripe_api
+from billing.models import Plan
+from billing.presets import Preset
+from billing.stripe_api import NotAtStripeError
+from usage.models import Feature
+
+Say = Callable[[str], None]
+
+
+def push(preset: Preset, *, say: Say) -> None:
+    """Make the preset's products and prices in Stripe, its free plan and rate card here, then pull what Stripe has."""
+    for feature in preset.features:
+        Feature.objects.get_or_create(code=feature["code"], defaults=feature)
+    for position, plan in enumerate(preset.plans):
+        if plan.get("prices"):
+            _push_item("plan", plan, plan["monthly_credits"], position, say)
+        else:
+            _keep_free_plan(plan, position)
+    for position, pack in enumerate(preset.packs):
+        _push_item("pack", pack, pack["credits"], position, say)
+    for line in catalogue_sync.pull():
+        say(line)
+
+
+def _keep_free_plan(plan: dict[str, Any], position: int) -> None:
+    values = {name: plan[name] for name in ("name", "description", "daily_credits", "monthly_credits", "is_default")}
+    values |= {"features": "\n".join(plan["features"]), "position": position}
+    Plan.objects.get_or_create(code=plan["code"], defaults=values)
+
+
+def _push_item(kind: str, item: dict[str, Any], credits: int, position: int, say: Say) -> None:
+    product_id = f"tegoed_{kind}_{item['code']}"
+    metadata = {
+        catalogue_sync.KIND: kind,
+        catalogue_sync.CODE: item["code"],
+        catalogue_sync.INCLUDED_CREDITS: str(credits),
+        catalogue_sync.POSITION: str(position),
+    }
+    texts: dict[str, Any] = {"description": item["description"]} if item.get("description") else {}
+    if item.get("features"):
+        texts["marketing_features"] = [{"name": feature} for feature in item["features"]]
+    try:
+        stripe_api.retrieve("product", product_id)
+    except NotAtStripeError:
+        with stripe_api.calling():
+            stripe.Product.create(id=product_id, name=item["name"], metadata=metadata, **texts)
+        say(f"Stripe: made the product {item['name']}.")
+    known = {price["lookup_key"] for price in stripe_api.list_all("price", product=product_id)}
+    for price in item["prices"]:
+        interval = price.get("interval", "once")
+        lookup_key = f"tegoed_{kind}_{item['code']}_{interval}_{price['currency']}_{price['amount_minor']}"
+        if lookup_key in known:
+            continue
+        recurring: dict[str, Any] = {} if interval == "once" else {"recurring": {"interval": interval}}
+        with stripe_api.calling():
+            stripe.Price.create(
+                product=product_id,
+                currency=price["currency"],
+                unit_amount=price["amount_minor"],
+                lookup_key=lookup_key,
+                **recurring,
+            )
+        say(f"Stripe: made the price {price['amount_minor']} {price['currency']} (minor units) of {item['name']}.")

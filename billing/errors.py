@@ -1,0 +1,72 @@
+"""What billing refuses.
+
+BillingError
+    PriceNotSellableError            422  not in the catalogue, or no longer sold
+    ArchivedItemError                409  the pack or plan was taken off sale
+    AlreadySubscribedError           409  this account has a plan already
+    ForeignUrlError                  400  success_url or cancel_url leaves our own site
+    OrderKeyReusedError              422  the idempotency key belongs to another order
+    PaymentProviderUnavailableError  503  Stripe did not answer; nothing was charged
+
+FulfilmentError                      an event that must not grant: kept, flagged, shown to operators
+"""
+
+from typing import Any, ClassVar
+
+
+class BillingError(Exception):
+    """A refusal by billing; nothing was charged or granted."""
+
+    code: ClassVar[str]
+    title: ClassVar[str]
+    status_code: ClassVar[int]
+
+    def __init__(self, detail: str, **extra: Any) -> None:
+        super().__init__(detail)
+        self.extra = extra
+
+
+class PriceNotSellableError(BillingError):
+    code = "price_not_sellable"
+    title = "This is not for sale"
+    status_code = 422
+
+
+class ArchivedItemError(BillingError):
+    code = "item_archived"
+    title = "This is no longer for sale"
+    status_code = 409
+
+
+class AlreadySubscribedError(BillingError):
+    code = "already_subscribed"
+    title = "There is a plan already"
+    status_code = 409
+
+
+class ForeignUrlError(BillingError):
+    code = "invalid_request"
+    title = "The request cannot be taken as it is"
+    status_code = 400
+
+    def __init__(self, field: str, allowed: str) -> None:
+        detail = f"must be an address on {allowed}."
+        super().__init__(
+            f"{field} {detail}", errors=[{"pointer": f"/{field}", "code": "foreign_url", "detail": detail}]
+        )
+
+
+class OrderKeyReusedError(BillingError):
+    code = "idempotency_key_reused"
+    title = "This Idempotency-Key belongs to another request"
+    status_code = 422
+
+
+class PaymentProviderUnavailableError(BillingError):
+    code = "payment_provider_unavailable"
+    title = "The payment provider does not answer"
+    status_code = 503
+
+
+class FulfilmentError(Exception):
+    """What Stripe says does not fit what we sold; nothing is granted until a person has looked."""

@@ -1,0 +1,37 @@
+"""What every account gets without paying: the default plan's credits a day and a month."""
+
+from datetime import datetime
+
+from accounts.models import Account
+from billing import catalogue
+from credits import allowances
+from credits.calendar import day_at
+from credits.models import Allowance, Source
+
+# Spent before anything else, today's first: they are the first to be gone.
+DAILY_PRIORITY = 10
+MONTHLY_PRIORITY = 20
+
+
+def start(*, account: Account, now: datetime) -> None:
+    """Promise an account the default plan's free credits; today's are there at once. A repeated call changes nothing."""
+    plan = catalogue.default_plan()
+    if plan is None:
+        return
+    today = day_at(now, account.time_zone)
+    offers = (
+        (Allowance.Period.DAY, plan.daily_credits, DAILY_PRIORITY),
+        (Allowance.Period.MONTH, plan.monthly_credits, MONTHLY_PRIORITY),
+    )
+    for period, amount, priority in offers:
+        if amount:
+            allowances.start(
+                account=account,
+                source=Source.FREE,
+                source_key=f"plan:{plan.code}:{period}",
+                amount=amount,
+                period=period,
+                anchor=today.starts_at,
+                priority=priority,
+                now=now,
+            )

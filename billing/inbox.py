@@ -1,0 +1,145 @@
+"""Working off the inbox: each event names an object, which is looked at again and fulfilled as it is now.
+
+One Stripe customer at a time; retried with backoff; given up after about a day, and then for an operator to replay.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+import structlog
+from django.conf import settings
+from django.db import connection
+from django.db.models import F
+
+from billing import catalogue_sync, fulfilment, mirror, stripe_api
+from billing.models import InboxEvent
+from billing.stripe_api import NotAtStripeError
+from billing.stripe_objects import Stripe
+
+logger = structlog.get_logger(__name__)
+
+FIRST_PAUSE = timedelta(seconds=10)
+LONGEST_PAUSE = timedelta(hours=2)
+SWEEP_BATCH = 200
+STATE = InboxEvent.State
+
+# How an event's type names the kind of object it is about, longest first.
+KIND_OF_TYPE = {
+    "checkout.session.": "checkout.session",
+    "customer.subscription.": "subscription",
+    "customer.": "customer",
+    "invoice.": "invoice",
+    "payment_intent.": "payment_intent",
+    "charge.": "charge",
+    "payment_method.": "payment_method",
+    "product.": "product",
+    "price.": "price",
+}
+
+# What acts on credits or the catalogue; the rest is only mirrored.
+FULFIL: dict[str, Callable[..., None]] = {
+    "checkout.session": fulfilment.fulfil_session,
+    "subscription": fulfilment.fulfil_subscription,
+    "invoice": fulfilment.fulfil_invoice,
+    "product": catalogue_sync.bring_product_in_line,
+    "price": catalogue_sync.bring_price_in_line,
+}
+
+
+class CustomerBusyError(Exception):
+    """Another worker is at this customer; the event waits its turn."""
+
+
+def process(*, event_id: str, now: datetime) -> InboxEvent.State | None:
+    """Act on one event, unless that was done; answers how it stands. A failure is noted, not raised."""
+    row = InboxEvent.objects.filter(event_id=event_id, state__in=(STATE.RECEIVED, STATE.FAILED)).first()
+    if row is None:
+        return None
+    # From here on a killed worker costs a pause, not the event: the sweep finds it again.
+    attempts = row.attempts + 1
+    InboxEvent.objects.filter(pk=row.pk).update(attempts=F("attempts") + 1, next_attempt_at=now + pause(attempts))
+    try:
+        with _alone_with(row.customer_id or row.object_id):
+            state = _act(row, now=now)
+    except CustomerBusyError:
+        InboxEvent.objects.filter(pk=row.pk).update(attempts=row.attempts, next_attempt_at=now + FIRST_PAUSE / 10)
+        return STATE(row.state)
+    except Exception as error:  # noqa: BLE001 - whatever it was, the event is kept, counted and tried again
+        return _note_failure(row, attempts, error, now=now)
+    done = InboxEvent.objects.filter(pk=row.pk)
+    done.update(state=state, error="", processed_at=now, next_attempt_at=None)
+    return state
+
+
+def replay(*, event_id: str, now: datetime) -> InboxEvent.State | None:
+    """Try an event again from the start, whatever became of it before."""
+    InboxEvent.objects.filter(event_id=event_id).update(
+        state=STATE.RECEIVED, attempts=0, error="", processed_at=None, next_attempt_at=now
+    )
+    return process(event_id=event_id, now=now)
+
+
+def due(*, now: datetime) -> list[str]:
+    """The events that nobody has processed yet though it is time, oldest first; at most SWEEP_BATCH."""
+    rows = InboxEvent.objects.filter(next_attempt_at__lte=now).order_by("next_attempt_at")
+    return list(rows.values_list("event_id", flat=True)[:SWEEP_BATCH])
+
+
+def pause(attempts: int) -> timedelta:
+    """How long to wait after this many attempts: 10 s, doubling, at most 2 h; twenty attempts take about a day."""
+    return min(FIRST_PAUSE * 2 ** (attempts - 1), LONGEST_PAUSE)
+
+
+def kind_of(event_type: str) -> str:
+    """The kind of object that an event of this type is about; empty for what we do not follow."""
+    return next((kind for prefix, kind in KIND_OF_TYPE.items() if event_type.startswith(prefix)), "")
+
+
+def _act(row: InboxEvent, *, now: datetime) -> InboxEvent.State:
+    kind = kind_of(row.type)
+    if not kind or row.payload["data"]["object"].get("object") != kind:
+        return STATE.IGNORED
+    try:
+        found = stripe_api.retrieve(kind, row.object_id)
+    except NotAtStripeError:
+        return STATE.IGNORED  # it was deleted since: there is nothing to bring in line
+    current: Stripe = stripe_api.plain(found)
+    if current.get("deleted"):
+        return STATE.IGNORED
+    mirror.sync(kind, found)
+    if kind in FULFIL:
+        FULFIL[kind](current, now=now)
+    return STATE.PROCESSED
+
+
+def _note_failure(row: InboxEvent, attempts: int, error: Exception, *, now: datetime) -> InboxEvent.State:
+    is_dead = attempts >= settings.WEBHOOK_MAX_ATTEMPTS
+    state = STATE.DEAD if is_dead else STATE.FAILED
+    InboxEvent.objects.filter(pk=row.pk).update(
+        state=state,
+        error=f"{type(error).__name__}: {error}",
+        next_attempt_at=None if is_dead else now + pause(attempts),
+    )
+    logger.warning("webhook_failed", event_id=row.event_id, type=row.type, attempts=attempts, exc_info=error)
+    return state
+
+
+@contextmanager
+def _alone_with(subject: str) -> Iterator[None]:
+    """Hold off other workers from this customer. Raises CustomerBusyError when one is there already.
+
+    The lock belongs to the connection, not to a transaction: Stripe is called meanwhile.
+    """
+    number = int.from_bytes(hashlib.sha256(f"stripe:{subject}".encode()).digest()[:8], "big", signed=True)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [number])
+        (is_ours,) = cursor.fetchone()
+    if not is_ours:
+        raise CustomerBusyError(subject)
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [number])

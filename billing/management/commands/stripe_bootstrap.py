@@ -1,0 +1,27 @@
+"""manage.py stripe_bootstrap: fill a Stripe account and our catalogue from a preset."""
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from billing import bootstrap, presets
+from billing.errors import BillingError
+
+
+class Command(BaseCommand):
+    help = "Make a preset's products and prices in Stripe and here. Running it again makes only what is missing."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--preset", default=settings.CATALOGUE_PRESET, help=f"one of: {', '.join(presets.names())}"
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            preset = presets.load(options["preset"])
+            bootstrap.push(preset, say=self.stdout.write)
+        except (presets.UnknownPresetError, BillingError) as error:
+            raise CommandError(str(error)) from error
+        self.stdout.write(f"The catalogue has what the preset {options['preset']!r} has.")

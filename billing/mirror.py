@@ -1,0 +1,56 @@
+"""dj-stripe's mirror of Stripe: the only module that touches its models."""
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from djstripe import models as mirrored
+
+from accounts.models import Account
+
+MODELS = {
+    "checkout.session": mirrored.Session,
+    "customer": mirrored.Customer,
+    "invoice": mirrored.Invoice,
+    "payment_intent": mirrored.PaymentIntent,
+    "charge": mirrored.Charge,
+    "payment_method": mirrored.PaymentMethod,
+    "price": mirrored.Price,
+    "product": mirrored.Product,
+    "subscription": mirrored.Subscription,
+}
+
+
+def sync(kind: str, found: Any) -> None:
+    """Store an object as Stripe answered it, with what it refers to. May call Stripe for the latter."""
+    MODELS[kind].sync_from_stripe_data(found, api_key=settings.STRIPE_SECRET_KEY)
+
+
+def account_of_customer(customer_id: str) -> Account | None:
+    """The account that a Stripe customer belongs to, as dj-stripe linked them by the customer's metadata."""
+    return Account.objects.filter(djstripe_customers__id=customer_id).first() if customer_id else None
+
+
+def customer_of_account(account_id: uuid.UUID) -> str:
+    """The id of the account's Stripe customer; empty when it has none (or a deleted one)."""
+    customers = mirrored.Customer.objects.filter(
+        subscriber_id=account_id, livemode=settings.STRIPE_LIVE_MODE, date_purged=None
+    )
+    return customers.values_list("id", flat=True).order_by("-created").first() or ""
+
+
+def invoices_of(account_id: uuid.UUID, *, limit: int) -> list[dict[str, Any]]:
+    """The account's latest invoices, as Stripe has them."""
+    rows = mirrored.Invoice.objects.filter(customer__subscriber_id=account_id).order_by("-created")
+    return list(rows.values_list("stripe_data", flat=True)[:limit])
+
+
+def latest_invoice_of(subscription_id: str) -> dict[str, Any] | None:
+    """The latest invoice of a subscription that we have seen, as Stripe has it."""
+    if not subscription_id:
+        return None
+    rows = mirrored.Invoice.objects.filter(
+        stripe_data__parent__subscription_details__subscription=subscription_id
+    ).order_by("-created")
+    found: dict[str, Any] | None = rows.values_list("stripe_data", flat=True).first()
+    return found

@@ -1,0 +1,250 @@
+"""What is for sale, what was bought, and what Stripe told us.
+
+Stripe is right about money: names of prices, amounts, states of subscriptions. We are right about credits: how many
+a plan or a pack gives is set here, and frozen on an Order when its checkout starts.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from accounts.public_ids import new_id, public_id
+
+
+class Plan(models.Model):
+    """A subscription on offer, or (the default one) what every account has without paying."""
+
+    code = models.SlugField(_("code"), max_length=64, unique=True)
+    name = models.CharField(_("name"), max_length=80)
+    description = models.CharField(_("description"), max_length=255, blank=True)
+    features = models.TextField(_("features"), blank=True, help_text=_("One a line, as shown on the pricing page."))
+    daily_credits = models.PositiveIntegerField(
+        _("credits a day"), default=0, help_text=_("Gone at the end of the day if they are not used.")
+    )
+    monthly_credits = models.PositiveIntegerField(_("credits a month"), default=0)
+    is_default = models.BooleanField(_("for everybody"), default=False, help_text=_("New accounts start on it."))
+    is_active = models.BooleanField(_("on sale"), default=True)
+    position = models.PositiveSmallIntegerField(_("position"), default=0)
+    stripe_product_id = models.CharField(_("Stripe product"), max_length=255, unique=True, null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("plan")
+        verbose_name_plural = _("plans")
+        constraints = [
+            models.UniqueConstraint(name="one_default_plan", fields=["is_default"], condition=Q(is_default=True)),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def feature_list(self) -> list[str]:
+        return [line.strip() for line in self.features.splitlines() if line.strip()]
+
+
+class Pack(models.Model):
+    """Credits on offer for one payment."""
+
+    code = models.SlugField(_("code"), max_length=64, unique=True)
+    name = models.CharField(_("name"), max_length=80)
+    credits = models.PositiveIntegerField(_("credits"))
+    bonus_credits = models.PositiveIntegerField(_("bonus credits"), default=0)
+    is_active = models.BooleanField(_("on sale"), default=True)
+    position = models.PositiveSmallIntegerField(_("position"), default=0)
+    stripe_product_id = models.CharField(_("Stripe product"), max_length=255, unique=True, null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("pack")
+        verbose_name_plural = _("packs")
+        constraints = [
+            models.CheckConstraint(name="pack_has_credits", condition=Q(credits__gt=0)),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Price(models.Model):
+    """What a plan or a pack costs in one currency: our view of a Stripe price."""
+
+    class Interval(models.TextChoices):
+        ONCE = "once", _("once")
+        MONTH = "month", _("a month")
+        YEAR = "year", _("a year")
+
+    plan = models.ForeignKey(Plan, on_delete=models.PROTECT, null=True, blank=True, related_name="prices")
+    pack = models.ForeignKey(Pack, on_delete=models.PROTECT, null=True, blank=True, related_name="prices")
+    interval = models.CharField(_("interval"), max_length=5, choices=Interval.choices)
+    currency = models.CharField(_("currency"), max_length=3)
+    amount_minor = models.PositiveBigIntegerField(_("amount"), help_text=_("In minor units: 500 is EUR 5.00."))
+    is_active = models.BooleanField(_("on sale"), default=True)
+    stripe_price_id = models.CharField(_("Stripe price"), max_length=255, unique=True)
+
+    class Meta:
+        verbose_name = _("price")
+        verbose_name_plural = _("prices")
+        constraints = [
+            models.CheckConstraint(
+                name="price_of_a_plan_or_a_pack",
+                condition=Q(plan__isnull=False, pack__isnull=True) & ~Q(interval="once")
+                | Q(plan__isnull=True, pack__isnull=False, interval="once"),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.amount_minor} {self.currency} {self.interval}"
+
+
+class Order(models.Model):
+    """One checkout: the purchase of a pack, or the start of a plan. The API names it `co_...`."""
+
+    class Status(models.TextChoices):
+        OPEN = "open", _("Not paid yet")  # the checkout page can be finished
+        PROCESSING = "processing", _("Payment on its way")  # a delayed method: the bank has yet to answer
+        COMPLETED = "completed", _("Paid")  # the credits are there
+        EXPIRED = "expired", _("Abandoned")  # nothing was charged
+        FAILED = "failed", _("Payment failed")  # nothing was charged
+        REVIEW = "review", _("Being looked at")  # paid, but not as ordered: a person decides
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+        "accounts.Account", on_delete=models.PROTECT, related_name="orders"
+    )
+    price = models.ForeignKey(Price, on_delete=models.PROTECT, related_name="orders")
+    quantity = models.PositiveIntegerField(_("quantity"), default=1)
+    # Frozen at checkout: what is changed in the catalogue afterwards changes nothing here.
+    description = models.CharField(_("what"), max_length=120)
+    credits = models.PositiveBigIntegerField(_("credits"))
+    bonus_credits = models.PositiveBigIntegerField(_("bonus credits"), default=0)
+    amount_minor = models.PositiveBigIntegerField(_("amount"))
+    currency = models.CharField(_("currency"), max_length=3)
+    status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.OPEN)
+    problem = models.CharField(_("problem"), max_length=255, blank=True)
+    idempotency_key = models.CharField(_("idempotency key"), max_length=255)
+    stripe_session_id = models.CharField(_("Stripe session"), max_length=255, unique=True, null=True, blank=True)
+    stripe_subscription_id = models.CharField(_("Stripe subscription"), max_length=255, blank=True, db_index=True)
+    checkout_url = models.URLField(_("checkout page"), max_length=2000, blank=True)
+    success_url = models.URLField(max_length=2000, blank=True)
+    cancel_url = models.URLField(max_length=2000, blank=True)
+    actor = models.CharField(_("by"), max_length=64, blank=True)
+    created_at = models.DateTimeField(_("created"))
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    completed_at = models.DateTimeField(_("completed"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("order")
+        verbose_name_plural = _("orders")
+        constraints = [
+            models.UniqueConstraint(name="order_once_per_key", fields=["account", "idempotency_key"]),
+            models.CheckConstraint(
+                name="order_completed_has_a_moment",
+                condition=~Q(status="completed") | Q(completed_at__isnull=False),
+            ),
+        ]
+        indexes = [
+            models.Index(name="order_history", fields=["account", "-id"]),
+            models.Index(name="order_open", fields=["created_at"], condition=Q(status__in=["open", "processing"])),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.public_id}: {self.description}"
+
+    @property
+    def public_id(self) -> str:
+        return public_id("co", self.id)
+
+    @property
+    def is_for_a_plan(self) -> bool:
+        return self.price.plan_id is not None
+
+    @property
+    def is_waiting(self) -> bool:
+        return self.status in (self.Status.OPEN, self.Status.PROCESSING)
+
+
+class Subscription(models.Model):
+    """One Stripe subscription as we last saw it, and which plan that makes."""
+
+    class Status(models.TextChoices):
+        # Stripe's own words (docs.stripe.com/billing/subscriptions/overview).
+        INCOMPLETE = "incomplete", _("First payment pending")
+        INCOMPLETE_EXPIRED = "incomplete_expired", _("Never paid")
+        TRIALING = "trialing", _("On trial")
+        ACTIVE = "active", _("Active")
+        PAST_DUE = "past_due", _("Payment failed")
+        UNPAID = "unpaid", _("Unpaid")
+        PAUSED = "paused", _("Paused")
+        CANCELED = "canceled", _("Ended")
+
+    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+        "accounts.Account", on_delete=models.PROTECT, related_name="subscriptions"
+    )
+    price = models.ForeignKey(Price, on_delete=models.PROTECT, related_name="subscriptions")
+    stripe_subscription_id = models.CharField(_("Stripe subscription"), max_length=255, unique=True)
+    status = models.CharField(_("status"), max_length=20, choices=Status.choices)
+    current_period_end = models.DateTimeField(_("paid until"))
+    cancel_at_period_end = models.BooleanField(_("ends then"), default=False)
+    started_at = models.DateTimeField(_("started"))
+    ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("subscription")
+        verbose_name_plural = _("subscriptions")
+
+    def __str__(self) -> str:
+        return f"{self.stripe_subscription_id}: {self.status}"
+
+    @property
+    def is_running(self) -> bool:
+        return self.status in RUNNING
+
+
+RUNNING = (Subscription.Status.TRIALING, Subscription.Status.ACTIVE, Subscription.Status.PAST_DUE)
+
+
+class InboxEvent(models.Model):
+    """One webhook as it came in, and what became of it. PostgreSQL is the queue; Redis only rings."""
+
+    class State(models.TextChoices):
+        RECEIVED = "received", _("Waiting")
+        PROCESSED = "processed", _("Done")
+        IGNORED = "ignored", _("Not for us")  # a type we do not act on, another mode, another account
+        FAILED = "failed", _("Will be tried again")
+        DEAD = "dead", _("Given up")  # an operator replays it once the cause is mended
+
+    event_id = models.CharField(_("event"), max_length=255, unique=True)
+    type = models.CharField(_("type"), max_length=120)
+    object_id = models.CharField(_("about"), max_length=255, blank=True, db_index=True)
+    customer_id = models.CharField(_("Stripe customer"), max_length=255, blank=True)
+    payload = models.JSONField(_("payload"))
+    state = models.CharField(_("state"), max_length=10, choices=State.choices, default=State.RECEIVED)
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    error = models.TextField(_("error"), blank=True)
+    created_at = models.DateTimeField(_("happened"))
+    received_at = models.DateTimeField(_("received"))
+    processed_at = models.DateTimeField(_("done"), null=True, blank=True)
+    next_attempt_at = models.DateTimeField(_("next attempt"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("webhook")
+        verbose_name_plural = _("webhooks")
+        constraints = [
+            models.CheckConstraint(
+                name="inbox_event_waits_only_while_it_is_not_done",
+                condition=Q(state__in=["received", "failed"], next_attempt_at__isnull=False)
+                | Q(state__in=["processed", "ignored", "dead"], next_attempt_at__isnull=True),
+            ),
+        ]
+        indexes = [
+            models.Index(name="inbox_due", fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False)),
+            models.Index(name="inbox_latest", fields=["-received_at"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event_id}: {self.type}"
+
+    def is_waiting(self, now: datetime) -> bool:
+        return self.next_attempt_at is not None and self.next_attempt_at <= now

@@ -1,0 +1,126 @@
+"""Calls to Stripe: bounded in time, never inside a transaction, their failures told apart.
+
+The official client is set up once (`configure`); dj-stripe uses the same one, so both go where we say.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, cast
+
+import stripe
+from django.conf import settings
+from django.db import connection
+
+from billing.errors import BillingError, PaymentProviderUnavailableError, PriceNotSellableError
+from billing.stripe_objects import Stripe
+
+NETWORK_RETRIES = 2  # by the client, with its own backoff and the same idempotency key
+
+# What we look at again when an event names it, and what has to be expanded to see all we need.
+KINDS: dict[str, tuple[Any, list[str]]] = {
+    "checkout.session": (stripe.checkout.Session, ["line_items", "payment_intent"]),
+    "customer": (stripe.Customer, []),
+    "invoice": (stripe.Invoice, []),
+    "payment_intent": (stripe.PaymentIntent, []),
+    "charge": (stripe.Charge, []),
+    "payment_method": (stripe.PaymentMethod, []),
+    "price": (stripe.Price, []),
+    "product": (stripe.Product, []),
+    "subscription": (stripe.Subscription, []),
+}
+
+
+class CallInTransactionError(RuntimeError):
+    """A call to Stripe while a transaction holds locks: a defect of ours, found at once."""
+
+
+class NotAtStripeError(BillingError):
+    """Stripe does not know the object."""
+
+    code = "not_found"
+    title = "Stripe does not know this"
+    status_code = 404
+
+
+def configure() -> None:
+    """Set the official client up for this process."""
+    stripe.api_key = settings.STRIPE_SECRET_KEY
+    stripe.api_version = settings.STRIPE_API_VERSION
+    stripe.max_network_retries = NETWORK_RETRIES
+    stripe.enable_telemetry = False
+    stripe.default_http_client = stripe.RequestsClient(timeout=settings.STRIPE_TIMEOUT_S)
+    if settings.STRIPE_API_BASE:
+        stripe.api_base = settings.STRIPE_API_BASE
+
+
+@contextmanager
+def calling() -> Iterator[None]:
+    """Around every call: refuses to be inside a transaction, and says what a failure means.
+
+    Raises PaymentProviderUnavailableError when trying again may help.
+    """
+    # (A test's own surrounding transaction does not count, as for Django's durable blocks.)
+    if any(not block._from_testcase for block in connection.atomic_blocks):  # type: ignore[attr-defined]
+        raise CallInTransactionError("a call to Stripe inside a transaction would hold its locks")
+    try:
+        yield
+    except (stripe.APIConnectionError, stripe.RateLimitError) as error:
+        raise PaymentProviderUnavailableError(
+            "The payment provider does not answer. Nothing was charged; please try again in a minute."
+        ) from error
+    except stripe.InvalidRequestError as error:
+        if error.http_status == 404:  # noqa: PLR2004 - HTTP
+            raise NotAtStripeError(str(error)) from error
+        raise
+    except stripe.APIError as error:
+        raise PaymentProviderUnavailableError(
+            "The payment provider has a problem. Nothing was charged; please try again in a minute."
+        ) from error
+
+
+def retrieve(kind: str, identifier: str) -> Any:
+    """The object as Stripe has it now (the client's own object). Raises NotAtStripeError."""
+    resource, expand = KINDS[kind]
+    with calling():
+        return resource.retrieve(identifier, expand=expand)
+
+
+def plain(found: Any) -> Stripe:
+    """A client's object as a plain dictionary."""
+    return cast(Stripe, json.loads(str(found)))
+
+
+def create_customer(*, account_id: str, email: str, name: str) -> Any:
+    """The customer of an account; called twice for one account, Stripe answers the same one."""
+    with calling():
+        return stripe.Customer.create(
+            email=email,
+            name=name,
+            metadata={"djstripe_subscriber": account_id},
+            idempotency_key=f"tegoed-customer-{account_id}",
+        )
+
+
+def create_session(*, idempotency_key: str, **parameters: Any) -> Stripe:
+    """A checkout session. Raises PriceNotSellableError when Stripe refuses the price."""
+    with calling():
+        try:
+            return plain(stripe.checkout.Session.create(idempotency_key=idempotency_key, **parameters))
+        except stripe.InvalidRequestError as error:
+            if error.param and error.param.startswith("line_items"):
+                raise PriceNotSellableError("This price cannot be bought right now.") from error
+            raise
+
+
+def create_portal_session(*, customer_id: str, return_url: str) -> str:
+    """The address of the billing portal for this customer; it works for some minutes."""
+    with calling():
+        return str(stripe.billing_portal.Session.create(customer=customer_id, return_url=return_url).url)
+
+
+def list_all(kind: str, **filters: Any) -> Iterator[Any]:
+    """Every object of a kind, page by page."""
+    resource, _ = KINDS[kind]
+    with calling():
+        yield from resource.list(limit=100, **filters).auto_paging_iter()

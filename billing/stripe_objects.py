@@ -1,0 +1,97 @@
+"""Reading Stripe's objects. Fields moved between API versions; where each one lives now is said here, once.
+
+Everything takes the plain dictionary of an object in the pinned API version. (Since 2025-03-31 a subscription's
+period is on its items, an invoice's subscription under `parent`, a line's price under `pricing`.)
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+Stripe = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InvoiceLine:
+    """One line of an invoice: which price, for which period, how many, for how much."""
+
+    price_id: str
+    starts_at: datetime
+    ends_at: datetime
+    quantity: int
+    amount_minor: int
+    is_proration: bool
+
+
+def reference(value: Any) -> str:
+    """The id in a field that holds an id, an expanded object, or nothing."""
+    if isinstance(value, dict):
+        return str(value.get("id") or "")
+    return value or ""
+
+
+def moment(timestamp: int) -> datetime:
+    """Stripe's seconds since 1970 as an instant."""
+    return datetime.fromtimestamp(timestamp, UTC)
+
+
+def customer_id(row: Stripe) -> str:
+    """The customer an object belongs to; a customer's own id for a customer."""
+    return str(row["id"]) if row.get("object") == "customer" else reference(row.get("customer"))
+
+
+def subscription_price_id(subscription: Stripe) -> str:
+    return reference(_first_item(subscription)["price"])
+
+
+def subscription_period_end(subscription: Stripe) -> datetime:
+    return moment(_first_item(subscription)["current_period_end"])
+
+
+def invoice_subscription_id(invoice: Stripe) -> str:
+    details = (invoice.get("parent") or {}).get("subscription_details") or {}
+    return reference(details.get("subscription"))
+
+
+def is_paid_invoice(invoice: Stripe) -> bool:
+    """`paid` itself is no longer sent."""
+    return bool(invoice.get("status") == "paid")
+
+
+def invoice_lines(invoice: Stripe) -> list[InvoiceLine]:
+    """The lines for subscription items; other lines (one-off charges) are left out."""
+    lines = []
+    for line in invoice["lines"]["data"]:
+        item = (line.get("parent") or {}).get("subscription_item_details")
+        price = ((line.get("pricing") or {}).get("price_details") or {}).get("price")
+        if item is None or price is None:
+            continue
+        lines.append(
+            InvoiceLine(
+                price_id=reference(price),
+                starts_at=moment(line["period"]["start"]),
+                ends_at=moment(line["period"]["end"]),
+                quantity=line.get("quantity") or 1,
+                amount_minor=line["amount"],
+                is_proration=bool(item.get("proration")),
+            )
+        )
+    return lines
+
+
+def session_order_id(session: Stripe) -> str:
+    """Our own order, as we named it when we made the session."""
+    return str(session.get("client_reference_id") or "")
+
+
+def session_failed(session: Stripe) -> bool:
+    """A complete but unpaid session whose payment has come to nothing (`payment_intent` expanded)."""
+    intent = session.get("payment_intent")
+    if not isinstance(intent, dict):
+        return False
+    return intent.get("status") in ("requires_payment_method", "canceled")
+
+
+def _first_item(subscription: Stripe) -> Stripe:
+    first: Stripe = subscription["items"]["data"][0]
+    return first

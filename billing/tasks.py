@@ -1,0 +1,35 @@
+"""Celery's side of billing: each task is one call of a function that is tested without Celery."""
+
+import structlog
+from celery import shared_task
+from kombu.exceptions import OperationalError
+
+from accounts import clock
+from billing import inbox
+
+logger = structlog.get_logger(__name__)
+
+BUSY_PAUSE_S = 1
+
+
+@shared_task
+def process_event(*, event_id: str) -> None:
+    """Act on one event of the inbox; wait a moment when its customer is being worked on."""
+    state = inbox.process(event_id=event_id, now=clock.now())
+    if state == inbox.STATE.RECEIVED:
+        process_event.apply_async(kwargs={"event_id": event_id}, countdown=BUSY_PAUSE_S)
+
+
+@shared_task
+def sweep_inbox() -> None:
+    """Take up the events that nobody has processed though it is time."""
+    for event_id in inbox.due(now=clock.now()):
+        process_event.delay(event_id=event_id)
+
+
+def ring(event_id: str) -> None:
+    """Tell a worker of a new event. When Redis is away, the sweep finds the event later."""
+    try:
+        process_event.delay(event_id=event_id)
+    except OperationalError:
+        logger.warning("doorbell_unreachable", event_id=event_id)

@@ -1,0 +1,109 @@
+"""Taking webhooks in: verified, stored, answered. Nothing is acted on here, and nobody is called.
+
+dj-stripe's own view stays unmounted (docs/decisions.md says what it does with unsigned requests).
+"""
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import stripe
+from django.conf import settings
+from django.db import transaction
+
+from billing import stripe_objects
+from billing.models import InboxEvent
+
+# How long the doorbell has before the sweep looks for itself.
+GRACE = timedelta(seconds=15)
+
+
+class RefusedWebhookError(Exception):
+    """The request is no event of Stripe's; `status` is how it is answered."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def accept(*, body: bytes, signature: str, now: datetime) -> None:
+    """Store a webhook's event in the inbox, unless it is there already, and ring the worker.
+
+    Raises RefusedWebhookError; then nothing was stored.
+    """
+    _verify(body, signature, now=now)
+    event = _parse(body)
+    about = event["data"]["object"]
+    state, error = _standing(event)
+    row = InboxEvent(
+        event_id=event["id"],
+        type=event["type"],
+        object_id=str(about.get("id") or ""),
+        customer_id=stripe_objects.customer_id(about),
+        payload=event,
+        state=state,
+        error=error,
+        created_at=stripe_objects.moment(event["created"]),
+        received_at=now,
+        processed_at=None if state == InboxEvent.State.RECEIVED else now,
+        next_attempt_at=now + GRACE if state == InboxEvent.State.RECEIVED else None,
+    )
+    with transaction.atomic():
+        # Stripe sends an event as often as it likes; the first copy is kept.
+        InboxEvent.objects.bulk_create([row], ignore_conflicts=True)
+        if state == InboxEvent.State.RECEIVED:
+            transaction.on_commit(lambda: _ring(event["id"]))
+
+
+def _verify(body: bytes, signature: str, *, now: datetime) -> None:
+    """Signed with one of our secrets, at about this time: neither long ago nor in the future."""
+    try:
+        text = body.decode()
+        sent_at = int(dict(part.split("=", 1) for part in signature.split(",")).get("t", ""))
+    except (UnicodeDecodeError, ValueError):
+        raise RefusedWebhookError(400, "no signature, or a malformed one") from None
+    if abs(now.timestamp() - sent_at) > settings.WEBHOOK_TOLERANCE_S:
+        raise RefusedWebhookError(400, "the signature is too old, or from the future")
+    for secret in settings.STRIPE_WEBHOOK_SECRETS:
+        try:
+            stripe.WebhookSignature.verify_header(text, signature, secret)
+        except stripe.SignatureVerificationError:
+            continue
+        return
+    raise RefusedWebhookError(400, "the signature is not by any of our secrets")
+
+
+def _parse(body: bytes) -> dict[str, Any]:
+    try:
+        event = json.loads(body)
+        is_event = (
+            isinstance(event, dict)
+            and isinstance(event.get("id"), str)
+            and isinstance(event.get("type"), str)
+            and isinstance(event.get("created"), int)
+            and isinstance(event.get("data"), dict)
+            and isinstance(event["data"].get("object"), dict)
+        )
+    except (ValueError, RecursionError):
+        raise RefusedWebhookError(400, "not JSON") from None
+    if not is_event:
+        raise RefusedWebhookError(400, "not an event")
+    if b"\\u0000" in body or b"\x00" in body:
+        raise RefusedWebhookError(400, "holds a NUL, which PostgreSQL cannot keep")
+    found: dict[str, Any] = event
+    return found
+
+
+def _standing(event: dict[str, Any]) -> tuple[InboxEvent.State, str]:
+    """Events of another mode or account are kept to be seen, and not acted on."""
+    if bool(event.get("livemode")) != settings.STRIPE_LIVE_MODE:
+        return InboxEvent.State.IGNORED, f"livemode is {event.get('livemode')}, ours is {settings.STRIPE_LIVE_MODE}"
+    if event.get("account"):
+        return InboxEvent.State.IGNORED, f"of another account: {event['account']}"
+    return InboxEvent.State.RECEIVED, ""
+
+
+def _ring(event_id: str) -> None:
+    from billing import tasks
+
+    tasks.ring(event_id)

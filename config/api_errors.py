@@ -1,0 +1,115 @@
+"""Errors as RFC 9457 problems: every refusal has a stable `code`, says what to do, and names its request."""
+
+from typing import Any, cast
+
+import structlog
+from django.conf import settings
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import OperationalError
+from django.http import Http404, HttpRequest, JsonResponse
+from rest_framework import exceptions
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from accounts.errors import ApiError
+from billing.errors import BillingError
+from credits.errors import CreditsError
+
+logger = structlog.get_logger(__name__)
+
+TYPE = "application/problem+json"
+BUSY_RETRY_S = 1
+
+OURS = (ApiError, CreditsError, BillingError)
+
+# DRF's own refusals, by class: our code and title.
+FRAMEWORK: list[tuple[type[exceptions.APIException], str, str]] = [
+    (exceptions.ParseError, "invalid_request", "The body is not the JSON it should be"),
+    (exceptions.UnsupportedMediaType, "invalid_request", "The body must be JSON"),
+    (exceptions.MethodNotAllowed, "method_not_allowed", "This address does not take that method"),
+    (exceptions.NotAcceptable, "not_acceptable", "Answers are JSON"),
+    (exceptions.NotAuthenticated, "unauthenticated", "No valid key"),
+    (exceptions.AuthenticationFailed, "unauthenticated", "No valid key"),
+    (exceptions.PermissionDenied, "insufficient_scope", "This is not allowed"),
+    (exceptions.Throttled, "rate_limited", "Too many requests"),
+]
+
+
+def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's exception handler: a problem for what we refuse, None (and so a 500) for a defect of ours."""
+    request: Request = context["request"]
+    found = _described(error)
+    if found is None:
+        return None
+    status, code, title, detail, extra, headers = found
+    set_rollback()
+    answer = Response(
+        problem(request, status=status, code=code, title=title, detail=detail, **extra), status=status, headers=headers
+    )
+    answer.content_type = TYPE
+    return answer
+
+
+def problem(request: HttpRequest | Request, *, status: int, code: str, title: str, detail: str, **extra: Any) -> Any:
+    """The members of a problem."""
+    return {
+        "type": f"{settings.BASE_URL}/api/problems/{code.replace('_', '-')}",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id(),
+        **extra,
+    }
+
+
+def request_id() -> str:
+    """The id under which this request is in the logs."""
+    return str(structlog.contextvars.get_contextvars().get("request_id", ""))
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
+    """What an unknown address under /api/ is answered."""
+    detail = "There is nothing at this address. See /api/v1/docs for what there is."
+    return json_problem(request, status=404, code="not_found", title="Not found", detail=detail)
+
+
+def server_error(request: HttpRequest) -> JsonResponse:
+    """What a defect of ours is answered under /api/."""
+    detail = "Something went wrong on our side. Sending the same Idempotency-Key again is safe."
+    return json_problem(request, status=500, code="internal_error", title="Our mistake", detail=detail)
+
+
+def json_problem(request: HttpRequest, **members: Any) -> JsonResponse:
+    return JsonResponse(problem(request, **members), status=members["status"], content_type=TYPE)
+
+
+def _described(error: Exception) -> tuple[int, str, str, str, dict[str, Any], dict[str, str]] | None:
+    if isinstance(error, OURS):
+        return error.status_code, error.code, error.title, str(error), error.extra, _challenge(error.status_code)
+    if isinstance(error, OperationalError) and _is_busy(error):
+        detail = "Others are changing this account. Send the same request, with the same key, again."
+        return 503, "busy", "Busy", detail, {"retryable": True}, {"Retry-After": str(BUSY_RETRY_S)}
+    if isinstance(error, Http404):
+        return 404, "not_found", "Not found", "There is nothing at this address.", {}, {}
+    if isinstance(error, PermissionDenied):
+        return 403, "insufficient_scope", "This is not allowed", str(error), {}, {}
+    if isinstance(error, RequestDataTooBig):
+        return 413, "invalid_request", "The body is too large", "Send less at once.", {}, {}
+    for kind, code, title in FRAMEWORK:
+        if isinstance(error, kind):
+            return error.status_code, code, title, str(error.detail), {}, _challenge(error.status_code)
+    if isinstance(error, exceptions.APIException):
+        return error.status_code, "invalid_request", "The request cannot be taken", str(error.detail), {}, {}
+    return None
+
+
+def _challenge(status: int) -> dict[str, str]:
+    return {"WWW-Authenticate": 'Bearer realm="api"'} if status == 401 else {}  # noqa: PLR2004 - HTTP
+
+
+def _is_busy(error: OperationalError) -> bool:
+    """A lock or a statement that took too long: waiting helps."""
+    state = cast(Any, error.__cause__).sqlstate if hasattr(error.__cause__, "sqlstate") else ""
+    return state in ("55P03", "57014", "40P01", "40001")

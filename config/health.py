@@ -1,0 +1,63 @@
+"""`/healthz`: the process is up. `/readyz`: and everything it needs is there too.
+
+Answered before hosts, sessions and redirects are looked at, so that any probe gets through.
+"""
+
+from collections.abc import Callable
+
+import redis
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+PROBE_TIMEOUT_S = 2
+
+
+class HealthMiddleware:
+    """Serves the two probes."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.path == "/healthz":
+            return JsonResponse({"status": "ok"})
+        if request.path == "/readyz":
+            found = {"database": _database(), "migrations": _migrations(), "redis": _redis()}
+            is_ready = all(answer == "ok" for answer in found.values())
+            status = "ok" if is_ready else "not ready"
+            return JsonResponse({"status": status, **found}, status=200 if is_ready else 503)
+        return self._get_response(request)
+
+
+def _database() -> str:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return "cannot be reached"
+    return "ok"
+
+
+def _migrations() -> str:
+    try:
+        executor = MigrationExecutor(connection)
+        waiting = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError:
+        return "cannot be read"
+    return f"{len(waiting)} to apply: run manage.py migrate" if waiting else "ok"
+
+
+def _redis() -> str:
+    if not settings.REDIS_URL:
+        return "ok" if settings.SANDBOX else "not configured"
+    try:
+        client = redis.Redis.from_url(
+            settings.REDIS_URL, socket_timeout=PROBE_TIMEOUT_S, socket_connect_timeout=PROBE_TIMEOUT_S
+        )
+        client.ping()
+        client.close()
+    except redis.RedisError:
+        return "cannot be reached"
+    return "ok"

@@ -1,0 +1,316 @@
+"""The one settings file. Everything that differs between machines comes from the environment.
+
+Three ways to run: the sandbox (`SANDBOX=1`: one machine, the local Stripe, a clock that moves),
+development (`DEBUG=1`) and production (neither), which refuses to start with an unsafe value.
+"""
+
+from pathlib import Path
+
+import environ
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
+
+from config import guards, logs
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+# --- How this process runs -----------------------------------------------------------------------
+SANDBOX = env.bool("SANDBOX", default=False)
+DEBUG = env.bool("DEBUG", default=False)
+SECRET_KEY = env.str("SECRET_KEY", default="")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
+BASE_URL = env.str("BASE_URL", default="http://127.0.0.1:8000").rstrip("/")
+DATABASE_URL = env.str("DATABASE_URL", default="")
+REDIS_URL = env.str("REDIS_URL", default="")
+CLOCK_FILE = env.str("CLOCK_FILE", default="")
+
+STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", default="")
+STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRETS", default=[])  # two during a rotation
+STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="")
+
+_problems = guards.problems(
+    guards.Deployment(
+        debug=DEBUG,
+        sandbox=SANDBOX,
+        secret_key=SECRET_KEY,
+        allowed_hosts=ALLOWED_HOSTS,
+        base_url=BASE_URL,
+        database_url=DATABASE_URL,
+        redis_url=REDIS_URL,
+        stripe_secret_key=STRIPE_SECRET_KEY,
+        stripe_webhook_secrets=STRIPE_WEBHOOK_SECRETS,
+        stripe_api_base=STRIPE_API_BASE,
+        clock_file=CLOCK_FILE,
+    )
+)
+if _problems:
+    raise ImproperlyConfigured("Tegoed will not start:\n  - " + "\n  - ".join(_problems))
+
+# Plain HTTP is for this machine only; everything else is served over TLS.
+USES_TLS = BASE_URL.startswith("https://")
+
+# --- Applications --------------------------------------------------------------------------------
+INSTALLED_APPS = [
+    "console.apps.ConsoleConfig",
+    "portal.apps.PortalConfig",
+    "billing.apps.BillingConfig",
+    "usage.apps.UsageConfig",
+    "credits.apps.CreditsConfig",
+    "accounts.apps.AccountsConfig",
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.postgres",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django_structlog",
+    "django_htmx",
+    "csp",
+    "allauth",
+    "allauth.account",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "djstripe",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "config.middleware.relax_console_csp",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.health.HealthMiddleware",
+    "config.middleware.take_api_slash",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "config.middleware.answer_request_id",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "config.urls"
+WSGI_APPLICATION = "config.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+SITE_NAME = env.str("SITE_NAME", default="Tegoed")
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "portal.context.site",
+            ],
+        },
+    },
+]
+
+# --- Database, cache, queue ----------------------------------------------------------------------
+# A statement or a lock that takes longer than this is answered with 503 rather than waited for.
+STATEMENT_TIMEOUT_MS = env.int("STATEMENT_TIMEOUT_MS", default=15_000)
+LOCK_TIMEOUT_MS = env.int("LOCK_TIMEOUT_MS", default=2_000)
+_database = environ.Env.db_url_config(DATABASE_URL)
+DATABASES = {
+    "default": {
+        **_database,
+        "CONN_MAX_AGE": env.int("CONN_MAX_AGE_S", default=600),
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            **_database.get("OPTIONS", {}),
+            "options": f"-c lock_timeout={LOCK_TIMEOUT_MS} -c statement_timeout={STATEMENT_TIMEOUT_MS}",
+        },
+    }
+}
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+    if REDIS_URL
+    else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+}
+# kombu names a Redis on a unix socket differently from redis-py.
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1) or "memory://"
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_TIME_LIMIT = 300
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 600}
+CELERY_TIMEZONE = "UTC"
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULE_FILENAME = env.str("BEAT_SCHEDULE_FILE", default="celerybeat-schedule")
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False
+
+# --- Who may come in -----------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+] + [
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 10},
+    }
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "dashboard"
+ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = env.str("EMAIL_VERIFICATION", default="none" if SANDBOX else "mandatory")
+ACCOUNT_LOGOUT_REDIRECT_URL = "/"
+ACCOUNT_SESSION_REMEMBER = True
+EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
+vars().update(EMAIL_CONFIG)
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Tegoed <no-reply@localhost>")
+
+# --- Web security --------------------------------------------------------------------------------
+CSRF_TRUSTED_ORIGINS = [BASE_URL]
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = USES_TLS
+SESSION_COOKIE_HTTPONLY = True
+SECURE_SSL_REDIRECT = USES_TLS
+# The host in front of us ends TLS and says so; without such a proxy set this off.
+if env.bool("BEHIND_TLS_PROXY", default=True) and USES_TLS:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_HSTS_SECONDS = env.int("HSTS_SECONDS", default=31_536_000) if USES_TLS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = USES_TLS
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576  # one request body, in bytes; the webhook has its own, smaller one
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [SELF],
+        "frame-ancestors": [NONE],
+        # A form that starts a purchase is answered with a redirect to the hosted checkout page.
+        "form-action": [SELF, STRIPE_API_BASE or "https://checkout.stripe.com", "https://billing.stripe.com"],
+    }
+}
+SILENCED_SYSTEM_CHECKS = [
+    # dj-stripe's own webhook view is not mounted, so its endpoints need no secret (docs/decisions.md).
+    "djstripe.W005",
+    "djstripe.I006",
+]
+
+# --- Static files, languages, time ---------------------------------------------------------------
+STATIC_URL = "/static/"
+STATIC_ROOT = env.path("STATIC_ROOT", default=str(BASE_DIR / "staticfiles"))()
+WHITENOISE_USE_FINDERS = DEBUG or SANDBOX
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG or SANDBOX
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+USE_TZ = True
+TIME_ZONE = "UTC"
+DEFAULT_ACCOUNT_TIME_ZONE = env.str("DEFAULT_ACCOUNT_TIME_ZONE", default="Europe/Amsterdam")
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", _("English"))]
+
+# --- Stripe through dj-stripe (both DJSTRIPE_ settings are baked into its first migration) ---------
+STRIPE_API_VERSION = "2026-05-27.dahlia"
+STRIPE_LIVE_MODE = STRIPE_SECRET_KEY.startswith(("sk_live_", "rk_live_"))
+STRIPE_TIMEOUT_S = 10  # a call to Stripe; nothing waits longer, and no lock is held meanwhile
+if STRIPE_LIVE_MODE:
+    STRIPE_LIVE_SECRET_KEY = STRIPE_SECRET_KEY
+else:
+    STRIPE_TEST_SECRET_KEY = STRIPE_SECRET_KEY
+if STRIPE_API_BASE:
+    STRIPE_API_HOST = STRIPE_API_BASE
+DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
+DJSTRIPE_SUBSCRIBER_MODEL = "accounts.Account"
+DJSTRIPE_SUBSCRIBER_MODEL_MIGRATION_DEPENDENCY = "0001_accounts"
+# The catalogue preset that `stripe_bootstrap` pushes when none is named.
+CATALOGUE_PRESET = env.str("CATALOGUE_PRESET", default="demo")
+
+# --- Limits on what comes from outside, each with its reason ---------------------------------------
+WEBHOOK_MAX_BYTES = 262_144  # Stripe's events are a few KiB; more is not an event
+WEBHOOK_TOLERANCE_S = 300  # as Stripe's own libraries; applied to the future as well
+WEBHOOK_MAX_ATTEMPTS = 20  # with the backoff of billing.inbox: about a day
+MAX_PACKS_PER_CHECKOUT = 100
+MAX_API_KEYS_PER_ACCOUNT = 20
+
+# --- API -----------------------------------------------------------------------------------------
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "accounts.api_auth.ApiKeyAuthentication",
+        "accounts.api_auth.BrowserSessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.api_auth.HasScope"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "config.api_errors.problem_response",
+    "UNAUTHENTICATED_USER": None,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Tegoed API",
+    "DESCRIPTION": "Check, spend and buy credits. Errors are RFC 9457 problems with a stable `code`.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SERVE_AUTHENTICATION": [],
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+}
+
+# --- Operator console ------------------------------------------------------------------------------
+UNFOLD = {
+    "SITE_TITLE": SITE_NAME,
+    "SITE_HEADER": SITE_NAME,
+    "SITE_SUBHEADER": _("Operator console"),
+    "SITE_SYMBOL": "toll",
+    "SITE_URL": "/",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "COLORS": {
+        "primary": {
+            "50": "#eef6f3",
+            "100": "#d5ebe3",
+            "200": "#aed7c8",
+            "300": "#7dbca7",
+            "400": "#4f9d86",
+            "500": "#32826c",
+            "600": "#236857",
+            "700": "#1d5447",
+            "800": "#19433a",
+            "900": "#163831",
+            "950": "#0a201c",
+        },
+    },
+    "SIDEBAR": {
+        "show_search": True,
+        "navigation": "console.navigation.sidebar",
+    },
+}
+
+# --- Logs ------------------------------------------------------------------------------------------
+LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
+LOG_FORMAT = env.str("LOG_FORMAT", default="console" if DEBUG or SANDBOX else "json")
+LOGGING = logs.configure(level=LOG_LEVEL, as_json=LOG_FORMAT == "json")
+STAFF_HOME = reverse_lazy("admin:index")

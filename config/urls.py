@@ -1,0 +1,46 @@
+"""Every address there is."""
+
+from django.contrib import admin
+from django.http import HttpRequest, HttpResponse
+from django.urls import include, path
+from django.views import defaults
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from billing import api as billing_api
+from config import api_errors
+from credits import api as credits_api
+from usage import api as usage_api
+
+v1 = [
+    path("credits/balance", credits_api.BalanceView.as_view()),
+    path("credits/spend", usage_api.SpendView.as_view()),
+    path("credits/grants", credits_api.GrantsView.as_view()),
+    path("credits/transactions", credits_api.TransactionsView.as_view()),
+    path("credits/transactions/<str:transaction_id>", credits_api.TransactionView.as_view()),
+    path("billing/catalogue", billing_api.CatalogueView.as_view()),
+    path("billing/checkouts", billing_api.CheckoutsView.as_view()),
+    path("billing/checkouts/<str:checkout_id>", billing_api.CheckoutView.as_view()),
+    path("billing/portal-sessions", billing_api.PortalSessionsView.as_view()),
+    path("schema", SpectacularAPIView.as_view(), name="schema"),
+    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
+]
+
+urlpatterns = [
+    path("api/v1/", include(v1)),
+    path("api/webhooks/stripe", billing_api.stripe_webhook, name="stripe-webhook"),
+    path("admin/", admin.site.urls),
+    path("accounts/", include("allauth.urls")),
+    path("", include("portal.urls")),
+]
+
+
+def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if request.path.startswith("/api/"):
+        return api_errors.not_found(request, exception)
+    return defaults.page_not_found(request, exception)
+
+
+def handler500(request: HttpRequest) -> HttpResponse:
+    if request.path.startswith("/api/"):
+        return api_errors.server_error(request)
+    return defaults.server_error(request)

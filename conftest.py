@@ -1,0 +1,69 @@
+"""Fixtures for every room's tests: real PostgreSQL, the local Stripe in-process, a clock that stands still."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import stripe
+from django.db.backends.postgresql.operations import DatabaseOperations
+
+from accounts import clock
+from accounts.models import Account, User
+from accounts.opening import personal_account
+from billing import stripe_api
+from sandbox.clock import SandboxClock
+from sandbox.local_stripe.core import LocalStripe
+from sandbox.local_stripe.store import Store
+from sandbox.local_stripe.transport import InProcessClient
+
+
+@pytest.fixture(scope="session", autouse=True)
+def flushing_passes_the_append_only_triggers() -> None:
+    """A test database is emptied between tests, which the ledger's triggers refuse to everybody but a superuser's replica."""
+    flush = DatabaseOperations.execute_sql_flush
+
+    def as_replica(self: DatabaseOperations, sql_list: list[str]) -> None:
+        flush(self, ["SET session_replication_role = replica", *sql_list, "RESET session_replication_role"])
+
+    DatabaseOperations.execute_sql_flush = as_replica  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def clock_file(tmp_path: Path, settings: pytest.FixtureRequest) -> Path:
+    """The file through which the application's clock and the local Stripe's travel together."""
+    path = tmp_path / "clock"
+    settings.CLOCK_FILE = str(path)
+    return path
+
+
+@pytest.fixture
+def local_stripe(clock_file: Path) -> Iterator[LocalStripe]:
+    """A fresh Stripe account, answering the official client in this process."""
+    local = LocalStripe(store=Store(), clock=SandboxClock(clock_file))
+    stripe.default_http_client = InProcessClient(local)
+    yield local
+    stripe_api.configure()
+
+
+@pytest.fixture
+def now() -> datetime:
+    """An ordinary moment: Saturday 21 November 2026, noon in Amsterdam."""
+    return datetime(2026, 11, 21, 11, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def ada(db: None) -> User:
+    return User.objects.create_user("ada@example.com", "correct horse battery", name="Ada")
+
+
+@pytest.fixture
+def ada_account(ada: User, now: datetime) -> Account:
+    """Ada's own account; without a catalogue it has no free credits."""
+    return personal_account(user=ada, now=now)
+
+
+@pytest.fixture
+def present(clock_file: Path) -> datetime:
+    """What the application's clock says right now."""
+    return clock.now()

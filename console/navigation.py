@@ -1,0 +1,62 @@
+"""The sidebar, by task rather than by app."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
+
+
+def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+    """What unfold shows; an entry whose model the user may not see is left out."""
+    return [
+        _group(
+            _("Customers"),
+            _entry(request, _("Accounts"), "groups", "accounts", "account"),
+            _entry(request, _("Users"), "person", "accounts", "user"),
+            _entry(request, _("API keys"), "key", "accounts", "apikey"),
+        ),
+        _group(
+            _("Credits"),
+            _entry(request, _("Ledger"), "receipt_long", "credits", "transaction"),
+            _entry(request, _("Grants"), "toll", "credits", "grant"),
+            _entry(request, _("Allowances"), "event_repeat", "credits", "allowance"),
+        ),
+        _group(
+            _("Money"),
+            _entry(request, _("Orders"), "shopping_cart", "billing", "order"),
+            _entry(request, _("Subscriptions"), "autorenew", "billing", "subscription"),
+            _entry(request, _("Webhooks"), "webhook", "billing", "inboxevent"),
+        ),
+        _group(
+            _("Catalogue"),
+            _entry(request, _("Plans"), "loyalty", "billing", "plan"),
+            _entry(request, _("Packs"), "inventory_2", "billing", "pack"),
+            _entry(request, _("Rate card"), "price_change", "usage", "feature"),
+        ),
+        _group(
+            _("Stripe mirror"),
+            _entry(request, _("Customers"), "person", "djstripe", "customer"),
+            _entry(request, _("Products"), "inventory_2", "djstripe", "product"),
+            _entry(request, _("Prices"), "sell", "djstripe", "price"),
+            _entry(request, _("Checkout sessions"), "shopping_cart", "djstripe", "session"),
+            _entry(request, _("Subscriptions"), "autorenew", "djstripe", "subscription"),
+            _entry(request, _("Invoices"), "description", "djstripe", "invoice"),
+            collapsible=True,
+        ),
+    ]
+
+
+def _group(title: Any, *entries: dict[str, Any] | None, collapsible: bool = False) -> dict[str, Any]:
+    return {
+        "title": title,
+        "separator": True,
+        "collapsible": collapsible,
+        "items": [entry for entry in entries if entry is not None],
+    }
+
+
+def _entry(request: HttpRequest, title: Any, icon: str, app: str, model: str) -> dict[str, Any] | None:
+    if not request.user.has_perm(f"{app}.view_{model}"):  # type: ignore[union-attr]
+        return None
+    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{app}_{model}_changelist")}

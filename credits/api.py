@@ -1,0 +1,327 @@
+"""The API's side of credits: balance, ledger, grants. Thin: check, one call of the ledger, answer."""
+
+import base64
+import binascii
+import uuid
+from datetime import datetime
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import clock
+from accounts.api_auth import Caller
+from accounts.errors import ApiError, FieldProblem, InvalidRequestError, NotFoundError
+from accounts.models import Account, Scope
+from accounts.public_ids import MalformedIdError, parse_id, public_id
+from credits import ledger, selectors
+from credits.api_requests import PrintableField, WholeNumberField, idempotency_key
+from credits.models import Grant, Source, Transaction
+
+DEFAULT_PAGE = 25
+MAX_PAGE = 100
+
+ACCOUNT_PARAMETER = OpenApiParameter("account", str, description="For service keys: acc_… or ext:<your user id>.")
+KEY_PARAMETER = OpenApiParameter(
+    "Idempotency-Key", str, OpenApiParameter.HEADER, required=True, description="1 to 255 printable characters."
+)
+PAGE_PARAMETERS = [
+    ACCOUNT_PARAMETER,
+    OpenApiParameter("limit", int, description=f"1 to {MAX_PAGE}; {DEFAULT_PAGE} by default."),
+    OpenApiParameter("cursor", str, description="What `next` of the page before said."),
+]
+
+
+class InvalidCursorError(ApiError):
+    code = "invalid_cursor"
+    title = "This cursor is not ours"
+    status_code = 400
+
+
+class BucketSerializer(serializers.Serializer[selectors.Bucket]):
+    kind = serializers.ChoiceField(choices=[*selectors.BUCKETS.values(), selectors.OTHER_BUCKET])
+    remaining = serializers.IntegerField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+
+
+class FreeTodaySerializer(serializers.Serializer[selectors.FreeToday]):
+    limit = serializers.IntegerField()
+    used = serializers.IntegerField()
+    remaining = serializers.IntegerField()
+    resets_at = serializers.DateTimeField()
+
+
+class RefillSerializer(serializers.Serializer[selectors.Refill]):
+    amount = serializers.IntegerField()
+    at = serializers.DateTimeField()
+
+
+class BalanceSerializer(serializers.Serializer[selectors.Balance]):
+    account = serializers.CharField()
+    available = serializers.IntegerField(help_text="Credits that can be spent right now.")
+    buckets = BucketSerializer(many=True)
+    free_today = FreeTodaySerializer(allow_null=True)
+    next_refill = RefillSerializer(allow_null=True)
+    tz = serializers.CharField(help_text="Whose midnight starts the account's day.")
+
+
+class GrantLotSerializer(serializers.ModelSerializer[Grant]):
+    id = serializers.CharField(source="public_id")
+
+    class Meta:
+        model = Grant
+        fields = ["id", "source", "amount", "remaining", "priority", "effective_at", "expires_at"]
+
+
+class LotSerializer(serializers.Serializer[ledger.Lot]):
+    grant = serializers.CharField()
+    source = serializers.ChoiceField(choices=Source.choices)
+    amount = serializers.IntegerField()
+
+
+class TransactionSerializer(serializers.Serializer[Any]):
+    """A transaction as it is answered when it is made and whenever it is fetched."""
+
+    id = serializers.CharField()
+    type = serializers.ChoiceField(choices=Transaction.Kind.choices)
+    amount = serializers.IntegerField(help_text="Credits; negative when they left.")
+    balance_after = serializers.IntegerField()
+    lots = LotSerializer(many=True)
+    feature = serializers.CharField(allow_null=True)
+    description = serializers.CharField()
+    created = serializers.DateTimeField()
+
+
+class GrantRequest(serializers.Serializer[Any]):
+    KINDS = (Source.FREE, Source.BONUS, Source.ADJUSTMENT)
+
+    account = serializers.CharField()
+    amount = WholeNumberField()
+    kind = serializers.ChoiceField(choices=[(kind.value, kind.label) for kind in KINDS], default=Source.ADJUSTMENT)
+    reason = PrintableField(max_length=255)
+    expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+
+
+class BalanceView(APIView):
+    required_scope = Scope.CREDITS_READ
+
+    @extend_schema(operation_id="get_balance", parameters=[ACCOUNT_PARAMETER], responses=BalanceSerializer)
+    def get(self, request: Request) -> Response:
+        """How much can be spent now, of what, and when there is more."""
+        now = clock.now()
+        account = account_of(request, now=now)
+        return Response(BalanceSerializer(balance_data(account, now=now)).data)
+
+
+class GrantsView(APIView):
+    @property
+    def required_scope(self) -> str:
+        return Scope.CREDITS_GRANT if self.request.method == "POST" else Scope.CREDITS_READ
+
+    @extend_schema(operation_id="list_grants", parameters=PAGE_PARAMETERS, responses=GrantLotSerializer(many=True))
+    def get(self, request: Request) -> Response:
+        """The account's lots of credits, latest first."""
+        now = clock.now()
+        account = account_of(request, now=now)
+        selectors.settled_wallet(account_id=account.pk, now=now)
+        rows, following = page(request, selectors.grants(account.pk).order_by("-id"), "grt")
+        return Response(listing(GrantLotSerializer(rows, many=True).data, following))
+
+    @extend_schema(
+        operation_id="grant_credits", parameters=[KEY_PARAMETER], request=GrantRequest,
+        responses={201: TransactionSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        """Give credits to an account, with a reason."""
+        key, now = idempotency_key(request), clock.now()
+        asked = checked(GrantRequest(data=request.data))
+        if asked["expires_at"] is not None and asked["expires_at"] <= now:
+            raise InvalidRequestError(
+                FieldProblem(pointer="/expires_at", code="past", detail="Credits that expire in the past are no gift.")
+            )
+        granted = ledger.grant(
+            account_id=account_of(request, now=now).pk,
+            amount=asked["amount"],
+            source=Source(asked["kind"]),
+            source_key=f"api:{key}",
+            expires_at=asked["expires_at"],
+            description=asked["reason"],
+            actor=caller_of(request).actor,
+            now=now,
+        )
+        return made(transaction_data(granted.transaction), is_replayed=granted.is_replayed)
+
+
+class TransactionsView(APIView):
+    required_scope = Scope.CREDITS_READ
+
+    @extend_schema(
+        operation_id="list_transactions", parameters=PAGE_PARAMETERS, responses=TransactionSerializer(many=True)
+    )
+    def get(self, request: Request) -> Response:
+        """The account's ledger, latest first."""
+        now = clock.now()
+        account = account_of(request, now=now)
+        selectors.settled_wallet(account_id=account.pk, now=now)
+        history = selectors.transactions(account.pk).prefetch_related("entries__grant")
+        rows, following = page(request, history, "txn")
+        return Response(listing([transaction_data(row) for row in rows], following))
+
+
+class TransactionView(APIView):
+    required_scope = Scope.CREDITS_READ
+
+    @extend_schema(
+        operation_id="get_transaction", parameters=[ACCOUNT_PARAMETER], responses=TransactionSerializer
+    )
+    def get(self, request: Request, transaction_id: str) -> Response:
+        """One transaction."""
+        account = account_of(request, now=clock.now())
+        try:
+            identifier = parse_id("txn", transaction_id)
+        except MalformedIdError:
+            raise NotFoundError("There is no such transaction.") from None
+        found = selectors.transactions(account.pk).filter(pk=identifier).prefetch_related("entries__grant").first()
+        if found is None:
+            raise NotFoundError("There is no such transaction.")
+        return Response(transaction_data(found))
+
+
+def caller_of(request: Request) -> Caller:
+    """Who is calling; HasScope has seen to it that there is somebody."""
+    caller = request.user
+    assert isinstance(caller, Caller)  # noqa: S101 - for the type checker
+    return caller
+
+
+def account_of(request: Request, *, now: datetime) -> Account:
+    """The account that the request acts for: the key's own, or the one that a service key names."""
+    body = request.data if isinstance(request.data, dict) else {}
+    named = body.get("account") or request.query_params.get("account") or ""
+    if not isinstance(named, str):
+        raise InvalidRequestError(FieldProblem(pointer="/account", code="invalid", detail="Send it as text."))
+    return caller_of(request).account_for(named, now=now)
+
+
+def checked(asked: serializers.BaseSerializer[Any]) -> dict[str, Any]:
+    """A request's fields. Raises InvalidRequestError, which names those that cannot be taken."""
+    if not asked.is_valid():
+        raise InvalidRequestError(*_field_problems(asked.errors))
+    found: dict[str, Any] = asked.validated_data
+    return found
+
+
+def balance_data(account: Account, *, now: datetime) -> dict[str, Any]:
+    """What the API says of a balance."""
+    balance = selectors.balance(account_id=account.pk, now=now)
+    return {
+        "account": account.public_id,
+        "available": balance.available,
+        "buckets": balance.buckets,
+        "free_today": balance.free_today,
+        "next_refill": balance.next_refill,
+        "tz": account.time_zone,
+    }
+
+
+def transaction_data(row: Transaction) -> dict[str, Any]:
+    """What the API says of a transaction."""
+    order = sorted(row.entries.all(), key=lambda entry: _draw_order(entry.grant))
+    return {
+        "id": row.public_id,
+        "type": row.kind,
+        "amount": row.amount,
+        "balance_after": row.balance_after,
+        "lots": [
+            {"grant": entry.grant.public_id, "source": entry.grant.source, "amount": abs(entry.amount)}
+            for entry in order
+        ],
+        "feature": row.feature or None,
+        "description": row.description,
+        "created": timestamp(row.created_at),
+    }
+
+
+def spent_data(spent: ledger.Spent, *, feature: str, description: str) -> dict[str, Any]:
+    """What the API says of a spend: the same as of its transaction when it is fetched."""
+    return {
+        "id": public_id("txn", spent.transaction_id),
+        "type": Transaction.Kind.SPEND.value,
+        "amount": spent.amount,
+        "balance_after": spent.balance_after,
+        "lots": [
+            {"grant": public_id("grt", lot.grant_id), "source": lot.source, "amount": lot.amount} for lot in spent.lots
+        ],
+        "feature": feature or None,
+        "description": description,
+        "created": timestamp(spent.created_at),
+    }
+
+
+def made(data: dict[str, Any], *, is_replayed: bool) -> Response:
+    """201 with what was made; a repeated call gets the same answer, marked."""
+    return Response(data, status=201, headers={"Idempotent-Replayed": "true"} if is_replayed else None)
+
+
+def listing(rows: Any, following: str) -> dict[str, Any]:
+    """A page as every list answers it."""
+    return {"data": rows, "next": following or None, "has_more": bool(following)}
+
+
+def page(request: Request, rows: Any, prefix: str) -> tuple[list[Any], str]:
+    """One page of rows that are ordered by descending id, and the cursor of the next. Raises InvalidCursorError."""
+    limit = _limit(request)
+    if cursor := request.query_params.get("cursor"):
+        rows = rows.filter(pk__lt=_decoded(cursor, prefix))
+    found = list(rows[: limit + 1])
+    following = _encoded(found[limit - 1].pk, prefix) if len(found) > limit else ""
+    return found[:limit], following
+
+
+def timestamp(instant: datetime) -> str:
+    """An instant as the API writes it."""
+    return instant.isoformat().replace("+00:00", "Z")
+
+
+def _limit(request: Request) -> int:
+    text = request.query_params.get("limit", str(DEFAULT_PAGE))
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:4]) <= MAX_PAGE:
+        raise InvalidRequestError(
+            FieldProblem(pointer="/limit", code="invalid", detail=f"Send a whole number from 1 to {MAX_PAGE}.")
+        )
+    return int(text)
+
+
+def _encoded(identifier: uuid.UUID, prefix: str) -> str:
+    return base64.urlsafe_b64encode(public_id(prefix, identifier).encode()).decode().rstrip("=")
+
+
+def _decoded(cursor: str, prefix: str) -> uuid.UUID:
+    try:
+        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
+        return parse_id(prefix, text)
+    except (binascii.Error, UnicodeError, MalformedIdError, ValueError):
+        raise InvalidCursorError("Send `next` of the page before, as it was.") from None
+
+
+def _draw_order(grant: Grant) -> tuple[Any, ...]:
+    far = datetime.max.replace(tzinfo=grant.effective_at.tzinfo)
+    return grant.priority, grant.expires_at or far, grant.effective_at, grant.pk
+
+
+def _field_problems(errors: Any, pointer: str = "") -> list[FieldProblem]:
+    if isinstance(errors, dict):
+        return [
+            problem
+            for name, inner in errors.items()
+            for problem in _field_problems(inner, pointer if name == "non_field_errors" else f"{pointer}/{name}")
+        ]
+    return [
+        FieldProblem(pointer=pointer or "/", code=getattr(error, "code", "invalid"), detail=str(error))
+        for error in errors
+    ]
+
+

@@ -1,0 +1,145 @@
+"""Reading the ledger. Every balance answered here is settled first, so it is what could be spent right now."""
+
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import QuerySet
+
+from credits import locks, settling
+from credits.models import Allowance, Entry, Grant, Source, Transaction, Wallet
+
+BUCKETS = {
+    (Source.FREE, Allowance.Period.DAY): "free_daily",
+    (Source.FREE, Allowance.Period.MONTH): "free_monthly",
+    (Source.PLAN, Allowance.Period.MONTH): "plan",
+    (Source.PURCHASE, None): "purchased",
+    (Source.BONUS, None): "promo",
+}
+OTHER_BUCKET = "grant"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bucket:
+    """What is left of one kind of credits, and when the first of it expires."""
+
+    kind: str
+    remaining: int
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FreeToday:
+    """Today's free credits: how many there were, how many are gone, and when there are new ones."""
+
+    limit: int
+    remaining: int
+    resets_at: datetime
+
+    @property
+    def used(self) -> int:
+        return self.limit - self.remaining
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refill:
+    """The next credits that come by themselves."""
+
+    amount: int
+    at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Balance:
+    """How much an account can spend now, of what, and when there is more."""
+
+    available: int
+    buckets: tuple[Bucket, ...]
+    free_today: FreeToday | None
+    next_refill: Refill | None
+    is_frozen: bool
+
+
+def balance(*, account_id: uuid.UUID, now: datetime) -> Balance:
+    """The account's balance at `now`, with what time has brought; an account without a wallet gets one."""
+    wallet = settled_wallet(account_id=account_id, now=now)
+    grants = list(open_grants(account_id).select_related("allowance"))
+    allowances = Allowance.objects.filter(account_id=account_id, ended_at=None, next_at__isnull=False)
+    return Balance(
+        available=wallet.balance,
+        buckets=tuple(_buckets(grants)),
+        free_today=_free_today(account_id, now),
+        next_refill=_next_refill(list(allowances)),
+        is_frozen=wallet.frozen_at is not None,
+    )
+
+
+def settled_wallet(*, account_id: uuid.UUID, now: datetime) -> Wallet:
+    """The account's wallet as it is at `now`."""
+    wallet = Wallet.objects.filter(account_id=account_id).first()
+    if wallet is None:
+        locks.open_wallet(account_id)
+    elif wallet.next_due_at is None or wallet.next_due_at > now:
+        return wallet
+    settling.settle(account_id=account_id, now=now)
+    return Wallet.objects.get(account_id=account_id)
+
+
+def open_grants(account_id: uuid.UUID) -> QuerySet[Grant]:
+    """What can be drawn on, in the order in which it is drawn on. Settle the wallet first."""
+    return Grant.objects.filter(account_id=account_id, is_open=True).order_by(
+        "priority", "expires_at", "effective_at", "id"
+    )
+
+
+def grants(account_id: uuid.UUID) -> QuerySet[Grant]:
+    """Every grant that the account ever had."""
+    return Grant.objects.filter(account_id=account_id)
+
+
+def transactions(account_id: uuid.UUID) -> QuerySet[Transaction]:
+    """The account's ledger, latest first."""
+    return Transaction.objects.filter(account_id=account_id).order_by("-id")
+
+
+def entries(transaction_id: uuid.UUID) -> QuerySet[Entry]:
+    """What one transaction did, grant by grant, in the order of drawing."""
+    return (
+        Entry.objects.filter(transaction_id=transaction_id)
+        .select_related("grant")
+        .order_by("grant__priority", "grant__expires_at", "grant__effective_at", "grant_id")
+    )
+
+
+def _buckets(grants: list[Grant]) -> list[Bucket]:
+    by_kind: dict[str, list[Grant]] = defaultdict(list)
+    for grant in grants:
+        period = grant.allowance.period if grant.allowance else None
+        by_kind[BUCKETS.get((Source(grant.source), period), OTHER_BUCKET)].append(grant)
+    return [
+        Bucket(
+            kind=kind,
+            remaining=sum(grant.remaining for grant in members),
+            expires_at=min((grant.expires_at for grant in members if grant.expires_at), default=None),
+        )
+        for kind, members in by_kind.items()
+    ]
+
+
+def _free_today(account_id: uuid.UUID, now: datetime) -> FreeToday | None:
+    today = Grant.objects.filter(
+        account_id=account_id,
+        source=Source.FREE,
+        allowance__period=Allowance.Period.DAY,
+        effective_at__lte=now,
+        expires_at__gt=now,
+    ).first()
+    if today is None or today.expires_at is None:
+        return None
+    return FreeToday(limit=today.amount, remaining=today.remaining, resets_at=today.expires_at)
+
+
+def _next_refill(allowances: list[Allowance]) -> Refill | None:
+    first = min(allowances, key=lambda allowance: allowance.next_at or allowance.created_at, default=None)
+    return Refill(amount=first.amount, at=first.next_at) if first and first.next_at else None

@@ -1,0 +1,24 @@
+"""Celery's side of the ledger: each task is one job by its name."""
+
+from celery import shared_task
+
+from accounts import clock
+from credits import jobs
+
+
+@shared_task
+def reset_daily_credits() -> None:
+    """Give the day's free credits where a new day has begun."""
+    jobs.reset_daily_credits(now=clock.now())
+
+
+@shared_task
+def refill_monthly_credits() -> None:
+    """Give the month's credits where an anniversary has come."""
+    jobs.refill_monthly_credits(now=clock.now())
+
+
+@shared_task
+def expire_credits() -> None:
+    """Post what has expired."""
+    jobs.expire_credits(now=clock.now())

@@ -1,0 +1,8 @@
+from django.apps import AppConfig
+
+
+class PortalConfig(AppConfig):
+    """The customer's pages. They combine the other rooms and keep nothing of their own."""
+
+    name = "portal"
+    verbose_name = "Portal"

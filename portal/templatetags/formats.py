@@ -1,0 +1,73 @@
+"""Filters for templates: money, credits, identifiers, as a reader knows them."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from babel.numbers import format_currency, get_currency_precision
+from django import template
+from django.utils.translation import get_language, gettext
+
+from billing.models import Order, Price
+from credits.models import Transaction
+
+register = template.Library()
+
+BUCKET_NAMES = {
+    "free_daily": "Free today",
+    "free_monthly": "Free this month",
+    "plan": "From your plan",
+    "purchased": "Bought",
+    "promo": "Bonus",
+    "grant": "Given to you",
+}
+
+
+@register.filter
+def money(priced: Price | Order) -> str:
+    """What something costs, in the reader's format."""
+    return money_of(priced.amount_minor, priced.currency)
+
+
+@register.simple_tag
+def money_of(minor: int, currency: str) -> str:
+    """An amount in minor units, in the reader's format."""
+    code = currency.upper()
+    amount = Decimal(minor).scaleb(-get_currency_precision(code))
+    return str(format_currency(amount, code, locale=(get_language() or "en").replace("-", "_")))
+
+
+@register.simple_tag
+def price_per_credit(price: Price, credits: int) -> str:
+    """What one credit of a pack costs."""
+    code = price.currency.upper()
+    amount = Decimal(price.amount_minor).scaleb(-get_currency_precision(code)) / credits
+    locale = (get_language() or "en").replace("-", "_")
+    return str(format_currency(amount, code, locale=locale, decimal_quantization=False, format="¤0.00#"))
+
+
+@register.filter
+def bucket_name(kind: str) -> str:
+    """A kind of credits in plain words."""
+    return gettext(BUCKET_NAMES[kind])
+
+
+@register.filter
+def signed(amount: int) -> str:
+    """A change of the balance, with its sign."""
+    return f"+{amount}" if amount > 0 else f"−{abs(amount)}"
+
+
+@register.filter
+def in_words(row: Transaction) -> str:
+    """What a transaction was, for the customer."""
+    if row.description:
+        return row.description
+    if row.feature:
+        return f"{row.quantity} × {row.feature}" if row.quantity and row.quantity > 1 else row.feature
+    return str(row.get_kind_display())
+
+
+@register.filter
+def from_timestamp(seconds: int) -> datetime:
+    """Stripe's seconds since 1970 as a moment."""
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,249 @@
+"""The customer's pages: who is it, one or two calls of the rooms below, a template."""
+
+import uuid
+from datetime import timedelta
+from typing import cast
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
+
+from accounts import clock, opening
+from accounts import keys as api_keys
+from accounts.models import Account, ApiKey, User
+from accounts.public_ids import MalformedIdError, parse_id
+from billing import catalogue, checkout, mirror
+from billing.errors import BillingError, FulfilmentError, PaymentProviderUnavailableError
+from billing.models import RUNNING, Order, Subscription
+from credits import selectors
+
+LATEST = 8
+PAGE = 50
+INVOICES = 24
+# The webhook is usually there within a second; after this long the page asks Stripe itself.
+ASK_AFTER = timedelta(seconds=5)
+POLL_FAST_UNTIL = timedelta(seconds=5)
+POLL_UNTIL = timedelta(seconds=60)
+
+
+@require_GET
+def home(request: HttpRequest) -> HttpResponse:
+    """What this is, for somebody who comes by; the dashboard for a customer."""
+    if request.user.is_authenticated:
+        return redirect("dashboard")
+    return render(request, "portal/home.html", _offers())
+
+
+@require_GET
+def pricing(request: HttpRequest) -> HttpResponse:
+    return render(request, "portal/pricing.html", _offers())
+
+
+@require_GET
+@login_required
+def dashboard(request: HttpRequest) -> HttpResponse:
+    """What is left, what it is made of, and what happened last."""
+    account, now = _account(request), clock.now()
+    return render(
+        request,
+        "portal/dashboard.html",
+        {
+            "account": account,
+            "balance": selectors.balance(account_id=account.pk, now=now),
+            "subscription": _subscription(account),
+            "default_plan": catalogue.default_plan(),
+            "latest": selectors.transactions(account.pk)[:LATEST],
+            "has_key": api_keys.working_keys(account, now=now).exists(),
+            "base_url": settings.BASE_URL,
+        },
+    )
+
+
+@require_GET
+@login_required
+def credits(request: HttpRequest) -> HttpResponse:
+    """What is left, lot by lot, and what can be bought."""
+    account, now = _account(request), clock.now()
+    return render(
+        request,
+        "portal/credits.html",
+        {
+            "balance": selectors.balance(account_id=account.pk, now=now),
+            "grants": selectors.open_grants(account.pk),
+            "subscription": _subscription(account),
+            "left_order": request.GET.get("left", ""),
+            # One key a page: two clicks on it, or on two of its tabs, are one purchase of one thing.
+            "purchase_key": uuid.uuid4().hex,
+            **_offers(),
+        },
+    )
+
+
+@require_GET
+@login_required
+def transactions(request: HttpRequest) -> HttpResponse:
+    """The ledger in plain words."""
+    account = _account(request)
+    selectors.settled_wallet(account_id=account.pk, now=clock.now())
+    page = Paginator(selectors.transactions(account.pk), PAGE).get_page(request.GET.get("page"))
+    return render(request, "portal/transactions.html", {"page": page, "account_zone": account.time_zone})
+
+
+@require_POST
+@login_required
+def buy(request: HttpRequest) -> HttpResponse:
+    """Start a purchase and send the customer to the payment page."""
+    try:
+        started = checkout.start(
+            account=_account(request),
+            price=catalogue.find_price(item=request.POST.get("item", ""), interval=request.POST.get("interval", "")),
+            quantity=1,
+            idempotency_key=f"page:{request.POST.get('key', '')[:64]}:{request.POST.get('item', '')[:64]}",
+            actor=f"user:{request.user.pk}",
+            now=clock.now(),
+        )
+    except BillingError as error:
+        messages.error(request, str(error))
+        return redirect("credits")
+    if started.order.status != Order.Status.OPEN:
+        return redirect("checkout", started.order.public_id)
+    return HttpResponseRedirect(started.order.checkout_url)
+
+
+@never_cache
+@require_GET
+@login_required
+def checkout_status(request: HttpRequest, checkout_id: str) -> HttpResponse:
+    """Where the customer comes back to: waits for the payment to be heard of, then shows the new balance."""
+    account, now = _account(request), clock.now()
+    try:
+        order = Order.objects.select_related("price").filter(account=account, pk=parse_id("co", checkout_id)).first()
+    except MalformedIdError:
+        order = None
+    if order is None:
+        raise Http404
+    try:
+        waited = max(0, int(request.GET.get("waited", "0")))
+    except ValueError:
+        waited = 0
+    if order.is_waiting and timedelta(seconds=waited) >= ASK_AFTER:
+        order = _asked_stripe(order)
+    is_fast = timedelta(seconds=waited) < POLL_FAST_UNTIL
+    step = 1 if is_fast else 3
+    is_fragment = request.htmx  # type: ignore[attr-defined]
+    return render(
+        request,
+        "portal/parts/checkout_status.html" if is_fragment else "portal/checkout.html",
+        {
+            "order": order,
+            "balance": selectors.balance(account_id=account.pk, now=now),
+            "is_polling": order.is_waiting and timedelta(seconds=waited) < POLL_UNTIL,
+            "step": step,
+            "next_waited": waited + step,
+            "is_slow": timedelta(seconds=waited) >= timedelta(seconds=10),
+        },
+    )
+
+
+@require_GET
+@login_required
+def billing(request: HttpRequest) -> HttpResponse:
+    """The plan, the purchases, the invoices, and the way to the billing portal."""
+    account = _account(request)
+    return render(
+        request,
+        "portal/billing.html",
+        {
+            "subscription": _subscription(account),
+            "default_plan": catalogue.default_plan(),
+            "orders": Order.objects.filter(account=account).order_by("-id")[:INVOICES],
+            "invoices": mirror.invoices_of(account.pk, limit=INVOICES),
+            "has_customer": bool(mirror.customer_of_account(account.pk)),
+        },
+    )
+
+
+@require_POST
+@login_required
+def billing_portal(request: HttpRequest) -> HttpResponse:
+    """Send the customer to Stripe's billing portal."""
+    try:
+        return HttpResponseRedirect(checkout.portal_url(account=_account(request)))
+    except BillingError as error:
+        messages.error(request, str(error))
+        return redirect("billing")
+
+
+@never_cache
+@login_required
+def keys(request: HttpRequest) -> HttpResponse:
+    """The account's API keys; a new one's secret is shown in the answer that makes it, and never again."""
+    account, now = _account(request), clock.now()
+    new = None
+    if request.method == "POST":
+        try:
+            new = api_keys.create_key(
+                account=account,
+                name=request.POST.get("name", "").strip()[:80] or _("My key"),
+                scopes=api_keys.ACCOUNT_KEY_SCOPES,
+                created_by=cast(User, request.user),
+                now=now,
+            )
+        except api_keys.TooManyKeysError:
+            messages.error(request, _("There are enough keys already. Revoke one you no longer use."))
+    return render(
+        request,
+        "portal/keys.html",
+        {"keys": account.api_keys.order_by("-created_at"), "new": new, "base_url": settings.BASE_URL, "now": now},
+    )
+
+
+@require_POST
+@login_required
+def revoke_key(request: HttpRequest, key_id: str) -> HttpResponse:
+    """Stop a key at once."""
+    try:
+        key = ApiKey.objects.filter(account=_account(request), pk=parse_id("key", key_id)).first()
+    except MalformedIdError:
+        key = None
+    if key is None:
+        raise Http404
+    api_keys.revoke_key(key=key, now=clock.now())
+    messages.info(request, _("The key %(name)s is revoked. It stopped working at once.") % {"name": key.name})
+    return redirect("keys")
+
+
+@never_cache
+@require_GET
+@login_required
+def header_balance(request: HttpRequest) -> HttpResponse:
+    """The balance in the header, asked for again when it has changed."""
+    return render(request, "portal/parts/header_balance.html")
+
+
+def _account(request: HttpRequest) -> Account:
+    return opening.personal_account(user=cast(User, request.user), now=clock.now())
+
+
+def _offers() -> dict[str, object]:
+    return {"plans": catalogue.plans(), "packs": catalogue.packs()}
+
+
+def _subscription(account: Account) -> Subscription | None:
+    running = Subscription.objects.filter(account=account, status__in=RUNNING)
+    return running.select_related("price__plan").order_by("-started_at").first()
+
+
+def _asked_stripe(order: Order) -> Order:
+    """The webhook is late: look at the payment ourselves. Whatever fails here, the webhook will still come."""
+    try:
+        return checkout.refresh(order, now=clock.now())
+    except (PaymentProviderUnavailableError, FulfilmentError):
+        order.refresh_from_db()
+        return order

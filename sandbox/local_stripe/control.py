@@ -1,0 +1,80 @@
+"""`/_sandbox/`: how scripts and tests move the local Stripe. JSON in, JSON out."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from sandbox.local_stripe import checkout, events
+from sandbox.local_stripe.core import LocalStripe
+from sandbox.local_stripe.errors import StripeApiError, invalid
+
+Row = dict[str, Any]
+
+LONGEST_ADVANCE_S = 3 * 366 * 86_400  # three years; more is a typing mistake
+MAX_COPIES = 50
+
+
+def answer(stripe: LocalStripe, method: str, path: str, values: Row, send: events.Send) -> Row:
+    """Carry out one control call. Raises StripeApiError, whose text says what was wrong."""
+    for wanted, pattern, handler in _ROUTES:
+        match = re.fullmatch(pattern, path)
+        if match and method == wanted:
+            return handler(stripe, values, send, *match.groups())
+    raise invalid(f"There is no {method} /_sandbox/{path}.", status=404)
+
+
+def _complete(stripe: LocalStripe, values: Row, _send: events.Send, session_id: str) -> Row:
+    try:
+        outcome = checkout.Outcome(values.get("outcome", ""))
+    except ValueError:
+        raise invalid(f"outcome must be one of {', '.join(checkout.Outcome)}.", param="outcome") from None
+    try:
+        checkout.complete(stripe, session_id, outcome)
+    except StripeApiError as error:
+        if error.body["error"]["type"] != "card_error":
+            raise
+        return {"outcome": outcome, "error": error.body["error"]["message"], "status": "open"}
+    row = stripe.get("checkout.session", session_id)
+    return {"outcome": outcome, "status": row["status"], "payment_status": row["payment_status"]}
+
+
+def _advance(stripe: LocalStripe, values: Row, _send: events.Send) -> Row:
+    seconds = values.get("seconds")
+    if not isinstance(seconds, int) or not 0 <= seconds <= LONGEST_ADVANCE_S:
+        raise invalid(f"seconds must be a whole number from 0 to {LONGEST_ADVANCE_S}.", param="seconds")
+    stripe.advance(seconds)
+    return {"now": stripe.clock.now().isoformat(), "ahead_seconds": stripe.clock.ahead_s()}
+
+
+def _mode(stripe: LocalStripe, values: Row, _send: events.Send) -> Row:
+    if values.get("mode") not in ("deliver", "hold"):
+        raise invalid("mode must be deliver or hold.", param="mode")
+    events.hold(stripe, is_on=values["mode"] == "hold")
+    return {"mode": values["mode"]}
+
+
+def _flush(stripe: LocalStripe, values: Row, send: events.Send) -> Row:
+    copies = values.get("copies", 1)
+    if not isinstance(copies, int) or not 1 <= copies <= MAX_COPIES:
+        raise invalid(f"copies must be a whole number from 1 to {MAX_COPIES}.", param="copies")
+    statuses = events.flush(stripe, send, order=values.get("order", "fifo"), copies=copies, seed=values.get("seed", 0))
+    return {"sent": len(statuses), "accepted": sum(1 for status in statuses if status)}
+
+
+def _list_events(stripe: LocalStripe, _values: Row, _send: events.Send) -> Row:
+    return {"data": list(stripe.store.all("event"))}
+
+
+def _resend(stripe: LocalStripe, _values: Row, _send: events.Send, event_id: str) -> Row:
+    events.resend(stripe, event_id)
+    return {"queued": event_id}
+
+
+_ROUTES: list[tuple[str, str, Callable[..., Row]]] = [
+    ("POST", r"checkout/(\w+)/complete", _complete),
+    ("POST", r"clock/advance", _advance),
+    ("POST", r"webhooks", _mode),
+    ("POST", r"webhooks/flush", _flush),
+    ("GET", r"events", _list_events),
+    ("POST", r"events/(\w+)/resend", _resend),
+]

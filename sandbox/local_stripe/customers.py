@@ -1,0 +1,107 @@
+"""Customers and their cards."""
+
+from typing import Any
+
+from sandbox.local_stripe.catalogue import update
+from sandbox.local_stripe.core import LocalStripe, route
+
+Row = dict[str, Any]
+
+CARD = {
+    "brand": "visa",
+    "display_brand": "visa",
+    "country": "NL",
+    "exp_month": 12,
+    "exp_year": 2031,
+    "fingerprint": "tegoedsandboxcard",
+    "funding": "credit",
+    "last4": "4242",
+    "regulated_status": "unregulated",
+    "checks": {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"},
+    "generated_from": None,
+    "networks": {"available": ["visa"], "preferred": None},
+    "three_d_secure_usage": {"supported": True},
+    "wallet": None,
+}
+
+
+@route("POST", "/v1/customers", "CustomerCreateParams")
+def create_customer(stripe: LocalStripe, values: Row) -> Row:
+    values = {"metadata": {}, "balance": 0, "delinquent": False, "preferred_locales": [], "tax_exempt": "none"} | values
+    customer = stripe.new(
+        "customer",
+        "cus",
+        **values,
+        invoice_prefix=f"TGD{len(list(stripe.store.all('customer'))):04d}",
+        next_invoice_sequence=1,
+    )
+    customer["invoice_settings"] = {
+        "custom_fields": None,
+        "default_payment_method": None,
+        "footer": None,
+        "rendering_options": None,
+    }
+    stripe.emit("customer.created", customer)
+    return customer
+
+
+@route("GET", "/v1/customers", "CustomerListParams")
+def list_customers(stripe: LocalStripe, values: Row) -> Row:
+    return stripe.listed("customer", values, by=("email",))
+
+
+@route("GET", "/v1/customers/{customer_id}")
+def customer(stripe: LocalStripe, values: Row, customer_id: str) -> Row:
+    return stripe.get("customer", customer_id)
+
+
+@route("POST", "/v1/customers/{customer_id}", "CustomerModifyParams")
+def update_customer(stripe: LocalStripe, values: Row, customer_id: str) -> Row:
+    if settings := values.pop("invoice_settings", None):
+        values["invoice_settings"] = stripe.get("customer", customer_id)["invoice_settings"] | settings
+    return update(stripe, "customer", customer_id, values)
+
+
+@route("DELETE", "/v1/customers/{customer_id}")
+def delete_customer(stripe: LocalStripe, values: Row, customer_id: str) -> Row:
+    customer = stripe.get("customer", customer_id)
+    stripe.emit("customer.deleted", customer)
+    return stripe.store.put("customer", customer_id, {"id": customer_id, "object": "customer", "deleted": True})
+
+
+@route("GET", "/v1/payment_methods", "PaymentMethodListParams")
+def list_payment_methods(stripe: LocalStripe, values: Row) -> Row:
+    return stripe.listed("payment_method", values, by=("customer", "type"))
+
+
+@route("GET", "/v1/payment_methods/{payment_method_id}")
+def payment_method(stripe: LocalStripe, values: Row, payment_method_id: str) -> Row:
+    return stripe.get("payment_method", payment_method_id)
+
+
+def attach_card(stripe: LocalStripe, customer: Row) -> Row:
+    """A card as the customer typed it on a hosted page; it becomes the default one."""
+    kept = next((row for row in stripe.store.all("payment_method") if row["customer"] == customer["id"]), None)
+    if kept is not None:
+        return kept
+    card = stripe.new(
+        "payment_method",
+        "pm",
+        type="card",
+        card=dict(CARD),
+        customer=customer["id"],
+        billing_details={
+            "address": None,
+            "email": customer["email"],
+            "name": customer["name"],
+            "phone": None,
+            "tax_id": None,
+        },
+        metadata={},
+        allow_redisplay="always",
+    )
+    for name in [name for name, value in card.items() if value is None and name not in ("customer", "metadata")]:
+        del card[name]  # a payment method shows only the details of its own type
+    stripe.emit("payment_method.attached", card)
+    update_customer(stripe, {"invoice_settings": {"default_payment_method": card["id"]}}, customer["id"])
+    return card

@@ -1,0 +1,125 @@
+"""Payment intents and the charges that carry them out."""
+
+from typing import Any
+
+from sandbox.local_stripe.core import LocalStripe, route
+from sandbox.local_stripe.customers import attach_card
+from sandbox.local_stripe.store import new_id
+
+Row = dict[str, Any]
+
+DECLINED = "Your card was declined."
+
+
+@route("GET", "/v1/payment_intents", "PaymentIntentListParams")
+def list_payment_intents(stripe: LocalStripe, values: Row) -> Row:
+    return stripe.listed("payment_intent", values, by=("customer",))
+
+
+@route("GET", "/v1/payment_intents/{payment_intent_id}")
+def payment_intent(stripe: LocalStripe, values: Row, payment_intent_id: str) -> Row:
+    return stripe.get("payment_intent", payment_intent_id)
+
+
+@route("GET", "/v1/charges", "ChargeListParams")
+def list_charges(stripe: LocalStripe, values: Row) -> Row:
+    return stripe.listed("charge", values, by=("customer", "payment_intent"))
+
+
+@route("GET", "/v1/charges/{charge_id}")
+def charge(stripe: LocalStripe, values: Row, charge_id: str) -> Row:
+    return stripe.get("charge", charge_id)
+
+
+def open_intent(stripe: LocalStripe, customer: Row, amount: int, currency: str, metadata: dict[str, str]) -> Row:
+    """A payment that waits to be made."""
+    identifier = new_id("pi")
+    intent = stripe.new(
+        "payment_intent",
+        "pi",
+        id=identifier,
+        amount=amount,
+        amount_capturable=0,
+        amount_received=0,
+        currency=currency,
+        customer=customer["id"],
+        metadata=metadata,
+        status="requires_payment_method",
+        capture_method="automatic_async",
+        confirmation_method="automatic",
+        client_secret=f"{identifier}_secret_{new_id('x')[2:]}",
+        payment_method_types=["card", "ideal"],
+    )
+    stripe.emit("payment_intent.created", intent)
+    return intent
+
+
+def succeed(stripe: LocalStripe, intent: Row) -> Row:
+    """The money arrives: a charge is made and the intent succeeds."""
+    customer = stripe.get("customer", intent["customer"])
+    card = attach_card(stripe, customer)
+    made = _charge(stripe, intent, card, status="succeeded")
+    intent |= {
+        "status": "succeeded",
+        "amount_received": intent["amount"],
+        "latest_charge": made["id"],
+        "payment_method": card["id"],
+        "last_payment_error": None,
+    }
+    stripe.changed("payment_intent", intent)
+    stripe.emit("charge.succeeded", made)
+    stripe.emit("payment_intent.succeeded", intent)
+    return made
+
+
+def fail(stripe: LocalStripe, intent: Row) -> None:
+    """The bank says no; the intent waits for another card."""
+    intent |= {
+        "status": "requires_payment_method",
+        "last_payment_error": {
+            "type": "card_error",
+            "code": "card_declined",
+            "decline_code": "generic_decline",
+            "message": DECLINED,
+        },
+    }
+    stripe.changed("payment_intent", intent)
+    stripe.emit("payment_intent.payment_failed", intent)
+
+
+def process(stripe: LocalStripe, intent: Row) -> None:
+    """A delayed method (a bank transfer, SEPA): the answer comes later."""
+    intent |= {"status": "processing"}
+    stripe.changed("payment_intent", intent)
+    stripe.emit("payment_intent.processing", intent)
+
+
+def _charge(stripe: LocalStripe, intent: Row, card: Row, *, status: str) -> Row:
+    identifier = new_id("ch")
+    return stripe.new(
+        "charge",
+        "ch",
+        id=identifier,
+        amount=intent["amount"],
+        amount_captured=intent["amount"],
+        amount_refunded=0,
+        currency=intent["currency"],
+        customer=intent["customer"],
+        payment_intent=intent["id"],
+        payment_method=card["id"],
+        payment_method_details={"type": "card", "card": {**_card_details(card)}},
+        billing_details=card["billing_details"],
+        metadata=dict(intent["metadata"]),
+        captured=True,
+        paid=status == "succeeded",
+        status=status,
+        disputed=False,
+        refunded=False,
+        receipt_url=f"{stripe.public_url}/receipts/{identifier}",
+        refunds={"object": "list", "data": [], "has_more": False, "url": f"/v1/charges/{identifier}/refunds"},
+    )
+
+
+def _card_details(card: Row) -> Row:
+    shared = ("brand", "country", "exp_month", "exp_year", "fingerprint", "funding", "last4", "checks")
+    return {name: card["card"][name] for name in shared}

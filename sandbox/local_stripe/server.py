@@ -1,0 +1,142 @@
+"""The local Stripe as a process on loopback: API, hosted pages, control API, and the delivery of webhooks."""
+
+import json
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable
+from http import HTTPStatus
+from socketserver import ThreadingMixIn
+from typing import Any
+from urllib.parse import parse_qsl
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+from sandbox.local_stripe import control, events, pages
+from sandbox.local_stripe.core import LocalStripe, encoded_json
+from sandbox.local_stripe.errors import StripeApiError
+
+LOOPBACK_NAMES = {"127.0.0.1", "localhost", "[::1]"}
+TICK_S = 0.2
+SEND_TIMEOUT_S = 10
+MAX_BODY_BYTES = 1_048_576
+
+Environ = dict[str, Any]
+StartResponse = Callable[[str, list[tuple[str, str]]], Any]
+
+
+class Application:
+    """The WSGI application around one LocalStripe."""
+
+    def __init__(self, stripe: LocalStripe) -> None:
+        self._stripe = stripe
+
+    def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
+        try:
+            status, kind, body, extra = self._answer(environ)
+        except StripeApiError as error:
+            status, kind, body, extra = error.status, "application/json", encoded_json(error.body), {}
+        headers = [("Content-Type", f"{kind}; charset=utf-8"), *extra.items()]
+        start_response(f"{status} {HTTPStatus(status).phrase}", headers)
+        return [body.encode()]
+
+    def _answer(self, environ: Environ) -> tuple[int, str, str, dict[str, str]]:
+        host = environ.get("HTTP_HOST", "").rpartition(":")[0] or environ.get("HTTP_HOST", "")
+        if host not in LOOPBACK_NAMES:
+            return 403, "text/plain", "The local Stripe answers on this machine only.", {}
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        body = environ["wsgi.input"].read(min(int(environ.get("CONTENT_LENGTH") or 0), MAX_BODY_BYTES)).decode()
+        if path.startswith("/v1/"):
+            headers = {
+                "authorization": environ.get("HTTP_AUTHORIZATION", ""),
+                **({"idempotency-key": key} if (key := environ.get("HTTP_IDEMPOTENCY_KEY")) else {}),
+            }
+            encoded = body if method == "POST" else environ.get("QUERY_STRING", "")
+            answer = self._stripe.request(method, path, encoded, headers)
+            return answer.status, "application/json", encoded_json(answer.body), answer.headers
+        if path.startswith("/_sandbox/"):
+            values = json.loads(body) if body else {}
+            found = control.answer(self._stripe, method, path.removeprefix("/_sandbox/"), values, send)
+            return 200, "application/json", encoded_json(found), {}
+        return self._page(method, path, dict(parse_qsl(body)))
+
+    def _page(self, method: str, path: str, form: dict[str, str]) -> tuple[int, str, str, dict[str, str]]:
+        page = ""
+        match [method, *path.strip("/").split("/")]:
+            case ["GET", ""]:
+                page = pages.control_page(self._stripe)
+            case ["POST", "clock"]:
+                self._stripe.advance(int(form["days"]) * 86_400)
+                return _see_other("/")
+            case ["POST", "resend", event_id]:
+                events.resend(self._stripe, event_id)
+                return _see_other("/")
+            case ["GET", "hosted.css"]:
+                return 200, "text/css", pages.STYLESHEET, {}
+            case ["GET", "c", "pay", session_id]:
+                page = pages.checkout_page(self._stripe, session_id)
+            case ["POST", "c", "pay", session_id]:
+                target, page = pages.pay(self._stripe, session_id, form.get("outcome", ""))
+                if target:
+                    return _see_other(target)
+            case ["GET", "p", "session", portal_id]:
+                page = pages.portal_page(self._stripe, portal_id)
+            case ["POST", "p", "session", portal_id, subscription_id]:
+                pages.change_subscription(self._stripe, subscription_id, form["action"])
+                return _see_other(f"/p/session/{portal_id}")
+            case ["GET", "invoices", invoice_id, *_]:
+                page = pages.invoice_page(self._stripe, invoice_id)
+            case ["GET", "receipts", charge_id]:
+                page = pages.receipt_page(self._stripe, charge_id)
+        return (200, "text/html", page, {}) if page else (404, "text/plain", "There is no such page here.", {})
+
+
+def serve(stripe: LocalStripe, *, port: int) -> None:
+    """Answer on loopback until the process is stopped, and deliver webhooks meanwhile."""
+    threading.Thread(target=_deliver_forever, args=[stripe], daemon=True).start()
+    with _Server(("127.0.0.1", port), _QuietHandler) as server:
+        server.set_app(Application(stripe))
+        server.serve_forever()
+
+
+def send(url: str, body: str, signature: str) -> int:
+    """POST a webhook; the HTTP status, or 0 when nobody answered."""
+    headers = {"Content-Type": "application/json; charset=utf-8", "Stripe-Signature": signature}
+    request = urllib.request.Request(url, body.encode(), headers, method="POST")  # noqa: S310 - our own endpoint
+    try:
+        with urllib.request.urlopen(request, timeout=SEND_TIMEOUT_S) as answer:  # noqa: S310
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+def _deliver_forever(stripe: LocalStripe) -> None:
+    while True:
+        stripe.run_due()
+        events.deliver_due(stripe, send, tick_s=time.time())
+        time.sleep(TICK_S)
+
+
+def _see_other(url: str) -> tuple[int, str, str, dict[str, str]]:
+    return 303, "text/plain", "", {"Location": url}
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 128
+
+    def server_bind(self) -> None:
+        """Without the look-up of the machine's name, which can take seconds."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.socket.bind(self.server_address)
+        self.server_name, self.server_port = "127.0.0.1", self.server_address[1]  # type: ignore[assignment]
+        self.setup_environ()
+
+
+class _QuietHandler(WSGIRequestHandler):
+    def log_message(self, *_args: Any) -> None:
+        """The events page tells more than an access log would."""

@@ -1,0 +1,309 @@
+"""Subscriptions and their invoices: started by a checkout, renewed by the clock, cancelled at the end or at once."""
+
+import calendar
+from datetime import UTC, datetime
+from typing import Any
+
+from sandbox.local_stripe import payments
+from sandbox.local_stripe.catalogue import update
+from sandbox.local_stripe.core import LocalStripe, route, timer
+from sandbox.local_stripe.errors import invalid
+from sandbox.local_stripe.store import new_id
+
+Row = dict[str, Any]
+
+
+@route("GET", "/v1/subscriptions", "SubscriptionListParams")
+def list_subscriptions(stripe: LocalStripe, values: Row) -> Row:
+    status = values.get("status")
+    return stripe.listed(
+        "subscription",
+        values,
+        by=("customer",),
+        where=lambda row: status == "all" or row["status"] == status or (not status and row["status"] != "canceled"),
+    )
+
+
+@route("GET", "/v1/subscriptions/{subscription_id}")
+def subscription(stripe: LocalStripe, values: Row, subscription_id: str) -> Row:
+    return stripe.get("subscription", subscription_id)
+
+
+@route("POST", "/v1/subscriptions/{subscription_id}", "SubscriptionModifyParams")
+def update_subscription(stripe: LocalStripe, values: Row, subscription_id: str) -> Row:
+    unknown = values.keys() - {"cancel_at_period_end", "metadata", "default_payment_method", "description"}
+    if unknown:
+        raise invalid(f"The local Stripe cannot change {', '.join(sorted(unknown))} yet.", param=min(unknown))
+    row = stripe.get("subscription", subscription_id)
+    if row["status"] == "canceled":
+        raise invalid("A canceled subscription can only update its cancellation_details and metadata.")
+    if "cancel_at_period_end" in values:
+        ends = values["cancel_at_period_end"]
+        values["cancel_at"] = row["items"]["data"][0]["current_period_end"] if ends else None
+        values["canceled_at"] = stripe.timestamp() if ends else None
+    return update(stripe, "subscription", subscription_id, values)
+
+
+@route("DELETE", "/v1/subscriptions/{subscription_id}", "SubscriptionCancelParams")
+def cancel_subscription(stripe: LocalStripe, values: Row, subscription_id: str) -> Row:
+    row = stripe.get("subscription", subscription_id)
+    now = stripe.timestamp()
+    row |= {"status": "canceled", "canceled_at": row["canceled_at"] or now, "ended_at": now}
+    stripe.changed("subscription", row)
+    stripe.emit("customer.subscription.deleted", row)
+    return row
+
+
+@route("GET", "/v1/subscription_items/{item_id}")
+def subscription_item(stripe: LocalStripe, values: Row, item_id: str) -> Row:
+    return stripe.get("subscription_item", item_id)
+
+
+@route("GET", "/v1/invoices", "InvoiceListParams")
+def list_invoices(stripe: LocalStripe, values: Row) -> Row:
+    wanted = values.get("subscription")
+    return stripe.listed(
+        "invoice",
+        values,
+        by=("customer", "status"),
+        where=lambda row: wanted is None or row["parent"]["subscription_details"]["subscription"] == wanted,
+    )
+
+
+@route("GET", "/v1/invoices/{invoice_id}")
+def invoice(stripe: LocalStripe, values: Row, invoice_id: str) -> Row:
+    return stripe.get("invoice", invoice_id)
+
+
+@route("GET", "/v1/invoices/{invoice_id}/lines")
+def invoice_lines(stripe: LocalStripe, values: Row, invoice_id: str) -> Row:
+    found: Row = stripe.get("invoice", invoice_id)["lines"]
+    return found
+
+
+@route("GET", "/v1/invoice_payments", "InvoicePaymentListParams")
+def list_invoice_payments(stripe: LocalStripe, values: Row) -> Row:
+    return stripe.listed("invoice_payment", values, by=("invoice", "status"))
+
+
+def start(
+    stripe: LocalStripe, customer: Row, card: Row, price: Row, quantity: int, metadata: dict[str, str]
+) -> Row:
+    """Begin a subscription and pay its first invoice."""
+    now = stripe.timestamp()
+    identifier = new_id("sub")
+    item = stripe.new(
+        "subscription_item",
+        "si",
+        subscription=identifier,
+        price=price,
+        quantity=quantity,
+        metadata={},
+        tax_rates=[],
+        discounts=[],
+        current_period_start=now,
+        current_period_end=_after(now, price, 1),
+        billing_thresholds=None,
+    )
+    row = stripe.new(
+        "subscription",
+        "sub",
+        id=identifier,
+        customer=customer["id"],
+        currency=price["currency"],
+        metadata=metadata,
+        items={
+            "object": "list",
+            "data": [item],
+            "has_more": False,
+            "url": f"/v1/subscription_items?subscription={identifier}",
+        },
+        status="active",
+        start_date=now,
+        billing_cycle_anchor=now,
+        collection_method="charge_automatically",
+        default_payment_method=card["id"],
+        cancel_at_period_end=False,
+        automatic_tax={"enabled": False, "liability": None, "disabled_reason": None},
+        billing_mode={"type": "flexible", "flexible": None, "updated_at": None},
+        default_tax_rates=[],
+        discounts=[],
+    )
+    _invoice(stripe, row, "subscription_create")
+    stripe.emit("customer.subscription.created", row)
+    _pay(stripe, row)
+    stripe.at(item["current_period_end"], "renew_subscription", identifier)
+    return row
+
+
+@timer("renew_subscription")
+def _renew(stripe: LocalStripe, subscription_id: str) -> None:
+    """The period is over: end what was cancelled, bill the next period of the rest."""
+    row = stripe.get("subscription", subscription_id)
+    if row["status"] == "canceled":
+        return
+    if row["cancel_at_period_end"]:
+        cancel_subscription(stripe, {}, subscription_id)
+        return
+    item = row["items"]["data"][0]
+    previous = {"latest_invoice": row["latest_invoice"], "items": {"data": [dict(item)]}}
+    begins = item["current_period_end"]
+    count = _periods_between(row["billing_cycle_anchor"], begins, item["price"])
+    item |= {
+        "current_period_start": begins,
+        "current_period_end": _after(row["billing_cycle_anchor"], item["price"], count + 1),
+    }
+    stripe.changed("subscription_item", item)
+    _invoice(stripe, row, "subscription_cycle")
+    _pay(stripe, row)
+    stripe.emit("customer.subscription.updated", row, previous)
+    stripe.at(item["current_period_end"], "renew_subscription", subscription_id)
+
+
+def _invoice(stripe: LocalStripe, row: Row, reason: str) -> Row:
+    """The bill for the subscription's current period."""
+    item, customer = row["items"]["data"][0], stripe.get("customer", row["customer"])
+    amount = item["price"]["unit_amount"] * item["quantity"]
+    identifier, line_id = new_id("in"), new_id("il")
+    parent = {
+        "type": "subscription_details",
+        "quote_details": None,
+        "subscription_details": {
+            "subscription": row["id"],
+            "metadata": dict(row["metadata"]),
+        },
+    }
+    line = {
+        "id": line_id,
+        "object": "line_item",
+        "amount": amount,
+        "currency": row["currency"],
+        "description": f"{item['quantity']} x {stripe.get('product', item['price']['product'])['name']}",
+        "discount_amounts": [],
+        "discountable": True,
+        "discounts": [],
+        "invoice": identifier,
+        "livemode": False,
+        "metadata": dict(row["metadata"]),
+        "parent": {
+            "type": "subscription_item_details",
+            "invoice_item_details": None,
+            "subscription_item_details": {
+                "invoice_item": None,
+                "proration": False,
+                "proration_details": {"credited_items": None},
+                "subscription": row["id"],
+                "subscription_item": item["id"],
+            },
+        },
+        "period": {"start": item["current_period_start"], "end": item["current_period_end"]},
+        "pretax_credit_amounts": [],
+        "pricing": {
+            "type": "price_details",
+            "price_details": {"price": item["price"]["id"], "product": item["price"]["product"]},
+            "unit_amount_decimal": str(item["price"]["unit_amount"]),
+        },
+        "quantity": item["quantity"],
+        "quantity_decimal": str(item["quantity"]),
+        "subtotal": amount,
+        "taxes": [],
+        "subscription": row["id"],
+    }
+    number = customer["next_invoice_sequence"]
+    customer["next_invoice_sequence"] += 1
+    stripe.changed("customer", customer)
+    made = stripe.new(
+        "invoice",
+        "in",
+        id=identifier,
+        account_name="Tegoed sandbox",
+        amount_due=amount,
+        amount_paid=0,
+        amount_remaining=amount,
+        attempt_count=0,
+        attempted=False,
+        auto_advance=True,
+        automatic_tax={"enabled": False, "liability": None, "provider": None, "status": None, "disabled_reason": None},
+        billing_reason=reason,
+        collection_method="charge_automatically",
+        currency=row["currency"],
+        customer=customer["id"],
+        customer_email=customer["email"],
+        customer_name=customer["name"],
+        hosted_invoice_url=f"{stripe.public_url}/invoices/{identifier}",
+        invoice_pdf=f"{stripe.public_url}/invoices/{identifier}/pdf",
+        lines={"object": "list", "data": [line], "has_more": False, "url": f"/v1/invoices/{identifier}/lines"},
+        metadata={},
+        number=f"{customer['invoice_prefix']}-{number:04d}",
+        parent=parent,
+        period_start=item["current_period_start"],
+        period_end=item["current_period_end"],
+        status="open",
+        subtotal=amount,
+        total=amount,
+        status_transitions={
+            "finalized_at": stripe.timestamp(),
+            "paid_at": None,
+            "marked_uncollectible_at": None,
+            "voided_at": None,
+        },
+    )
+    row["latest_invoice"] = identifier
+    stripe.changed("subscription", row)
+    stripe.emit("invoice.created", made)
+    stripe.emit("invoice.finalized", made)
+    return made
+
+
+def _pay(stripe: LocalStripe, row: Row) -> None:
+    """Pay the subscription's latest invoice with the customer's card."""
+    bill = stripe.get("invoice", row["latest_invoice"])
+    intent = payments.open_intent(
+        stripe, stripe.get("customer", row["customer"]), bill["amount_due"], bill["currency"], {}
+    )
+    payments.succeed(stripe, intent)
+    stripe.new(
+        "invoice_payment",
+        "inpay",
+        invoice=bill["id"],
+        amount_paid=bill["amount_due"],
+        amount_requested=bill["amount_due"],
+        currency=bill["currency"],
+        is_default=True,
+        payment={"type": "payment_intent", "payment_intent": intent["id"]},
+        status="paid",
+        status_transitions={"canceled_at": None, "paid_at": stripe.timestamp()},
+    )
+    bill |= {
+        "status": "paid",
+        "amount_paid": bill["amount_due"],
+        "amount_remaining": 0,
+        "attempt_count": bill["attempt_count"] + 1,
+        "attempted": True,
+        "auto_advance": False,
+        "status_transitions": bill["status_transitions"] | {"paid_at": stripe.timestamp()},
+    }
+    stripe.changed("invoice", bill)
+    stripe.emit("invoice.paid", bill)
+    stripe.emit("invoice.payment_succeeded", bill)
+
+
+def _after(anchor: int, price: Row, count: int) -> int:
+    """The instant `count` periods after the anchor, on the anchor's day or the month's last one."""
+    recurring = price["recurring"]
+    months = {"month": 1, "year": 12}.get(recurring["interval"])
+    if months is None:
+        days = {"day": 1, "week": 7}[recurring["interval"]] * recurring["interval_count"]
+        return anchor + days * 86_400 * count
+    first = datetime.fromtimestamp(anchor, UTC)
+    total = first.year * 12 + first.month - 1 + months * recurring["interval_count"] * count
+    year, month = divmod(total, 12)
+    day = min(first.day, calendar.monthrange(year, month + 1)[1])
+    return int(first.replace(year=year, month=month + 1, day=day).timestamp())
+
+
+def _periods_between(anchor: int, instant: int, price: Row) -> int:
+    count = 0
+    while _after(anchor, price, count) < instant:
+        count += 1
+    return count
