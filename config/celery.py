@@ -1,11 +1,24 @@
-"""The Celery application and its timetable. Every job posts what is due and missing, however often it runs."""
+"""The Celery application and its timetable.
+
+Jobs post what is due and missing, however often they run: the times say how soon, not whether.
+"""
 
 import os
 
 from celery import Celery
+from celery.schedules import crontab
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = Celery("tegoed")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
+
+app.conf.beat_schedule = {
+    # Midnight comes at another moment in every time zone, so the day's credits are looked at every minute.
+    "reset_daily_credits": {"task": "credits.tasks.reset_daily_credits", "schedule": 60.0},
+    "refill_monthly_credits": {"task": "credits.tasks.refill_monthly_credits", "schedule": 300.0},
+    "expire_credits": {"task": "credits.tasks.expire_credits", "schedule": 300.0},
+    "sweep_inbox": {"task": "billing.tasks.sweep_inbox", "schedule": 10.0},
+    "audit_ledger": {"task": "credits.tasks.audit_ledger", "schedule": crontab(hour=3, minute=30)},
+}

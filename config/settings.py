@@ -143,14 +143,20 @@ CACHES = {
     else {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
 }
 # kombu names a Redis on a unix socket differently from redis-py.
-CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1) or "memory://"
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1) or "filesystem://"
+# Without Redis (a sandbox where none can be had) messages are files in this folder.
+BROKER_FOLDER = env.str("BROKER_FOLDER", default="")
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_TIME_LIMIT = 300
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 600}
+CELERY_BROKER_TRANSPORT_OPTIONS = (
+    {"visibility_timeout": 600}
+    if REDIS_URL
+    else {"data_folder_in": BROKER_FOLDER, "data_folder_out": BROKER_FOLDER, "control_folder": BROKER_FOLDER}
+)
 CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE_FILENAME = env.str("BEAT_SCHEDULE_FILE", default="celerybeat-schedule")
@@ -214,7 +220,8 @@ SILENCED_SYSTEM_CHECKS = [
 
 # --- Static files, languages, time ---------------------------------------------------------------
 STATIC_URL = "/static/"
-STATIC_ROOT = env.path("STATIC_ROOT", default=str(BASE_DIR / "staticfiles"))()
+# In production `collectstatic` gathers the files here; elsewhere they are served from where they are.
+STATIC_ROOT = None if DEBUG or SANDBOX else env.str("STATIC_ROOT", default=str(BASE_DIR / "staticfiles"))
 WHITENOISE_USE_FINDERS = DEBUG or SANDBOX
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

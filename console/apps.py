@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class ConsoleConfig(AppConfig):
@@ -6,3 +7,9 @@ class ConsoleConfig(AppConfig):
 
     name = "console"
     verbose_name = "Console"
+
+    def ready(self) -> None:
+        from console import roles
+
+        # Sent once per app; the last one finds every permission made.
+        post_migrate.connect(roles.keep_groups, dispatch_uid="console.keep_groups")

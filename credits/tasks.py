@@ -1,9 +1,14 @@
 """Celery's side of the ledger: each task is one job by its name."""
 
+from dataclasses import asdict
+
+import structlog
 from celery import shared_task
 
 from accounts import clock
-from credits import jobs
+from credits import audit, jobs
+
+logger = structlog.get_logger(__name__)
 
 
 @shared_task
@@ -22,3 +27,11 @@ def refill_monthly_credits() -> None:
 def expire_credits() -> None:
     """Post what has expired."""
     jobs.expire_credits(now=clock.now())
+
+
+@shared_task
+def audit_ledger() -> None:
+    """Check every invariant, and log each disagreement as an error."""
+    for check in audit.CHECKS:
+        for row in audit.disagreements(check=check):
+            logger.error("ledger_disagrees", **asdict(row))

@@ -66,6 +66,13 @@ def update_product(stripe: LocalStripe, values: Row, product_id: str) -> Row:
     return update(stripe, "product", product_id, values | {"updated": stripe.timestamp()})
 
 
+@route("GET", "/v1/products/{product_id}/features")
+def list_product_features(stripe: LocalStripe, values: Row, product_id: str) -> Row:
+    """Entitlements: dj-stripe asks for them with every product; there are none here."""
+    stripe.get("product", product_id)
+    return {"object": "list", "url": f"/v1/products/{product_id}/features", "has_more": False, "data": []}
+
+
 @route("POST", "/v1/prices", "PriceCreateParams")
 def create_price(stripe: LocalStripe, values: Row) -> Row:
     if "product" not in values:

@@ -71,3 +71,9 @@ def in_words(row: Transaction) -> str:
 def from_timestamp(seconds: int) -> datetime:
     """Stripe's seconds since 1970 as a moment."""
     return datetime.fromtimestamp(seconds, UTC)
+
+
+@register.filter
+def split(text: str) -> list[str]:
+    """The parts of a text between bars."""
+    return text.split("|")

@@ -1,0 +1,62 @@
+# Two commands: `make demo` runs the whole product on this machine, `make test` checks it.
+
+PYTHON ?= python3
+PORT ?= 8000
+STRIPE_PORT ?= 12111
+DATA ?= .data
+ARGS ?= help
+BIN := .venv/bin
+
+.PHONY: help demo test lint types tests manage lock format clean
+
+help: ## What there is
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | column -t -s '|' || true
+
+demo: .venv/runs ## Run everything here: make demo [PORT=8000] [STRIPE_PORT=12111] [DATA=.data]
+	@exec $(BIN)/python -m sandbox demo --data "$(DATA)" --port $(PORT) --stripe-port $(STRIPE_PORT)
+
+manage: .venv/runs ## Run a management command on the demo's data: make manage ARGS="audit_ledger"
+	@exec $(BIN)/python -m sandbox manage --data "$(DATA)" -- $(ARGS)
+
+test: lint types tests ## Linters, types, import contracts, and all tests on real PostgreSQL and Redis
+
+lint: .venv/tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: .venv/tests
+	$(BIN)/mypy .
+
+tests: .venv/tests
+	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS:help=)
+
+format: .venv/tests ## Put imports and layout in order
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: ## Resolve the dependencies anew (needs uv)
+	uv pip compile pyproject.toml --universal --python-version 3.11 --extra sandbox \
+		--generate-hashes --no-emit-index-url --no-header -o requirements.lock
+	uv pip compile pyproject.toml --universal --python-version 3.11 --extra sandbox --extra dev -c requirements.lock \
+		--generate-hashes --no-emit-index-url --no-header -o requirements-dev.lock
+
+clean: ## Remove the virtual environment and caches; the demo's data stays
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache staticfiles
+
+.venv/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+		|| { echo "Tegoed needs Python 3.11, 3.12 or 3.13 as $(PYTHON). Try: make demo PYTHON=python3.12"; exit 1; }
+	@echo "Making a virtual environment in .venv."
+	@$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/runs: .venv/python requirements.lock
+	@echo "Installing what it needs (requirements.lock, checked by hash). This takes a minute the first time."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+.venv/tests: .venv/python requirements-dev.lock
+	@echo "Installing what the tests need (requirements-dev.lock, checked by hash)."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@touch $@ .venv/runs

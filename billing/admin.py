@@ -1,0 +1,143 @@
+"""What is for sale, what was bought, and the webhooks. Prices are Stripe's; credits are set here."""
+
+import json
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+from unfold.admin import ModelAdmin, TabularInline
+
+from accounts import clock
+from accounts.admin_parts import ReadOnlyAdmin, link_to, money
+from billing import inbox
+from billing.models import InboxEvent, Order, Pack, Plan, Price, Subscription
+
+# A replay asks Stripe for each event; more at once would outlast the request.
+MAX_REPLAYED = 50
+
+
+class PriceInline(TabularInline):  # type: ignore[misc]
+    """Stripe's prices, to look at: they are changed in Stripe and synced."""
+
+    model = Price
+    fields = ("amount", "interval", "is_active", "stripe_price_id")
+    readonly_fields = ("amount", "interval", "is_active", "stripe_price_id")
+    extra = 0
+    can_delete = False
+
+    @admin.display(description=_("amount"))
+    def amount(self, row: Price) -> str:
+        return money(row.amount_minor, row.currency)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class SoldAdmin(ModelAdmin):  # type: ignore[misc]
+    """A plan or a pack: taken off sale rather than deleted."""
+
+    inlines = [PriceInline]
+    list_filter = ("is_active",)
+    search_fields = ("code", "name", "stripe_product_id")
+    ordering = ("position",)
+    readonly_fields = ("stripe_product_id",)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.display(description=_("prices"))
+    def prices(self, row: Plan | Pack) -> str:
+        shown = [f"{money(price.amount_minor, price.currency)} {price.interval}" for price in row.prices.all()]
+        return ", ".join(shown) or "–"
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).prefetch_related("prices")
+
+
+@admin.register(Plan)
+class PlanAdmin(SoldAdmin):
+    list_display = ("name", "code", "monthly_credits", "daily_credits", "prices", "is_default", "is_active")
+
+
+@admin.register(Pack)
+class PackAdmin(SoldAdmin):
+    list_display = ("name", "code", "credits", "bonus_credits", "prices", "is_active")
+
+
+@admin.register(Order)
+class OrderAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "public_id", "owner", "description", "credits", "total", "status", "completed_at")
+    list_filter = ("status", "created_at")
+    list_select_related = ("account",)
+    search_fields = ("account__email", "account__name", "=stripe_session_id", "=stripe_subscription_id")
+    ordering = ("-id",)
+    readonly_fields = ("public_id", "owner", "total")
+    fields = (
+        ("public_id", "owner"), ("description", "quantity"), ("credits", "bonus_credits"), ("total", "status"),
+        "problem", ("stripe_session_id", "stripe_subscription_id"), ("created_at", "completed_at"), "actor",
+    )  # fmt: skip
+    owner = link_to("account")
+
+    @admin.display(description=_("total"))
+    def total(self, row: Order) -> str:
+        return money(row.amount_minor, row.currency)
+
+
+@admin.register(Subscription)
+class SubscriptionAdmin(ReadOnlyAdmin):
+    list_display = ("started_at", "owner", "plan", "status", "current_period_end", "cancel_at_period_end")
+    list_filter = ("status", "cancel_at_period_end")
+    list_select_related = ("account", "price__plan")
+    search_fields = ("account__email", "account__name", "=stripe_subscription_id")
+    ordering = ("-started_at",)
+    owner = link_to("account")
+
+    @admin.display(description=_("plan"))
+    def plan(self, row: Subscription) -> str:
+        return str(row.price.plan)
+
+
+@admin.register(InboxEvent)
+class InboxEventAdmin(ReadOnlyAdmin):
+    list_display = ("received_at", "type", "object_id", "state", "attempts", "short_error", "event_id")
+    list_filter = ("state", "type")
+    search_fields = ("=event_id", "=object_id", "=customer_id", "type")
+    ordering = ("-received_at", "-pk")
+    readonly_fields = ("body",)
+    fields = (
+        ("event_id", "type"), ("object_id", "customer_id"), ("state", "attempts"), "error",
+        ("created_at", "received_at"), ("processed_at", "next_attempt_at"), "body",
+    )  # fmt: skip
+    actions = ["replay"]
+
+    @admin.display(description=_("error"))
+    def short_error(self, row: InboxEvent) -> str:
+        return row.error[:80]
+
+    @admin.display(description=_("payload"))
+    def body(self, row: InboxEvent) -> SafeString:
+        return format_html("<pre>{}</pre>", json.dumps(row.payload, indent=2))
+
+    def get_actions(self, request: HttpRequest) -> Any:
+        actions = super().get_actions(request)
+        if not request.user.has_perm("billing.change_inboxevent"):  # type: ignore[union-attr]
+            actions.pop("replay", None)
+        return actions
+
+    @admin.action(description=_("Replay the selected webhooks now"))
+    def replay(self, request: HttpRequest, chosen: QuerySet[InboxEvent]) -> None:
+        """Run them again, and say what became of each: after it ran, not before."""
+        if len(chosen) > MAX_REPLAYED:
+            self.message_user(request, _("Choose at most %d at a time.") % MAX_REPLAYED, messages.ERROR)
+            return
+        for row in chosen:
+            state = inbox.replay(event_id=row.event_id, now=clock.now())
+            self.log_change(request, row, f"Replayed: {state}.")
+            row.refresh_from_db()
+            is_well = row.state in (InboxEvent.State.PROCESSED, InboxEvent.State.IGNORED)
+            level = messages.SUCCESS if is_well else messages.ERROR
+            self.message_user(request, f"{row.type} {row.event_id}: {row.get_state_display()}. {row.error}", level)

@@ -1,0 +1,18 @@
+"""How gunicorn serves. Measured, not guessed: docs/decisions.md has the figures."""
+
+import multiprocessing
+import os
+
+bind = f"{os.environ.get('HOST', '0.0.0.0')}:{os.environ.get('PORT', '8000')}"  # noqa: S104 - behind the host's proxy
+worker_class = "gthread"
+workers = int(os.environ.get("WEB_CONCURRENCY", multiprocessing.cpu_count()))
+threads = int(os.environ.get("WEB_THREADS", "4"))
+keepalive = 15  # seconds; API clients send many requests over one connection
+timeout = 30
+graceful_timeout = 30
+max_requests = 50_000  # a worker is renewed now and then, whatever leaks
+max_requests_jitter = 5_000
+limit_request_line = 8_190
+limit_request_field_size = 8_190
+accesslog = None  # every request is in the structured log already
+wsgi_app = "config.wsgi:application"

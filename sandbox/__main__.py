@@ -1,0 +1,55 @@
+"""python -m sandbox: `demo` runs the whole product here; `manage` runs a management command on the same data."""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from sandbox import demo, environment
+from sandbox.demo import DemoError
+from sandbox.environment import LiveKeyError, Ports
+from sandbox.places import Place
+from sandbox.postgres import PostgresError
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    run = commands.add_parser("demo", help="run everything until Ctrl-C")
+    run.add_argument("--port", type=int, default=8000, help="of the application (default: 8000)")
+    run.add_argument("--stripe-port", type=int, default=12111, help="of the local Stripe (default: 12111)")
+    manage = commands.add_parser("manage", help="run manage.py on the sandbox's data")
+    manage.add_argument("arguments", nargs=argparse.REMAINDER, help="what manage.py gets")
+    for command in (run, manage):
+        command.add_argument("--data", type=Path, default=Path(".data"), help="its folder (default: .data)")
+    options = parser.parse_args()
+    try:
+        place = Place.at(options.data)
+        if options.command == "demo":
+            return demo.run(place, Ports(options.port, options.stripe_port))
+        return _manage(place, options.arguments)
+    except (DemoError, LiveKeyError, PostgresError) as error:
+        print(f"{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _manage(place: Place, arguments: list[str]) -> int:
+    with demo.servers(place) as (database_url, redis_url):
+        variables = environment.build(place, _ports(place), database_url=database_url, redis_url=redis_url)
+        arguments = [argument for argument in arguments if argument != "--"]
+        return subprocess.run([sys.executable, "manage.py", *arguments], env=variables, check=False).returncode
+
+
+def _ports(place: Place) -> Ports:
+    """Where the demo on this data answered last."""
+    if not place.demo.exists():
+        return Ports(8000, 12111)
+    known = json.loads(place.demo.read_text())
+    return Ports(*(int(known[name].rpartition(":")[2]) for name in ("base_url", "stripe_url")))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
