@@ -1,12 +1,14 @@
 """Fixtures for every room's tests: real PostgreSQL, the local Stripe in-process, a clock that stands still."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import stripe
 from django.db.backends.postgresql.operations import DatabaseOperations
+from pytest_django import Settings
 
 from accounts import clock
 from accounts.models import Account, User
@@ -20,17 +22,17 @@ from sandbox.local_stripe.transport import InProcessClient
 
 @pytest.fixture(scope="session", autouse=True)
 def flushing_passes_the_append_only_triggers() -> None:
-    """A test database is emptied between tests, which the ledger's triggers refuse to everybody but a superuser's replica."""
+    """A test database is emptied between tests, which the ledger's triggers refuse outside of replica mode."""
     flush = DatabaseOperations.execute_sql_flush
 
-    def as_replica(self: DatabaseOperations, sql_list: list[str]) -> None:
+    def as_replica(self: Any, sql_list: Iterable[str]) -> None:
         flush(self, ["SET session_replication_role = replica", *sql_list, "RESET session_replication_role"])
 
     DatabaseOperations.execute_sql_flush = as_replica  # type: ignore[method-assign]
 
 
 @pytest.fixture
-def clock_file(tmp_path: Path, settings: pytest.FixtureRequest) -> Path:
+def clock_file(tmp_path: Path, settings: Settings) -> Path:
     """The file through which the application's clock and the local Stripe's travel together."""
     path = tmp_path / "clock"
     settings.CLOCK_FILE = str(path)

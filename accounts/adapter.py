@@ -10,7 +10,7 @@ from accounts import clock, opening
 from accounts.models import User
 
 
-class AccountAdapter(DefaultAccountAdapter):
+class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     """Signing up is opening an account; its free credits are there when the page comes back."""
 
     def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:
@@ -21,4 +21,5 @@ class AccountAdapter(DefaultAccountAdapter):
         return user
 
     def clean_email(self, email: str) -> str:
-        return super().clean_email(email).strip().lower()
+        cleaned: str = super().clean_email(email)
+        return cleaned.strip().lower()

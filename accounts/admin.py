@@ -58,7 +58,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
 
     def get_actions(self, request: HttpRequest) -> Any:
         actions = super().get_actions(request)
-        if not request.user.has_perm("accounts.change_apikey"):  # type: ignore[union-attr]
+        if not request.user.has_perm("accounts.change_apikey"):
             actions.pop("revoke", None)
         return actions
 

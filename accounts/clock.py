@@ -3,7 +3,6 @@
 In the sandbox a file holds how many seconds the clock is ahead, so that every process travels together.
 """
 
-import os
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -25,9 +24,9 @@ def local_date(instant: datetime, zone: str) -> date:
 
 
 def _ahead() -> timedelta:
-    global _known
+    global _known  # noqa: PLW0603 - a cache of one file, per process
     try:
-        modified_ns = os.stat(settings.CLOCK_FILE).st_mtime_ns
+        modified_ns = Path(settings.CLOCK_FILE).stat().st_mtime_ns
     except FileNotFoundError:
         return timedelta(0)
     if modified_ns != _known[0]:

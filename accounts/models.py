@@ -16,7 +16,8 @@ from accounts.public_ids import new_id, public_id
 
 def default_time_zone() -> str:
     """The zone of a new account's calendar."""
-    return settings.DEFAULT_ACCOUNT_TIME_ZONE
+    zone: str = settings.DEFAULT_ACCOUNT_TIME_ZONE
+    return zone
 
 
 class UserManager(BaseUserManager["User"]):

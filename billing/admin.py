@@ -124,7 +124,7 @@ class InboxEventAdmin(ReadOnlyAdmin):
 
     def get_actions(self, request: HttpRequest) -> Any:
         actions = super().get_actions(request)
-        if not request.user.has_perm("billing.change_inboxevent"):  # type: ignore[union-attr]
+        if not request.user.has_perm("billing.change_inboxevent"):
             actions.pop("replay", None)
         return actions
 

@@ -1,4 +1,4 @@
-"""Pushing a preset into a Stripe account, and into our own catalogue. Any number of times: only what differs is made."""
+"""Pushing a preset into a Stripe account and into our own catalogue: only what is missing is made, however often."""
 
 from collections.abc import Callable
 from typing import Any

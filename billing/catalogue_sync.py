@@ -17,6 +17,8 @@ CODE = "tegoed_code"
 INCLUDED_CREDITS = "included_credits"
 POSITION = "tegoed_position"
 
+MODELS: dict[str, type[Plan] | type[Pack]] = {"plan": Plan, "pack": Pack}
+
 
 def pull() -> list[str]:
     """Mirror every product and price, bring plans, packs and prices in line, and say what changed."""
@@ -33,10 +35,10 @@ def pull() -> list[str]:
 def bring_product_in_line(product: Stripe, **_now: Any) -> list[str]:
     """Make or update the plan or pack of a product; a product that is not ours to sell is left alone."""
     metadata = product.get("metadata") or {}
-    model = {"plan": Plan, "pack": Pack}.get(metadata.get(KIND, ""))
+    model = MODELS.get(metadata.get(KIND, ""))
     if model is None:
         return []
-    item = model._default_manager.filter(stripe_product_id=product["id"]).first()
+    item: Plan | Pack | None = model.objects.filter(stripe_product_id=product["id"]).first()
     if item is None:
         return [_make(model, product, metadata)]
     return list(_update(item, product))

@@ -1,7 +1,7 @@
 """Starting a purchase, and asking how it stands.
 
-What a purchase costs and gives is frozen on an Order before Stripe is asked for a page; the client names an item, never an
-amount. No call to Stripe is made inside a transaction.
+What a purchase costs and gives is frozen on an Order before Stripe is asked for a page; the client names an item,
+never an amount. No call to Stripe is made inside a transaction.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,6 @@ from billing.errors import (
     OrderKeyReusedError,
 )
 from billing.models import RUNNING, Order, Price, Subscription
-
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +83,7 @@ def refresh(order: Order, *, now: datetime) -> Order:
         if subscription_id := stripe_objects.reference(stripe_api.plain(session).get("subscription")):
             subscription = stripe_api.retrieve("subscription", subscription_id)
             mirror.sync("subscription", subscription)
-            fulfilment.fulfil_subscription(stripe_api.plain(subscription), now=now)
+            fulfilment.fulfil_subscription(stripe_api.plain(subscription))
             invoice = stripe_api.retrieve("invoice", stripe_api.plain(subscription)["latest_invoice"])
             mirror.sync("invoice", invoice)
         fulfilment.fulfil_session(stripe_api.plain(session), now=now)
@@ -180,5 +179,3 @@ def _check_own_url(field: str, url: str) -> None:
 
 def _own(name: str, *arguments: str) -> str:
     return f"{settings.BASE_URL}{reverse(name, args=arguments)}"
-
-

@@ -14,7 +14,7 @@ MONTHLY_PRIORITY = 20
 
 
 def start(*, account: Account, now: datetime) -> None:
-    """Promise an account the default plan's free credits; today's are there at once. A repeated call changes nothing."""
+    """Promise an account the default plan's free credits, today's at once. A repeated call changes nothing."""
     plan = catalogue.default_plan()
     if plan is None:
         return

@@ -18,7 +18,6 @@ from credits import allowances, ledger
 from credits.models import Allowance, Source
 from credits.money import FREE, Money
 
-
 MONTHS_PAID = {Price.Interval.MONTH: 1, Price.Interval.YEAR: 12}
 
 # Reasons for an invoice that pays for a whole period of a plan.
@@ -44,7 +43,7 @@ def fulfil_session(session: Stripe, *, now: datetime) -> None:
         _leave_open(order, Order.Status.FAILED if failed else Order.Status.PROCESSING)
 
 
-def fulfil_subscription(subscription: Stripe, *, now: datetime) -> None:
+def fulfil_subscription(subscription: Stripe, **_now: datetime) -> None:
     """Remember a subscription as Stripe has it. Grants nothing: a paid invoice does. Raises FulfilmentError."""
     account = _account_of(subscription)
     price = _known_price(stripe_objects.subscription_price_id(subscription))

@@ -39,7 +39,7 @@ KIND_OF_TYPE = {
 }
 
 # What acts on credits or the catalogue; the rest is only mirrored.
-FULFIL: dict[str, Callable[..., None]] = {
+FULFIL: dict[str, Callable[..., object]] = {
     "checkout.session": fulfilment.fulfil_session,
     "subscription": fulfilment.fulfil_subscription,
     "invoice": fulfilment.fulfil_invoice,
@@ -89,7 +89,8 @@ def due(*, now: datetime) -> list[str]:
 
 def pause(attempts: int) -> timedelta:
     """How long to wait after this many attempts: 10 s, doubling, at most 2 h; twenty attempts take about a day."""
-    return min(FIRST_PAUSE * 2 ** (attempts - 1), LONGEST_PAUSE)
+    doubled: timedelta = FIRST_PAUSE * 2 ** (attempts - 1)
+    return min(doubled, LONGEST_PAUSE)
 
 
 def kind_of(event_type: str) -> str:

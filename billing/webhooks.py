@@ -26,6 +26,14 @@ class RefusedWebhookError(Exception):
         self.status = status
 
 
+def check_size(content_length: str) -> None:
+    """Refuse a body that is too large before it is read. Raises RefusedWebhookError."""
+    if not content_length.isdigit():
+        raise RefusedWebhookError(411, "no Content-Length")
+    if int(content_length) > settings.WEBHOOK_MAX_BYTES:
+        raise RefusedWebhookError(413, f"the body is over {settings.WEBHOOK_MAX_BYTES} bytes")
+
+
 def accept(*, body: bytes, signature: str, now: datetime) -> None:
     """Store a webhook's event in the inbox, unless it is there already, and ring the worker.
 

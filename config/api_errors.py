@@ -6,9 +6,8 @@ import structlog
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.db import OperationalError
-from django.http import Http404, HttpRequest, JsonResponse
+from django.http import Http404, JsonResponse
 from rest_framework import exceptions
-from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
@@ -36,22 +35,21 @@ FRAMEWORK: list[tuple[type[exceptions.APIException], str, str]] = [
 ]
 
 
-def problem_response(error: Exception, context: dict[str, Any]) -> Response | None:
+def problem_response(error: Exception, _context: dict[str, Any]) -> Response | None:
     """DRF's exception handler: a problem for what we refuse, None (and so a 500) for a defect of ours."""
-    request: Request = context["request"]
     found = _described(error)
     if found is None:
         return None
     status, code, title, detail, extra, headers = found
     set_rollback()
     answer = Response(
-        problem(request, status=status, code=code, title=title, detail=detail, **extra), status=status, headers=headers
+        problem(status=status, code=code, title=title, detail=detail, **extra), status=status, headers=headers
     )
     answer.content_type = TYPE
     return answer
 
 
-def problem(request: HttpRequest | Request, *, status: int, code: str, title: str, detail: str, **extra: Any) -> Any:
+def problem(*, status: int, code: str, title: str, detail: str, **extra: Any) -> Any:
     """The members of a problem."""
     return {
         "type": f"{settings.BASE_URL}/api/problems/{code.replace('_', '-')}",
@@ -69,23 +67,25 @@ def request_id() -> str:
     return str(structlog.contextvars.get_contextvars().get("request_id", ""))
 
 
-def not_found(request: HttpRequest, exception: Exception | None = None) -> JsonResponse:
+def not_found() -> JsonResponse:
     """What an unknown address under /api/ is answered."""
     detail = "There is nothing at this address. See /api/v1/docs for what there is."
-    return json_problem(request, status=404, code="not_found", title="Not found", detail=detail)
+    return json_problem(status=404, code="not_found", title="Not found", detail=detail)
 
 
-def server_error(request: HttpRequest) -> JsonResponse:
+def server_error() -> JsonResponse:
     """What a defect of ours is answered under /api/."""
     detail = "Something went wrong on our side. Sending the same Idempotency-Key again is safe."
-    return json_problem(request, status=500, code="internal_error", title="Our mistake", detail=detail)
+    return json_problem(status=500, code="internal_error", title="Our mistake", detail=detail)
 
 
-def json_problem(request: HttpRequest, **members: Any) -> JsonResponse:
-    return JsonResponse(problem(request, **members), status=members["status"], content_type=TYPE)
+def json_problem(**members: Any) -> JsonResponse:
+    return JsonResponse(problem(**members), status=members["status"], content_type=TYPE)
 
 
-def _described(error: Exception) -> tuple[int, str, str, str, dict[str, Any], dict[str, str]] | None:
+def _described(  # noqa: PLR0911 - one line a kind of refusal
+    error: Exception,
+) -> tuple[int, str, str, str, dict[str, Any], dict[str, str]] | None:
     if isinstance(error, OURS):
         return error.status_code, error.code, error.title, str(error), error.extra, _challenge(error.status_code)
     if isinstance(error, OperationalError) and _is_busy(error):

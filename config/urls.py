@@ -36,11 +36,11 @@ urlpatterns = [
 
 def handler404(request: HttpRequest, exception: Exception) -> HttpResponse:
     if request.path.startswith("/api/"):
-        return api_errors.not_found(request, exception)
+        return api_errors.not_found()
     return defaults.page_not_found(request, exception)
 
 
 def handler500(request: HttpRequest) -> HttpResponse:
     if request.path.startswith("/api/"):
-        return api_errors.server_error(request)
+        return api_errors.server_error()
     return defaults.server_error(request)

@@ -57,6 +57,6 @@ def _group(title: Any, *entries: dict[str, Any] | None, collapsible: bool = Fals
 
 
 def _entry(request: HttpRequest, title: Any, icon: str, app: str, model: str) -> dict[str, Any] | None:
-    if not request.user.has_perm(f"{app}.view_{model}"):  # type: ignore[union-attr]
+    if not request.user.has_perm(f"{app}.view_{model}"):
         return None
     return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{app}_{model}_changelist")}

@@ -75,10 +75,13 @@ class MirrorAdmin(CustomActionMixin, ReadOnlyAdmin):  # type: ignore[misc]
         is_own = model_name == self.model._meta.model_name
         if not (is_own and action_name in SAFE_ACTIONS and self._may_act(request)):
             raise PermissionDenied
-        return ConfirmCustomAction.as_view()(request, action_name=action_name, model_name=model_name)
+        answer: HttpResponseBase = ConfirmCustomAction.as_view()(
+            request, action_name=action_name, model_name=model_name
+        )
+        return answer
 
     def _may_act(self, request: HttpRequest) -> bool:
-        return request.user.has_perm(f"djstripe.change_{self.model._meta.model_name}")  # type: ignore[union-attr]
+        return request.user.has_perm(f"djstripe.change_{self.model._meta.model_name}")
 
 
 def register() -> None:

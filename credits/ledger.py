@@ -170,9 +170,7 @@ def _check_amount(amount: int) -> None:
 
 def _call_spend(arguments: list[Any]) -> dict[str, Any]:
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT * FROM credits_spend(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)", arguments
-        )
+        cursor.execute("SELECT * FROM credits_spend(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)", arguments)
         names = [column.name for column in cursor.description or ()]
         return dict(zip(names, cursor.fetchone(), strict=True))
 
@@ -184,10 +182,6 @@ def _spent(row: dict[str, Any]) -> Spent:
         amount=row["amount"],
         balance_after=row["balance_after"],
         created_at=row["created_at"],
-        lots=tuple(
-            Lot(grant_id=uuid.UUID(lot["grant"]), source=lot["source"], amount=lot["amount"]) for lot in lots
-        ),
+        lots=tuple(Lot(grant_id=uuid.UUID(lot["grant"]), source=lot["source"], amount=lot["amount"]) for lot in lots),
         is_replayed=row["outcome"] == "replayed",
     )
-
-

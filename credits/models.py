@@ -73,7 +73,9 @@ class Grant(models.Model):
     remaining = models.BigIntegerField(_("left"))
     # Apart from `remaining`, so that a spend which does not empty the grant changes no index.
     is_open = models.GeneratedField(
-        expression=Q(remaining__gt=0), output_field=models.BooleanField(), db_persist=True
+        expression=Q(remaining__gt=0),  # type: ignore[arg-type]
+        output_field=models.BooleanField(),
+        db_persist=True,
     )
     priority = models.SmallIntegerField(_("priority"), help_text=_("The lowest is spent first."))
     effective_at = models.DateTimeField(_("from"))
@@ -140,7 +142,8 @@ class Transaction(models.Model):
     kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
     amount = models.BigIntegerField(_("amount"), help_text=_("Credits; negative when they left."))
     balance_after = models.BigIntegerField(_("balance after"))
-    idempotency_key = models.CharField(_("idempotency key"), max_length=255, null=True, blank=True)
+    # Null where there is none: the unique constraint lets any number of those be.
+    idempotency_key = models.CharField(_("idempotency key"), max_length=255, null=True, blank=True)  # noqa: DJ001
     # Which request the key belongs to: SHA-256 of its meaning.
     fingerprint = models.BinaryField(max_length=32, null=True, editable=False)
     feature = models.CharField(_("feature"), max_length=64, blank=True)
@@ -240,9 +243,7 @@ class Allowance(models.Model):
             models.UniqueConstraint(name="allowance_once_per_source_key", fields=["account", "source_key"]),
         ]
         indexes = [
-            models.Index(
-                name="allowance_due", fields=["period", "next_at"], condition=Q(next_at__isnull=False)
-            ),
+            models.Index(name="allowance_due", fields=["period", "next_at"], condition=Q(next_at__isnull=False)),
         ]
 
     def __str__(self) -> str:

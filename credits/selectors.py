@@ -115,7 +115,7 @@ def entries(transaction_id: uuid.UUID) -> QuerySet[Entry]:
 def _buckets(grants: list[Grant]) -> list[Bucket]:
     by_kind: dict[str, list[Grant]] = defaultdict(list)
     for grant in grants:
-        period = grant.allowance.period if grant.allowance else None
+        period = Allowance.Period(grant.allowance.period) if grant.allowance else None
         by_kind[BUCKETS.get((Source(grant.source), period), OTHER_BUCKET)].append(grant)
     return [
         Bucket(

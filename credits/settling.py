@@ -77,7 +77,7 @@ def _refill_day(wallet: Wallet, allowance: Allowance, *, now: datetime) -> None:
         return
     allowance.last_day_start = today.starts_at
     allowance.next_at = today.ends_at
-    _give(wallet, allowance, allowance.refill_key(today.date.isoformat()), today.starts_at, today.ends_at, 0, now=now)
+    _give(wallet, allowance, allowance.refill_key(today.date.isoformat()), today.starts_at, today.ends_at, now=now)
 
 
 def _refill_months(wallet: Wallet, allowance: Allowance, *, now: datetime) -> None:
@@ -88,7 +88,8 @@ def _refill_months(wallet: Wallet, allowance: Allowance, *, now: datetime) -> No
         allowance.next_index += 1
         ends_at = _month_end(allowance, index)
         source_key = allowance.source_key if allowance.periods == 1 else allowance.refill_key(str(index))
-        _give(wallet, allowance, source_key, starts_at, ends_at, _share(allowance, index), now=now)
+        paid_minor = _share(allowance, index)
+        _give(wallet, allowance, source_key, starts_at, ends_at, paid_minor=paid_minor, now=now)
         starts_at = _month_start(allowance)
     allowance.next_at = starts_at
 
@@ -123,9 +124,9 @@ def _give(
     source_key: str,
     starts_at: datetime,
     ends_at: datetime,
-    paid_minor: int,
     *,
     now: datetime,
+    paid_minor: int = 0,
 ) -> None:
     if Grant.objects.filter(account_id=wallet.account_id, source_key=source_key).exists():
         return

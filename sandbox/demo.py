@@ -25,6 +25,8 @@ from sandbox.postgres import Postgres
 from sandbox.redis_server import Redis
 
 READY_TIMEOUT_S = 90
+# How the first process ends when everything was asked to stop, and not of itself.
+STOPPED = (0, 130, 143, -signal.SIGINT, -signal.SIGTERM)
 
 
 class DemoError(RuntimeError):
@@ -74,18 +76,19 @@ def _run_processes(place: Place, ports: Ports, variables: dict[str, str]) -> int
     webhooks = ["--webhook-url", f"{ports.base_url}/api/webhooks/stripe"]
     webhooks += ["--webhook-secret", variables["STRIPE_WEBHOOK_SECRETS"]]
     stripe = ["--port", str(ports.stripe), "--state", str(place.stripe), "--clock", str(place.clock), *webhooks]
+    celery = [python, "-m", "celery", "--quiet", "--app", "config"]
     manager = Manager()
     for name, command in {
         "stripe": [python, "-m", "sandbox.local_stripe", *stripe],
         "web": [python, "-m", "gunicorn", "-c", "config/gunicorn.py", "--log-level", "warning"],
-        "worker": [python, "-m", "celery", "-q", "-A", "config", "worker", "--pool", "threads", "-c", "4", "-l", "WARNING"],
-        "beat": [python, "-m", "celery", "-q", "-A", "config", "beat", "-l", "WARNING"],
+        "worker": [*celery, "worker", "--pool", "threads", "--concurrency", "4", "--loglevel", "WARNING"],
+        "beat": [*celery, "beat", "--loglevel", "WARNING"],
     }.items():
         manager.add_process(name, _quoted(command), env=variables)
     threading.Thread(target=_announce, args=[place, ports], daemon=True).start()
     manager.loop()
     _say("Everything is stopped. The data is kept; `make demo` goes on where this ended.")
-    return 0 if manager.returncode in (None, 0, 130, -signal.SIGINT, -signal.SIGTERM) else 1
+    return 0 if manager.returncode in STOPPED else 1
 
 
 def _announce(place: Place, ports: Ports) -> None:
@@ -133,9 +136,7 @@ def _check_free(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            raise DemoError(
-                f"Port {port} is taken. Choose others: make demo PORT=8010 STRIPE_PORT=12211"
-            ) from None
+            raise DemoError(f"Port {port} is taken. Choose others: make demo PORT=8010 STRIPE_PORT=12211") from None
 
 
 @contextmanager

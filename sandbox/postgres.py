@@ -89,8 +89,9 @@ class Postgres:
 
     def _initialise(self) -> None:
         done = subprocess.run(
-            self._as_owner("initdb", "-D", self._place.postgres, "-U", "postgres")
-            + ["--auth=trust", "--encoding=UTF8", "--locale=C"],
+            self._as_owner(
+                "initdb", "-D", self._place.postgres, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"
+            ),
             capture_output=True,
             text=True,
             check=False,

@@ -3,6 +3,7 @@
 `DATABASE_URL` and `REDIS_URL`, when set, win. The first process starts the servers; xdist's workers inherit them.
 """
 
+import atexit
 import os
 import secrets
 import tempfile
@@ -15,6 +16,7 @@ from sandbox.postgres import Postgres
 from sandbox.redis_server import Redis
 
 _servers = ExitStack()
+atexit.register(_servers.close)  # also when pytest itself fails to start
 
 # A test run may lose its database: speed instead of durability. (The kill tests start their own, with fsync.)
 FAST = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"]
@@ -51,10 +53,6 @@ def pytest_load_initial_conftests() -> None:
 
 def pytest_report_header() -> str:
     return f"database: {_described('DATABASE_URL')}, redis: {_described('REDIS_URL')}"
-
-
-def pytest_unconfigure() -> None:
-    _servers.close()
 
 
 def _described(name: str) -> str:

@@ -86,12 +86,18 @@ def _make_logins(place: Place, ports: Ports) -> None:
     user, customer = people["customer"]
     account = opening.personal_account(user=user, now=now)
     customer["account"] = account.public_id
-    customer["api_key"] = known.get("customer", {}).get("api_key") or keys.create_key(
-        account=account, name="Demo", scopes=keys.ACCOUNT_KEY_SCOPES, created_by=user, now=now
-    ).secret
-    service_key = known.get("service_api_key") or keys.create_key(
-        account=None, name="Demo service", scopes=keys.SERVICE_KEY_SCOPES, created_by=None, now=now
-    ).secret
+    customer["api_key"] = (
+        known.get("customer", {}).get("api_key")
+        or keys.create_key(
+            account=account, name="Demo", scopes=keys.ACCOUNT_KEY_SCOPES, created_by=user, now=now
+        ).secret
+    )
+    service_key = (
+        known.get("service_api_key")
+        or keys.create_key(
+            account=None, name="Demo service", scopes=keys.SERVICE_KEY_SCOPES, created_by=None, now=now
+        ).secret
+    )
     place.demo.touch(mode=0o600)
     place.demo.write_text(
         json.dumps(

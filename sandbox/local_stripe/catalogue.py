@@ -88,7 +88,12 @@ def create_price(stripe: LocalStripe, values: Row) -> Row:
             stripe.changed("price", other | {"lookup_key": None})
     recurring = values.pop("recurring", None)
     if recurring is not None:
-        recurring = {"interval_count": 1, "usage_type": "licensed", "meter": None, "trial_period_days": None} | recurring
+        recurring = {
+            "interval_count": 1,
+            "usage_type": "licensed",
+            "meter": None,
+            "trial_period_days": None,
+        } | recurring
     price = stripe.new(
         "price",
         "price",

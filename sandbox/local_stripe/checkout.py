@@ -73,9 +73,7 @@ def create_session(stripe: LocalStripe, values: Row) -> Row:
         total_details={"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
     )
     # What the objects made later will carry; no part of the session itself.
-    stripe.store.put(
-        "_intentions", identifier, {"payment_intent": intent_data, "subscription": subscription_data}
-    )
+    stripe.store.put("_intentions", identifier, {"payment_intent": intent_data, "subscription": subscription_data})
     stripe.at(session["expires_at"], "expire_session", identifier)
     return session
 

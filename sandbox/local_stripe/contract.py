@@ -6,11 +6,12 @@
 
 import functools
 import importlib
+import inspect
 import types
 import typing
 from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any, ClassVar, ForwardRef, Literal, Union
+from typing import Any, ForwardRef, Literal, Union
 
 from stripe._list_object import ListObject
 from stripe._object_classes import OBJECT_CLASSES
@@ -38,6 +39,9 @@ ABSENT_UNLESS_SET = {
 }
 
 
+_fields: dict[Any, dict[str, Any]] = {}
+
+
 class UnknownObjectError(LookupError):
     """The installed `stripe` package has no class of this name."""
 
@@ -52,13 +56,18 @@ def class_of(object_name: str) -> type[StripeObject]:
     return found
 
 
-@functools.cache
-def fields(cls: type[StripeObject]) -> dict[str, Any]:
+def fields(cls: Any) -> dict[str, Any]:
     """The data fields of a class and their types."""
+    if cls not in _fields:
+        _fields[cls] = _read_fields(cls)
+    return _fields[cls]
+
+
+def _read_fields(cls: Any) -> dict[str, Any]:
     return {
         name: hint
-        for name, hint in cls.__dict__.get("__annotations__", {}).items()
-        if typing.get_origin(hint) is not ClassVar and not name.startswith("_")
+        for name, hint in inspect.get_annotations(cls).items()
+        if not _is_class_variable(hint) and not name.startswith("_")
     }
 
 
@@ -150,6 +159,10 @@ def _one_of(value: Any, hints: tuple[Any, ...], path: str) -> Iterator[str]:
         yield f"{path}: {value!r} is neither an id nor an object"
     elif all(complaints):
         yield from min(complaints, key=len)
+
+
+def _is_class_variable(hint: Any) -> bool:
+    return str(typing.get_origin(hint)) == "typing.ClassVar"
 
 
 def _takes_none(hint: Any) -> bool:

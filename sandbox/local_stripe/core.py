@@ -146,8 +146,8 @@ class LocalStripe:
                 found = candidate.handler(self, values, **match.groupdict())
                 return 200, self.shown(found, expand)
         raise invalid(
-            f"Unrecognized request URL ({method}: {path}). If you are trying to list objects, remove the trailing slash. "
-            "If you are trying to retrieve an object, make sure you passed a valid (non-empty) identifier.",
+            f"Unrecognized request URL ({method}: {path}). If you are trying to list objects, remove the trailing "
+            "slash. If you are trying to retrieve an object, make sure you passed a valid (non-empty) identifier.",
             status=404,
         )
 

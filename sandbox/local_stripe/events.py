@@ -42,8 +42,7 @@ def create_endpoint(stripe: LocalStripe, values: Row) -> Row:
     if not values["url"].startswith(("http://127.0.0.1", "http://localhost", "https://")):
         raise invalid("Invalid URL: URL must be publicly accessible, or on this machine.", param="url")
     values = {"metadata": {}, "status": "enabled", "api_version": None} | values
-    endpoint = stripe.new("webhook_endpoint", "we", **values, secret=new_id("whsec"))
-    return endpoint
+    return stripe.new("webhook_endpoint", "we", **values, secret=new_id("whsec"))
 
 
 @route("GET", "/v1/webhook_endpoints", "WebhookEndpointListParams")

@@ -35,7 +35,11 @@ def checkout_page(stripe: LocalStripe, session_id: str, *, error: str = "") -> s
     """The hosted payment page of a session, whatever state that is in."""
     row = stripe.get("checkout.session", session_id)
     lines = [
-        {"name": line["description"], "quantity": line["quantity"], "price": money(line["amount_total"], row["currency"])}
+        {
+            "name": line["description"],
+            "quantity": line["quantity"],
+            "price": money(line["amount_total"], row["currency"]),
+        }
         for line in row["line_items"]["data"]
     ]
     first = row["line_items"]["data"][0]["price"]["recurring"]

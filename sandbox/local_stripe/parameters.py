@@ -8,11 +8,11 @@ import importlib
 import re
 import types
 import typing
-from typing import Any, Union
+from typing import Any, NotRequired, Required, Union
 from urllib.parse import parse_qsl
 
 import stripe
-from typing_extensions import NotRequired, Required, get_type_hints, is_typeddict
+from typing_extensions import get_type_hints, is_typeddict
 
 from sandbox.local_stripe.errors import invalid
 
@@ -59,7 +59,7 @@ def _hints(typed_dict: Any) -> dict[str, Any]:
     return get_type_hints(typed_dict, localns=namespace, include_extras=True)
 
 
-def _take(value: Any, hint: Any, path: str) -> Any:  # noqa: C901, PLR0911, PLR0912 - one case a kind of type
+def _take(value: Any, hint: Any, path: str) -> Any:  # noqa: C901, PLR0911 - one case a kind of type
     origin = typing.get_origin(hint)
     if origin in (NotRequired, Required, typing.NotRequired, typing.Required):
         return _take(value, typing.get_args(hint)[0], path)

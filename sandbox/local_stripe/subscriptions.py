@@ -86,9 +86,7 @@ def list_invoice_payments(stripe: LocalStripe, values: Row) -> Row:
     return stripe.listed("invoice_payment", values, by=("invoice", "status"))
 
 
-def start(
-    stripe: LocalStripe, customer: Row, card: Row, price: Row, quantity: int, metadata: dict[str, str]
-) -> Row:
+def start(stripe: LocalStripe, customer: Row, card: Row, price: Row, quantity: int, metadata: dict[str, str]) -> Row:
     """Begin a subscription and pay its first invoice."""
     now = stripe.timestamp()
     identifier = new_id("sub")
@@ -293,7 +291,7 @@ def _after(anchor: int, price: Row, count: int) -> int:
     recurring = price["recurring"]
     months = {"month": 1, "year": 12}.get(recurring["interval"])
     if months is None:
-        days = {"day": 1, "week": 7}[recurring["interval"]] * recurring["interval_count"]
+        days: int = {"day": 1, "week": 7}[recurring["interval"]] * recurring["interval_count"]
         return anchor + days * 86_400 * count
     first = datetime.fromtimestamp(anchor, UTC)
     total = first.year * 12 + first.month - 1 + months * recurring["interval_count"] * count

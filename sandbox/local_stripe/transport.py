@@ -20,12 +20,12 @@ class InProcessClient(stripe.HTTPClient):
 
     def request(
         self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, **_usage: Any
-    ) -> tuple[bytes, int, Mapping[str, str]]:
+    ) -> tuple[str, int, Mapping[str, str]]:
         parts = urlsplit(url)
         lower = {name.lower(): value for name, value in (headers or {}).items()}
         encoded = post_data if method.upper() == "POST" else parts.query
         answer = self._local.request(method.upper(), parts.path, encoded or "", lower)
-        return encoded_json(answer.body).encode(), answer.status, answer.headers
+        return encoded_json(answer.body), answer.status, answer.headers
 
     def close(self) -> None:
         """Nothing is open."""

@@ -5,13 +5,13 @@ tables exist yet there is nothing to convert: they are made as its latest models
 recorded as applied. `--full-history` takes the long way; a test holds both ways to the same schema.
 """
 
-from argparse import ArgumentParser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
 from django.apps import apps
+from django.core.management.base import CommandParser
 from django.core.management.commands import migrate
 from django.db import connections, migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -46,7 +46,7 @@ class CreateLatestModels(Operation):
 
 
 class Command(migrate.Command):
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
         parser.add_argument(
             "--full-history",
@@ -72,9 +72,7 @@ def _has_history(database: str) -> bool:
 def _history_cut_short() -> Iterator[None]:
     """dj-stripe's first migration makes everything, the later ones nothing."""
     names = sorted(name for app, name in MigrationLoader(None).disk_migrations if app == APP)
-    classes: list[type[migrations.Migration]] = [
-        import_module(f"{APP}.migrations.{name}").Migration for name in names
-    ]
+    classes: list[type[migrations.Migration]] = [import_module(f"{APP}.migrations.{name}").Migration for name in names]
     originals = [migration.operations for migration in classes]
     try:
         for number, migration in enumerate(classes):

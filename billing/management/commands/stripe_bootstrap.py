@@ -14,9 +14,7 @@ class Command(BaseCommand):
     help = "Make a preset's products and prices in Stripe and here. Running it again makes only what is missing."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--preset", default=settings.CATALOGUE_PRESET, help=f"one of: {', '.join(presets.names())}"
-        )
+        parser.add_argument("--preset", default=settings.CATALOGUE_PRESET, help=f"one of: {', '.join(presets.names())}")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:

@@ -27,7 +27,7 @@ class Command(BaseCommand):
                 account_id = parse_id("acc", options["account"])
             except MalformedIdError:
                 raise CommandError(f"{options['account']!r} is not an account: they look like acc_01j...") from None
-        found = []
+        found: list[audit.Disagreement] = []
         for check in tqdm(audit.CHECKS, unit="check", disable=options["json"] or not sys.stderr.isatty()):
             found += audit.disagreements(check=check, account_id=account_id)
         for row in found:

@@ -1,0 +1,176 @@
+"""The main job, end to end: sign up, spend until it is refused, buy, go on; subscribe; and staff sees it all."""
+
+import json
+import re
+import secrets
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.conftest import Demo
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("demo")]
+
+
+def call(
+    demo: Demo, method: str, path: str, key: str, body: dict[str, Any] | None = None, **headers: str
+) -> tuple[int, dict[str, Any]]:
+    """One API call: the status and the JSON."""
+    request = urllib.request.Request(
+        f"{demo.base_url}/api/v1{path}",
+        json.dumps(body).encode() if body is not None else None,
+        {"Authorization": f"Bearer {key}", "Content-Type": "application/json", **headers},
+        method=method,
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as refusal:
+        return refusal.code, json.load(refusal)
+
+
+def spend(demo: Demo, key: str, amount: int = 1, account: str = "") -> tuple[int, dict[str, Any]]:
+    body = {"amount": amount} | ({"account": account} if account else {})
+    return call(demo, "POST", "/credits/spend", key, body, **{"Idempotency-Key": secrets.token_hex(8)})
+
+
+def sign_up(demo: Demo, page: Page, email: str) -> None:
+    page.goto(f"{demo.base_url}/")
+    page.get_by_role("link", name="Start for free").first.click()
+    page.get_by_label("Email").fill(email)
+    page.get_by_label("Password").fill("correct horse battery")
+    page.get_by_role("button", name="Sign Up").click()
+    expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+
+
+def make_key(demo: Demo, page: Page) -> str:
+    page.goto(f"{demo.base_url}/keys")
+    page.get_by_role("button", name="Make a key").click()
+    return page.get_by_label("API key", exact=True).input_value()
+
+
+def test_a_customer_signs_up_spends_buys_and_subscribes(demo: Demo, page: Page) -> None:
+    email = f"{secrets.token_hex(4)}@example.com"
+    sign_up(demo, page, email)
+    expect(page.locator(".balance .figure")).to_contain_text("8")  # 3 a day and 5 a month
+    expect(page.locator("#header-balance")).to_contain_text("3/3 free today")
+
+    key = make_key(demo, page)
+    for left in range(7, -1, -1):
+        status, spent = spend(demo, key)
+        assert (status, spent["balance_after"]) == (201, left)
+    status, refusal = spend(demo, key)
+    assert (status, refusal["code"], refusal["available"]) == (402, "insufficient_credits", 0)
+
+    page.goto(refusal["buy_url"])
+    page.get_by_role("button", name="Buy 20 credits").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("€ 5.00")
+    page.get_by_role("button", name="Pay € 5.00").click()
+    # Back on our page, which waits for the webhook and changes by itself.
+    expect(page.get_by_role("heading", name="Thank you, it is paid")).to_be_visible(timeout=20_000)
+    expect(page.locator("#checkout-status")).to_contain_text("20")
+    page.goto(f"{demo.base_url}/dashboard")
+    expect(page.locator(".balance .figure")).to_contain_text("20")
+    assert spend(demo, key)[0] == 201
+
+    page.goto(f"{demo.base_url}/credits")
+    page.get_by_role("button", name="Subscribe to Pro").click()
+    page.get_by_role("button", name="Subscribe for € 20.00").click()
+    expect(page.get_by_role("heading", name="Thank you, it is paid")).to_be_visible(timeout=20_000)
+    page.goto(f"{demo.base_url}/dashboard")
+    expect(page.locator(".balance .figure")).to_contain_text("119")
+    expect(page.locator("main")).to_contain_text("Renews on")
+
+    page.goto(f"{demo.base_url}/billing")
+    expect(page.locator("main")).to_contain_text("€20.00")
+    page.get_by_role("button", name="open the billing portal").click()
+    expect(page.locator("main")).to_contain_text("Pro, € 20.00 per month")
+
+    check = demo.manage("audit_ledger")
+    assert check.returncode == 0, check.stdout + check.stderr
+
+
+def test_a_declined_card_charges_nothing_and_leads_back(demo: Demo, page: Page) -> None:
+    sign_up(demo, page, f"{secrets.token_hex(4)}@example.com")
+    page.goto(f"{demo.base_url}/credits")
+    page.get_by_role("button", name="Buy 20 credits").click()
+    page.get_by_label("Card 4000 0000 0000 0002").check()
+    page.get_by_role("button", name="Pay").click()
+    expect(page.get_by_role("alert")).to_contain_text("declined")
+
+    page.get_by_role("button", name="Back to the shop").click()
+
+    expect(page.locator("main")).to_contain_text("Nothing was charged")
+    expect(page.locator("#header-balance")).to_contain_text("Credits: 8")
+
+
+def test_a_delayed_payment_is_explained_and_then_there(demo: Demo, page: Page) -> None:
+    sign_up(demo, page, f"{secrets.token_hex(4)}@example.com")
+    page.goto(f"{demo.base_url}/credits")
+    page.get_by_role("button", name="Buy 20 credits").click()
+    page.get_by_label(re.compile("^Bank transfer arrives")).check()
+    page.get_by_role("button", name="Pay").click()
+
+    expect(page.get_by_role("heading", name="Your payment is on its way")).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("heading", name="Thank you, it is paid")).to_be_visible(timeout=30_000)
+    expect(page.locator("#checkout-status")).to_contain_text("28")
+
+
+def test_a_purchase_needs_no_javascript(demo: Demo, browser: Any) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    sign_up(demo, page, f"{secrets.token_hex(4)}@example.com")
+    page.goto(f"{demo.base_url}/credits")
+    page.get_by_role("button", name="Buy 20 credits").click()
+    page.get_by_role("button", name="Pay").click()
+    while page.get_by_role("link", name="Look again").count():
+        page.get_by_role("link", name="Look again").click()
+
+    expect(page.get_by_role("heading", name="Thank you, it is paid")).to_be_visible()
+    context.close()
+
+
+def test_staff_sees_customer_order_ledger_and_webhook(demo: Demo, page: Page) -> None:
+    customer = demo.told["customer"]
+    operator = demo.told["operator"]
+    service = demo.told["service_api_key"]
+    _, checkout = call(
+        demo,
+        "POST",
+        "/billing/checkouts",
+        service,
+        {"item": "credits-50", "account": customer["account"]},
+        **{"Idempotency-Key": secrets.token_hex(8)},
+    )
+    page.goto(checkout["url"])
+    page.get_by_role("button", name="Pay").click()
+    page.wait_for_url(re.compile(re.escape(demo.base_url)))
+
+    page.goto(f"{demo.base_url}/admin/")
+    page.get_by_label("Email").fill(operator["email"])
+    page.get_by_label("Password").fill(operator["password"])
+    page.get_by_role("button", name="Sign In").click()
+    page.goto(f"{demo.base_url}/admin/accounts/account/?q={customer['email']}")
+    page.get_by_role("link", name=customer["account"]).click()
+
+    body = page.locator("body")
+    expect(body).to_contain_text("50 credits")  # the order
+    expect(body).to_contain_text("Credits added")  # the ledger
+    expect(body).to_contain_text("checkout.session.completed")  # the webhook
+
+
+def test_two_hundred_spends_on_a_hundred_credits_leave_exactly_nothing(demo: Demo) -> None:
+    service, account = demo.told["service_api_key"], f"ext:{secrets.token_hex(6)}"
+    _, balance = call(demo, "GET", f"/credits/balance?account={account}", service)
+    grant = {"account": account, "amount": 100 - balance["available"], "reason": "A round hundred"}
+    assert call(demo, "POST", "/credits/grants", service, grant, **{"Idempotency-Key": "round"})[0] == 201
+
+    with ThreadPoolExecutor(50) as pool:
+        answers = list(pool.map(lambda _: spend(demo, service, account=account)[0], range(200)))
+
+    assert (answers.count(201), answers.count(402)) == (100, 100)
+    assert call(demo, "GET", f"/credits/balance?account={account}", service)[1]["available"] == 0
