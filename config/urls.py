@@ -7,9 +7,11 @@ from django.views import defaults
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from billing import api as billing_api
-from config import api_errors
+from config import api_errors, api_schema
 from credits import api as credits_api
 from usage import api as usage_api
+
+__all__ = ["api_schema"]  # registers itself with drf-spectacular
 
 v1 = [
     path("credits/balance", credits_api.BalanceView.as_view()),

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 from accounts.public_ids import new_id
 from credits.errors import LARGEST_AMOUNT, InvalidAmountError
@@ -15,7 +16,11 @@ def add_grant(wallet: Wallet, grant: Grant, *, now: datetime, description: str =
     grant.remaining = grant.amount
     grant.save(force_insert=True)
     wallet.balance += grant.amount
-    posted = _post(wallet, Transaction.Kind.GRANT, grant.amount, now=now, description=description, actor=actor)
+    # So that a page can say what came without looking at each grant.
+    about = {"source": grant.source, "period": grant.allowance.period if grant.allowance else None}
+    posted = _post(
+        wallet, Transaction.Kind.GRANT, grant.amount, now=now, description=description, actor=actor, about=about
+    )
     Entry.objects.bulk_create([_entry(posted, grant, grant.amount)])
     return posted
 
@@ -33,7 +38,14 @@ def expire_grants(wallet: Wallet, grants: Sequence[Grant], *, now: datetime) -> 
 
 
 def _post(
-    wallet: Wallet, kind: Transaction.Kind, amount: int, *, now: datetime, description: str = "", actor: str = ""
+    wallet: Wallet,
+    kind: Transaction.Kind,
+    amount: int,
+    *,
+    now: datetime,
+    description: str = "",
+    actor: str = "",
+    about: dict[str, Any] | None = None,
 ) -> Transaction:
     wallet.save(update_fields=["balance"])
     return Transaction.objects.create(
@@ -43,6 +55,7 @@ def _post(
         amount=amount,
         balance_after=wallet.balance,
         description=description,
+        metadata=about or {},
         actor=actor,
         created_at=now,
     )

@@ -13,6 +13,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
+from django_htmx.http import trigger_client_event
 
 from accounts import clock, opening
 from accounts import keys as api_keys
@@ -28,6 +29,7 @@ PAGE = 50
 INVOICES = 24
 # The webhook is usually there within a second; after this long the page asks Stripe itself.
 ASK_AFTER = timedelta(seconds=5)
+SLOW_AFTER = timedelta(seconds=10)
 POLL_FAST_UNTIL = timedelta(seconds=5)
 POLL_UNTIL = timedelta(seconds=60)
 
@@ -137,7 +139,7 @@ def checkout_status(request: HttpRequest, checkout_id: str) -> HttpResponse:
     is_fast = timedelta(seconds=waited) < POLL_FAST_UNTIL
     step = 1 if is_fast else 3
     is_fragment = request.htmx  # type: ignore[attr-defined]
-    return render(
+    answer = render(
         request,
         "portal/parts/checkout_status.html" if is_fragment else "portal/checkout.html",
         {
@@ -146,9 +148,10 @@ def checkout_status(request: HttpRequest, checkout_id: str) -> HttpResponse:
             "is_polling": order.is_waiting and timedelta(seconds=waited) < POLL_UNTIL,
             "step": step,
             "next_waited": waited + step,
-            "is_slow": timedelta(seconds=waited) >= timedelta(seconds=10),
+            "is_slow": timedelta(seconds=waited) >= SLOW_AFTER,
         },
     )
+    return trigger_client_event(answer, "credits-changed") if is_fragment and not order.is_waiting else answer
 
 
 @require_GET

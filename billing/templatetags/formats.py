@@ -22,6 +22,16 @@ BUCKET_NAMES = {
 }
 
 
+GRANT_NAMES = {
+    ("free", "day"): "Free credits of the day",
+    ("free", "month"): "Free credits of the month",
+    ("plan", "month"): "Credits of your plan",
+    ("purchase", None): "Credits bought",
+    ("bonus", None): "Bonus credits",
+    ("adjustment", None): "Credits given",
+}
+
+
 @register.filter
 def money(priced: Price | Order) -> str:
     """What something costs, in the reader's format."""
@@ -64,6 +74,9 @@ def in_words(row: Transaction) -> str:
         return row.description
     if row.feature:
         return f"{row.quantity} × {row.feature}" if row.quantity and row.quantity > 1 else row.feature
+    if row.kind == Transaction.Kind.GRANT:
+        came = row.metadata.get("source"), row.metadata.get("period")
+        return gettext(GRANT_NAMES.get(came, "Credits added"))
     return str(row.get_kind_display())
 
 

@@ -1,0 +1,87 @@
+"""A shop: the local Stripe in this process, the demo catalogue in it, and its webhooks brought to our door."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from django.urls import reverse
+
+from accounts import clock
+from accounts.models import Account, User
+from accounts.opening import personal_account
+from billing import bootstrap, catalogue, checkout, inbox, presets
+from billing.models import InboxEvent, Order
+from sandbox.local_stripe import checkout as hosted
+from sandbox.local_stripe import events
+from sandbox.local_stripe.checkout import Outcome
+from sandbox.local_stripe.core import LocalStripe
+
+
+@dataclass
+class Shop:
+    """The shop and its Stripe, driven from a test."""
+
+    stripe: LocalStripe
+    post: Callable[[str, str, str], int]
+
+    def checkout(self, account: Account, item: str = "credits-20", key: str = "k", quantity: int = 1) -> Order:
+        """Start a checkout, as the API does."""
+        started = checkout.start(
+            account=account,
+            price=catalogue.find_price(item=item),
+            quantity=quantity,
+            idempotency_key=key,
+            actor="test",
+            now=clock.now(),
+        )
+        return started.order
+
+    def pay(self, order: Order, outcome: Outcome = Outcome.SUCCESS) -> None:
+        """Finish the hosted page."""
+        hosted.complete(self.stripe, order.stripe_session_id or "", outcome)
+
+    def deliver(self, **how: Any) -> list[int]:
+        """Bring every queued webhook to the receiver, and work off the inbox."""
+        statuses = events.flush(self.stripe, self.post, **how)
+        self.work_off()
+        return statuses
+
+    def work_off(self) -> None:
+        """What the worker and the sweep do, one event at a time."""
+        for event_id in inbox.due(now=self.later()):
+            inbox.process(event_id=event_id, now=clock.now())
+
+    def later(self) -> datetime:
+        """When the doorbell's grace is over."""
+        return clock.now() + timedelta(minutes=1)
+
+    def advance(self, **span: int) -> None:
+        """Move the clock of everything."""
+        self.stripe.advance(int(timedelta(**span).total_seconds()))
+
+    def failures(self) -> list[str]:
+        """Why events of the inbox failed."""
+        return list(InboxEvent.objects.exclude(error="").values_list("error", flat=True))
+
+
+@pytest.fixture
+def shop(db: None, local_stripe: LocalStripe, client: Client) -> Shop:
+    def post(_url: str, body: str, signature: str) -> int:
+        answer = client.post(
+            reverse("stripe-webhook"), body, content_type="application/json", headers={"Stripe-Signature": signature}
+        )
+        return answer.status_code
+
+    bootstrap.push(presets.load("demo"), say=lambda _line: None)
+    events.listen(local_stripe, url="http://127.0.0.1:8000/x", secret=settings.STRIPE_WEBHOOK_SECRETS[0])
+    return Shop(local_stripe, post)
+
+
+@pytest.fixture
+def customer(shop: Shop, ada: User) -> Account:
+    """Ada, with the free credits of the demo catalogue: 3 a day and 5 a month."""
+    return personal_account(user=ada, now=clock.now())

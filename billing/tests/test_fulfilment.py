@@ -1,0 +1,283 @@
+"""What was paid becomes credits: once, whatever order, number or delay the webhooks come in."""
+
+import pytest
+import stripe
+from django.test import Client
+
+from accounts import clock
+from accounts.models import Account
+from billing import checkout, inbox
+from billing.models import InboxEvent, Order, Pack, Price, Subscription
+from billing.tests.conftest import Shop
+from credits import audit, selectors
+from credits.models import Grant, Source
+from sandbox.local_stripe.checkout import Outcome
+from sandbox.local_stripe.errors import StripeApiError
+
+FREE = 8  # 3 a day and 5 a month
+
+
+def balance(account: Account) -> int:
+    return selectors.balance(account_id=account.pk, now=clock.now()).available
+
+
+def test_a_paid_pack_is_granted_and_its_price_remembered(shop: Shop, customer: Account) -> None:
+    order = shop.checkout(customer)
+    shop.pay(order)
+
+    assert set(shop.deliver()) == {200}
+
+    grant = Grant.objects.get(account=customer, source=Source.PURCHASE)
+    assert (grant.amount, grant.paid_minor, grant.currency) == (20, 500, "eur")
+    assert grant.source_key == f"stripe:session:{order.stripe_session_id}"
+    order.refresh_from_db()
+    assert (order.status, balance(customer), shop.failures()) == ("completed", FREE + 20, [])
+
+
+def test_quantity_multiplies_price_and_credits(shop: Shop, customer: Account) -> None:
+    order = shop.checkout(customer, quantity=3)
+    shop.pay(order)
+    shop.deliver()
+
+    grant = Grant.objects.get(account=customer, source=Source.PURCHASE)
+    assert (grant.amount, grant.paid_minor) == (60, 1500)
+
+
+def test_bonus_credits_are_a_grant_of_their_own_that_cost_nothing(shop: Shop, customer: Account) -> None:
+    Pack.objects.filter(code="credits-20").update(bonus_credits=5)
+    shop.pay(shop.checkout(customer))
+    shop.deliver()
+
+    bonus = Grant.objects.get(account=customer, source=Source.BONUS)
+    assert (bonus.amount, bonus.paid_minor, bonus.currency) == (5, 0, "")
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"copies": 20},
+        {"order": "reversed"},
+        *({"order": "shuffled", "seed": seed, "copies": 3} for seed in range(5)),
+    ],
+    ids=str,
+)
+def test_order_and_number_of_webhooks_do_not_matter(shop: Shop, customer: Account, how: dict[str, object]) -> None:
+    shop.pay(shop.checkout(customer, key="pack"))
+    shop.pay(shop.checkout(customer, item="pro", key="plan"))
+
+    shop.deliver(**how)
+
+    assert balance(customer) == FREE + 20 + 100
+    assert Order.objects.filter(status="completed").count() == 2
+    assert [row for check in audit.CHECKS for row in audit.disagreements(check=check)] == []
+
+
+def test_a_declined_card_grants_nothing(shop: Shop, customer: Account) -> None:
+    order = shop.checkout(customer)
+    with pytest.raises(StripeApiError):
+        shop.pay(order, Outcome.DECLINED)
+    shop.deliver()
+
+    order.refresh_from_db()
+    assert (order.status, balance(customer)) == ("open", FREE)
+
+
+def test_a_delayed_payment_grants_when_it_arrives(shop: Shop, customer: Account) -> None:
+    order = shop.checkout(customer)
+    shop.pay(order, Outcome.DELAYED_SUCCESS)
+    shop.deliver()
+    order.refresh_from_db()
+    assert (order.status, balance(customer)) == ("processing", FREE)
+
+    shop.advance(minutes=1)
+    shop.deliver()
+
+    order.refresh_from_db()
+    assert (order.status, balance(customer)) == ("completed", FREE + 20)
+
+
+def test_a_delayed_payment_that_fails_grants_nothing(shop: Shop, customer: Account) -> None:
+    order = shop.checkout(customer)
+    shop.pay(order, Outcome.DELAYED_FAILURE)
+    shop.advance(minutes=1)
+    shop.deliver()
+
+    order.refresh_from_db()
+    assert (order.status, balance(customer)) == ("failed", FREE)
+
+
+def test_an_abandoned_checkout_expires_and_grants_nothing(shop: Shop, customer: Account) -> None:
+    order = shop.checkout(customer)
+    shop.pay(order, Outcome.ABANDON)
+    shop.advance(hours=25)
+    shop.deliver()
+
+    order.refresh_from_db()
+    assert order.status == "expired"
+    assert not Grant.objects.filter(source=Source.PURCHASE).exists()
+
+
+def test_what_was_bought_counts_though_the_catalogue_changed_since(shop: Shop, customer: Account) -> None:
+    order = shop.checkout(customer)
+    Pack.objects.filter(code="credits-20").update(credits=1)
+    shop.pay(order)
+    shop.deliver()
+
+    assert balance(customer) == FREE + 20
+
+
+def test_an_amount_that_is_not_the_order_s_is_left_to_a_person(shop: Shop, customer: Account) -> None:
+    order = shop.checkout(customer)
+    Order.objects.filter(pk=order.pk).update(amount_minor=999)
+    shop.pay(order)
+    shop.deliver()
+
+    order.refresh_from_db()
+    assert (order.status, order.problem) == ("review", "Paid 500 eur for an order of 999 eur.")
+    assert balance(customer) == FREE
+    assert any("FulfilmentError" in failure for failure in shop.failures())
+
+
+def test_metadata_decides_nothing(shop: Shop, customer: Account) -> None:
+    order = shop.checkout(customer)
+    stripe.checkout.Session.modify(order.stripe_session_id, metadata={"credits": "9999", "included_credits": "9999"})
+    shop.pay(order)
+    shop.deliver()
+
+    assert balance(customer) == FREE + 20
+
+
+def test_a_session_that_is_none_of_ours_is_kept_and_grants_nothing(shop: Shop, customer: Account) -> None:
+    stranger = stripe.Customer.create(email="eve@example.com")
+    price = Price.objects.get(pack__code="credits-20")
+    foreign = stripe.checkout.Session.create(
+        mode="payment",
+        customer=stranger.id,
+        line_items=[{"price": price.stripe_price_id, "quantity": 1}],
+        success_url="http://127.0.0.1:8000/",
+    )
+    from sandbox.local_stripe import checkout as hosted
+
+    hosted.complete(shop.stripe, foreign.id, Outcome.SUCCESS)
+    shop.deliver()
+
+    kept = InboxEvent.objects.get(type="checkout.session.completed")
+    assert kept.state == "failed"
+    assert "belongs to no order of ours" in kept.error
+    assert not Grant.objects.filter(source=Source.PURCHASE).exists()
+
+
+def test_an_order_paid_by_another_customer_is_refused(shop: Shop, customer: Account) -> None:
+    order = shop.checkout(customer)
+    stranger = stripe.Customer.create(email="eve@example.com")
+    foreign = stripe.checkout.Session.create(
+        mode="payment",
+        customer=stranger.id,
+        client_reference_id=order.public_id,
+        line_items=[{"price": order.price.stripe_price_id, "quantity": 1}],
+        success_url="http://127.0.0.1:8000/",
+    )
+    Order.objects.filter(pk=order.pk).update(stripe_session_id=None)
+    from sandbox.local_stripe import checkout as hosted
+
+    hosted.complete(shop.stripe, foreign.id, Outcome.SUCCESS)
+    shop.deliver()
+
+    assert "another customer" in InboxEvent.objects.get(type="checkout.session.completed").error
+    assert not Grant.objects.filter(source=Source.PURCHASE).exists()
+
+
+def test_a_plan_gives_its_credits_each_paid_month_and_no_more(shop: Shop, customer: Account) -> None:
+    shop.pay(shop.checkout(customer, item="pro"))
+    shop.deliver()
+    subscription = Subscription.objects.get(account=customer)
+    assert (subscription.status, subscription.price.plan.code) == ("active", "pro")
+
+    shop.advance(days=31)
+    shop.deliver()
+
+    grants = Grant.objects.filter(account=customer, source=Source.PLAN).order_by("effective_at")
+    assert [(grant.amount, grant.remaining, grant.paid_minor) for grant in grants] == [(100, 0, 2000), (100, 100, 2000)]
+    assert grants[0].expires_at == grants[1].effective_at
+
+
+def test_a_late_paid_invoice_is_posted_and_expired_rather_than_lost(shop: Shop, customer: Account) -> None:
+    shop.pay(shop.checkout(customer, item="pro"))
+    shop.advance(days=70)  # two renewals go by before any webhook comes through
+    shop.deliver(order="reversed")
+
+    grants = Grant.objects.filter(account=customer, source=Source.PLAN).order_by("effective_at")
+    assert [(grant.amount, grant.remaining) for grant in grants] == [(100, 0), (100, 0), (100, 100)]
+    assert [row for check in audit.CHECKS for row in audit.disagreements(check=check)] == []
+
+
+def test_a_cancelled_plan_ends_with_its_paid_month(shop: Shop, customer: Account) -> None:
+    shop.pay(shop.checkout(customer, item="pro"))
+    shop.deliver()
+    subscription = Subscription.objects.get(account=customer)
+    stripe.Subscription.modify(subscription.stripe_subscription_id, cancel_at_period_end=True)
+    shop.deliver()
+    subscription.refresh_from_db()
+    assert subscription.cancel_at_period_end
+    assert Grant.objects.get(source=Source.PLAN).remaining == 100
+
+    shop.advance(days=32)
+    shop.deliver()
+
+    subscription.refresh_from_db()
+    assert (subscription.status, subscription.is_running) == ("canceled", False)
+    assert Grant.objects.filter(source=Source.PLAN).count() == 1
+
+
+def test_the_return_page_fulfils_what_the_webhook_has_not_told_yet(shop: Shop, customer: Account) -> None:
+    pack, plan = shop.checkout(customer, key="pack"), shop.checkout(customer, item="pro", key="plan")
+    shop.pay(pack)
+    shop.pay(plan)
+
+    assert checkout.refresh(pack, now=clock.now()).status == "completed"
+    assert checkout.refresh(plan, now=clock.now()).status == "completed"
+    shop.deliver()
+
+    assert balance(customer) == FREE + 20 + 100
+
+
+def test_stripe_being_away_costs_a_pause_and_no_event(shop: Shop, customer: Account) -> None:
+    shop.pay(shop.checkout(customer))
+    stripe.default_http_client = stripe.RequestsClient(timeout=1)
+    shop.deliver()
+    assert set(InboxEvent.objects.values_list("state", flat=True)) == {"failed"}
+    assert balance(customer) == FREE
+
+    from sandbox.local_stripe.transport import InProcessClient
+
+    stripe.default_http_client = InProcessClient(shop.stripe)
+    shop.advance(hours=3)
+    shop.work_off()
+
+    assert set(InboxEvent.objects.values_list("state", flat=True)) == {"processed"}
+    assert Grant.objects.get(source=Source.PURCHASE).amount == 20
+
+
+def test_an_event_is_given_up_after_its_last_attempt_and_can_be_replayed(
+    shop: Shop, customer: Account, settings: object
+) -> None:
+    settings.WEBHOOK_MAX_ATTEMPTS = 1  # type: ignore[attr-defined]
+    order = shop.checkout(customer)
+    Price.objects.filter(pk=order.price_id).update(stripe_price_id="price_moved")
+    Order.objects.filter(pk=order.pk).update(amount_minor=1)
+    shop.pay(order)
+    shop.deliver()
+    dead = InboxEvent.objects.get(type="checkout.session.completed")
+    assert (dead.state, dead.next_attempt_at) == ("dead", None)
+
+    Order.objects.filter(pk=order.pk).update(amount_minor=500)
+    assert inbox.replay(event_id=dead.event_id, now=clock.now()) == "processed"
+
+    assert balance(customer) == FREE + 20
+
+
+def test_events_of_kinds_we_do_not_follow_are_kept_and_ignored(shop: Shop, client: Client) -> None:
+    shop.stripe.emit("invoice_payment.paid", shop.stripe.new("invoice_payment", "inpay"))
+    shop.deliver()
+
+    assert InboxEvent.objects.get(type="invoice_payment.paid").state == "ignored"
