@@ -6,6 +6,7 @@
 import atexit
 import os
 import secrets
+import shutil
 import tempfile
 from contextlib import ExitStack
 
@@ -42,7 +43,9 @@ def pytest_load_initial_conftests() -> None:
     os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(50))
     if "PYTEST_XDIST_WORKER" in os.environ:
         return
-    place = Place.at(_servers.enter_context(tempfile.TemporaryDirectory(prefix="tegoed-tests-")))
+    folder = tempfile.mkdtemp(prefix="tegoed-tests-")
+    _servers.callback(shutil.rmtree, folder, ignore_errors=True)  # after the servers have stopped
+    place = Place.at(folder)
     if not os.environ.get("DATABASE_URL"):
         postgres = _servers.enter_context(Postgres(place, settings=FAST))
         postgres.create_database()

@@ -11,6 +11,7 @@ import redis
 
 from sandbox.places import Place
 
+STOP_TIMEOUT_S = 10
 START_TIMEOUT_S = 10
 
 
@@ -47,7 +48,11 @@ class Redis:
         """Stop the server if this object started it; what it held is saved."""
         if self._process is not None:
             self._process.terminate()
-            self._process.wait()
+            try:
+                self._process.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:  # it refuses to end when it cannot save
+                self._process.kill()
+                self._process.wait()
             self._process = None
 
     def _wait(self, url: str) -> None:

@@ -118,7 +118,9 @@ def page(browser: Browser) -> Iterator[Page]:
     visited = context.new_page()
     complaints: list[str] = []
     visited.on("pageerror", lambda error: complaints.append(str(error)))
-    visited.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+    visited.on(
+        "console", lambda line: complaints.append(f"{line.text} {line.location}") if line.type == "error" else None
+    )
     yield visited
     context.close()
     assert complaints == []
