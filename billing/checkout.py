@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.urls import reverse
 
 from accounts.models import Account
-from billing import fulfilment, mirror, stripe_api, stripe_objects
+from billing import mirror, reconciliation, stripe_api, stripe_objects
 from billing.errors import (
     AlreadySubscribedError,
     BillingError,
@@ -78,15 +78,7 @@ def start(
 def refresh(order: Order, *, now: datetime) -> Order:
     """Ask Stripe how the payment stands and fulfil what is paid: what the webhook does, without waiting for it."""
     if order.is_waiting and order.stripe_session_id:
-        session = stripe_api.retrieve("checkout.session", order.stripe_session_id)
-        mirror.sync("checkout.session", session)
-        if subscription_id := stripe_objects.reference(stripe_api.plain(session).get("subscription")):
-            subscription = stripe_api.retrieve("subscription", subscription_id)
-            mirror.sync("subscription", subscription)
-            fulfilment.fulfil_subscription(stripe_api.plain(subscription))
-            invoice = stripe_api.retrieve("invoice", stripe_api.plain(subscription)["latest_invoice"])
-            mirror.sync("invoice", invoice)
-        fulfilment.fulfil_session(stripe_api.plain(session), now=now)
+        reconciliation.bring_in_line(kind="checkout.session", object_id=order.stripe_session_id, now=now)
         order.refresh_from_db()
     return order
 

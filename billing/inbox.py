@@ -4,7 +4,7 @@ One Stripe customer at a time; retried with backoff; given up after about a day,
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -13,10 +13,8 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import F
 
-from billing import catalogue_sync, fulfilment, mirror, stripe_api
+from billing import reconciliation
 from billing.models import InboxEvent
-from billing.stripe_api import NotAtStripeError
-from billing.stripe_objects import Stripe
 
 logger = structlog.get_logger(__name__)
 
@@ -36,15 +34,6 @@ KIND_OF_TYPE = {
     "payment_method.": "payment_method",
     "product.": "product",
     "price.": "price",
-}
-
-# What acts on credits or the catalogue; the rest is only mirrored.
-FULFIL: dict[str, Callable[..., object]] = {
-    "checkout.session": fulfilment.fulfil_session,
-    "subscription": fulfilment.fulfil_subscription,
-    "invoice": fulfilment.fulfil_invoice,
-    "product": catalogue_sync.bring_product_in_line,
-    "price": catalogue_sync.bring_price_in_line,
 }
 
 
@@ -102,17 +91,8 @@ def _act(row: InboxEvent, *, now: datetime) -> InboxEvent.State:
     kind = kind_of(row.type)
     if not kind or row.payload["data"]["object"].get("object") != kind:
         return STATE.IGNORED
-    try:
-        found = stripe_api.retrieve(kind, row.object_id)
-    except NotAtStripeError:
-        return STATE.IGNORED  # it was deleted since: there is nothing to bring in line
-    current: Stripe = stripe_api.plain(found)
-    if current.get("deleted"):
-        return STATE.IGNORED
-    mirror.sync(kind, found)
-    if kind in FULFIL:
-        FULFIL[kind](current, now=now)
-    return STATE.PROCESSED
+    is_there = reconciliation.bring_in_line(kind=kind, object_id=row.object_id, now=now)
+    return STATE.PROCESSED if is_there else STATE.IGNORED  # deleted since: there is nothing to bring in line
 
 
 def _note_failure(row: InboxEvent, attempts: int, error: Exception, *, now: datetime) -> InboxEvent.State:

@@ -70,13 +70,14 @@ def signed(amount: int) -> str:
 @register.filter
 def in_words(row: Transaction) -> str:
     """What a transaction was, for the customer."""
+    if row.kind == Transaction.Kind.GRANT:
+        came = row.metadata.get("source"), row.metadata.get("period")
+        name = gettext(GRANT_NAMES.get(came, "Credits added"))
+        return f"{name}: {row.description}" if row.description else name
     if row.description:
         return row.description
     if row.feature:
         return f"{row.quantity} × {row.feature}" if row.quantity and row.quantity > 1 else row.feature
-    if row.kind == Transaction.Kind.GRANT:
-        came = row.metadata.get("source"), row.metadata.get("period")
-        return gettext(GRANT_NAMES.get(came, "Credits added"))
     return str(row.get_kind_display())
 
 

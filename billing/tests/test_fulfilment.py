@@ -11,8 +11,11 @@ from billing.models import InboxEvent, Order, Pack, Price, Subscription
 from billing.tests.conftest import Shop
 from credits import audit, selectors
 from credits.models import Grant, Source
+from sandbox.local_stripe import checkout as hosted
+from sandbox.local_stripe import events
 from sandbox.local_stripe.checkout import Outcome
 from sandbox.local_stripe.errors import StripeApiError
+from sandbox.local_stripe.transport import InProcessClient
 
 FREE = 8  # 3 a day and 5 a month
 
@@ -156,8 +159,6 @@ def test_a_session_that_is_none_of_ours_is_kept_and_grants_nothing(shop: Shop, c
         line_items=[{"price": price.stripe_price_id, "quantity": 1}],
         success_url="http://127.0.0.1:8000/",
     )
-    from sandbox.local_stripe import checkout as hosted
-
     hosted.complete(shop.stripe, foreign.id, Outcome.SUCCESS)
     shop.deliver()
 
@@ -178,13 +179,22 @@ def test_an_order_paid_by_another_customer_is_refused(shop: Shop, customer: Acco
         success_url="http://127.0.0.1:8000/",
     )
     Order.objects.filter(pk=order.pk).update(stripe_session_id=None)
-    from sandbox.local_stripe import checkout as hosted
-
     hosted.complete(shop.stripe, foreign.id, Outcome.SUCCESS)
     shop.deliver()
 
     assert "another customer" in InboxEvent.objects.get(type="checkout.session.completed").error
     assert not Grant.objects.filter(source=Source.PURCHASE).exists()
+
+
+def test_a_completed_plan_order_has_its_subscription_whatever_was_heard_first(shop: Shop, customer: Account) -> None:
+    order = shop.checkout(customer, item="pro")
+    shop.pay(order)
+    events.flush(shop.stripe, shop.post)
+    for kind in ("checkout.session.completed", "invoice.paid"):
+        inbox.process(event_id=InboxEvent.objects.get(type=kind).event_id, now=clock.now())
+
+    order.refresh_from_db()
+    assert (order.status, Subscription.objects.get(account=customer).status) == ("completed", "active")
 
 
 def test_a_plan_gives_its_credits_each_paid_month_and_no_more(shop: Shop, customer: Account) -> None:
@@ -247,8 +257,6 @@ def test_stripe_being_away_costs_a_pause_and_no_event(shop: Shop, customer: Acco
     shop.deliver()
     assert set(InboxEvent.objects.values_list("state", flat=True)) == {"failed"}
     assert balance(customer) == FREE
-
-    from sandbox.local_stripe.transport import InProcessClient
 
     stripe.default_http_client = InProcessClient(shop.stripe)
     shop.advance(hours=3)

@@ -1,0 +1,51 @@
+"""Looking at an object at Stripe again, and bringing everything of ours in line with what it is now.
+
+Webhooks, the page a customer comes back to, and sweeps all end here, so that it cannot matter who came first. What an
+object rests on is looked at before it: an invoice's subscription, and a checkout's subscription with its first invoice.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from billing import catalogue_sync, fulfilment, mirror, stripe_api, stripe_objects
+from billing.stripe_api import NotAtStripeError
+from billing.stripe_objects import Stripe
+
+# What acts on credits or the catalogue; other kinds are only mirrored.
+FULFIL: dict[str, Callable[..., object]] = {
+    "checkout.session": fulfilment.fulfil_session,
+    "subscription": fulfilment.fulfil_subscription,
+    "invoice": fulfilment.fulfil_invoice,
+    "product": catalogue_sync.bring_product_in_line,
+    "price": catalogue_sync.bring_price_in_line,
+}
+
+
+def bring_in_line(*, kind: str, object_id: str, now: datetime) -> bool:
+    """Mirror and fulfil one object as it is at Stripe now; False when it is not there any more.
+
+    Raises FulfilmentError when it cannot be placed, and PaymentProviderUnavailableError.
+    """
+    try:
+        found = stripe_api.retrieve(kind, object_id)
+    except NotAtStripeError:
+        return False
+    current = stripe_api.plain(found)
+    if current.get("deleted"):
+        return False
+    for kind_below, id_below in _rests_on(kind, current):
+        bring_in_line(kind=kind_below, object_id=id_below, now=now)
+    mirror.sync(kind, found)
+    if kind in FULFIL:
+        FULFIL[kind](current, now=now)
+    return True
+
+
+def _rests_on(kind: str, current: Stripe) -> list[tuple[str, str]]:
+    if kind == "invoice" and (subscription_id := stripe_objects.invoice_subscription_id(current)):
+        return [("subscription", subscription_id)]
+    if kind == "checkout.session" and (invoice_id := stripe_objects.reference(current.get("invoice"))):
+        return [("invoice", invoice_id)]
+    if kind == "checkout.session" and (subscription_id := stripe_objects.reference(current.get("subscription"))):
+        return [("subscription", subscription_id)]
+    return []
