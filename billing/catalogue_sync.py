@@ -7,6 +7,8 @@ number when the product first arrives; from then on the admin's number stands.
 from collections.abc import Iterator
 from typing import Any
 
+from django.utils.text import slugify
+
 from billing import mirror, stripe_api
 from billing.models import Pack, Plan, Price
 from billing.stripe_objects import Stripe, reference
@@ -16,6 +18,12 @@ KIND = "tegoed_kind"  # plan or pack
 CODE = "tegoed_code"
 INCLUDED_CREDITS = "included_credits"
 POSITION = "tegoed_position"
+
+# What our columns take; Stripe's own limits are wider.
+LONGEST_NAME = 80
+LONGEST_CODE = 64
+LONGEST_DESCRIPTION = 255
+MOST_CREDITS = 2_147_483_647
 
 MODELS: dict[str, type[Plan] | type[Pack]] = {"plan": Plan, "pack": Pack}
 
@@ -40,7 +48,7 @@ def bring_product_in_line(product: Stripe, **_now: Any) -> list[str]:
         return []
     item: Plan | Pack | None = model.objects.filter(stripe_product_id=product["id"]).first()
     if item is None:
-        return [_make(model, product, metadata)]
+        return _make(model, product, metadata)
     return list(_update(item, product))
 
 
@@ -72,14 +80,16 @@ def bring_price_in_line(price: Stripe, **_now: Any) -> list[str]:
     return [f"{plan or pack}: new price {price['unit_amount']} {price['currency']} {interval}."]
 
 
-def _make(model: type[Plan] | type[Pack], product: Stripe, metadata: dict[str, str]) -> str:
+def _make(model: type[Plan] | type[Pack], product: Stripe, metadata: dict[str, str]) -> list[str]:
     credits = metadata.get(INCLUDED_CREDITS, "")
-    if not credits.isdigit() or int(credits) == 0:
-        return f"{product['name']} is left out: its metadata lacks {INCLUDED_CREDITS}."
-    code = metadata.get(CODE) or product["id"].lower().replace("_", "-")
+    if not credits.isdigit() or not 0 < int(credits) <= MOST_CREDITS:
+        return [f"{product['name']} is left out: its metadata lacks {INCLUDED_CREDITS}, from 1 to {MOST_CREDITS}."]
+    code = slugify(metadata.get(CODE) or product["id"].replace("_", "-"))[:LONGEST_CODE]
+    if Plan.objects.filter(code=code).exists() or Pack.objects.filter(code=code).exists():
+        return [f"{product['name']} is left out: another item has the code {code!r}. Change its {CODE} in Stripe."]
     shared: dict[str, Any] = {
         "code": code,
-        "name": product["name"],
+        "name": product["name"][:LONGEST_NAME],
         "is_active": product["active"],
         "stripe_product_id": product["id"],
         "position": int(metadata[POSITION]) if metadata.get(POSITION, "").isdigit() else 0,
@@ -88,19 +98,24 @@ def _make(model: type[Plan] | type[Pack], product: Stripe, metadata: dict[str, s
         features = "\n".join(feature["name"] for feature in product.get("marketing_features") or [])
         Plan.objects.create(
             **shared,
-            description=product.get("description") or "",
+            description=(product.get("description") or "")[:LONGEST_DESCRIPTION],
             features=features,
             monthly_credits=int(credits),
         )
     else:
         Pack.objects.create(**shared, credits=int(credits))
-    return f"{product['name']}: new, gives {credits} credits."
+    changes = [f"{product['name']}: new, gives {credits} credits."]
+    # Its prices may have been here before it: they were left out then.
+    for price in mirror.prices_of(product["id"]):
+        changes += bring_price_in_line(price)
+    return changes
 
 
 def _update(item: Plan | Pack, product: Stripe) -> Iterator[str]:
-    if item.name != product["name"]:
-        yield f"{item.name} is now called {product['name']}."
-        item.name = product["name"]
+    name = product["name"][:LONGEST_NAME]
+    if item.name != name:
+        yield f"{item.name} is now called {name}."
+        item.name = name
     if item.is_active != product["active"]:
         yield f"{item.name} is {'on' if product['active'] else 'off'} sale."
         item.is_active = product["active"]

@@ -45,6 +45,11 @@ def invoices_of(account_id: uuid.UUID, *, limit: int) -> list[dict[str, Any]]:
     return list(rows.values_list("stripe_data", flat=True)[:limit])
 
 
+def prices_of(product_id: str) -> list[dict[str, Any]]:
+    """The prices of a product that we have seen, as Stripe has them."""
+    return list(mirrored.Price.objects.filter(product__id=product_id).values_list("stripe_data", flat=True))
+
+
 def latest_invoice_of(subscription_id: str) -> dict[str, Any] | None:
     """The latest invoice of a subscription that we have seen, as Stripe has it."""
     if not subscription_id:

@@ -1,7 +1,7 @@
 """Looking at an object at Stripe again, and bringing everything of ours in line with what it is now.
 
 Webhooks, the page a customer comes back to, and sweeps all end here, so that it cannot matter who came first. What an
-object rests on is looked at before it: an invoice's subscription, and a checkout's subscription with its first invoice.
+object rests on is looked at before it: a price's product, an invoice's subscription, a checkout's first invoice.
 """
 
 from collections.abc import Callable
@@ -42,6 +42,8 @@ def bring_in_line(*, kind: str, object_id: str, now: datetime) -> bool:
 
 
 def _rests_on(kind: str, current: Stripe) -> list[tuple[str, str]]:
+    if kind == "price":
+        return [("product", stripe_objects.reference(current["product"]))]
     if kind == "invoice" and (subscription_id := stripe_objects.invoice_subscription_id(current)):
         return [("subscription", subscription_id)]
     if kind == "checkout.session" and (invoice_id := stripe_objects.reference(current.get("invoice"))):

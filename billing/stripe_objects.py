@@ -26,8 +26,8 @@ class InvoiceLine:
 def reference(value: Any) -> str:
     """The id in a field that holds an id, an expanded object, or nothing."""
     if isinstance(value, dict):
-        return str(value.get("id") or "")
-    return value or ""
+        value = value.get("id")
+    return str(value or "")
 
 
 def moment(timestamp: int) -> datetime:

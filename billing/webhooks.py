@@ -16,6 +16,8 @@ from billing.models import InboxEvent
 
 # How long the doorbell has before the sweep looks for itself.
 GRACE = timedelta(seconds=15)
+LATEST_TIMESTAMP = 4_102_444_800  # the year 2100: later ones are no times
+LONGEST_NAME = 120  # of an id or a type; the columns take this much
 
 
 class RefusedWebhookError(Exception):
@@ -82,24 +84,38 @@ def _verify(body: bytes, signature: str, *, now: datetime) -> None:
 
 
 def _parse(body: bytes) -> dict[str, Any]:
-    try:
-        event = json.loads(body)
-        is_event = (
-            isinstance(event, dict)
-            and isinstance(event.get("id"), str)
-            and isinstance(event.get("type"), str)
-            and isinstance(event.get("created"), int)
-            and isinstance(event.get("data"), dict)
-            and isinstance(event["data"].get("object"), dict)
-        )
-    except (ValueError, RecursionError):
-        raise RefusedWebhookError(400, "not JSON") from None
-    if not is_event:
-        raise RefusedWebhookError(400, "not an event")
     if b"\\u0000" in body or b"\x00" in body:
         raise RefusedWebhookError(400, "holds a NUL, which PostgreSQL cannot keep")
+    try:
+        event = json.loads(body)
+    except (ValueError, RecursionError):
+        raise RefusedWebhookError(400, "not JSON") from None
+    if not _is_event(event):
+        raise RefusedWebhookError(400, "not an event")
     found: dict[str, Any] = event
     return found
+
+
+def _is_event(event: Any) -> bool:
+    """Everything that is read from an event before it is stored is what it should be."""
+    if not isinstance(event, dict) or not isinstance(event.get("data"), dict):
+        return False
+    about = event["data"].get("object")
+    created = event.get("created")
+    return (
+        isinstance(about, dict)
+        and _is_name(event.get("id"))
+        and _is_name(event.get("type"))
+        and isinstance(created, int)
+        and not isinstance(created, bool)
+        and 0 <= created <= LATEST_TIMESTAMP
+        and _is_name(about.get("id", "none"))
+        and _is_name(stripe_objects.reference(about.get("customer")) or "none")
+    )
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME
 
 
 def _standing(event: dict[str, Any]) -> tuple[InboxEvent.State, str]:

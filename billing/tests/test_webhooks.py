@@ -1,0 +1,174 @@
+"""The webhook's door: what is not Stripe's, of now, and of this account gets no further."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import reverse
+from pytest_django import Settings
+
+from billing.models import InboxEvent
+from sandbox.local_stripe.events import signature
+
+SECRET = settings.STRIPE_WEBHOOK_SECRETS[0]
+EVENT: dict[str, Any] = {
+    "id": "evt_1",
+    "object": "event",
+    "type": "customer.updated",
+    "created": 1_790_000_000,
+    "livemode": False,
+    "data": {"object": {"id": "cus_1", "object": "customer"}},
+}
+
+Send = Callable[..., HttpResponse]
+
+
+@pytest.fixture
+def send(db: None, client: Client, present: datetime) -> Send:
+    """Post a body as Stripe does; say what should be different."""
+
+    def post(body: Any = None, *, secret: str = SECRET, age_s: int = 0, header: str | None = None) -> HttpResponse:
+        raw = body if isinstance(body, bytes) else json.dumps(EVENT if body is None else body).encode()
+        if header is None:
+            header = signature(secret, int(present.timestamp()) - age_s, raw.decode(errors="replace"))
+        return client.post(  # type: ignore[return-value]
+            reverse("stripe-webhook"), raw, content_type="application/json", headers={"Stripe-Signature": header}
+        )
+
+    return post
+
+
+def test_a_signed_event_is_kept_and_waits_for_a_worker(send: Send, present: datetime) -> None:
+    assert send().status_code == 200
+
+    kept = InboxEvent.objects.get()
+    assert (kept.event_id, kept.type, kept.object_id, kept.customer_id) == (
+        "evt_1",
+        "customer.updated",
+        "cus_1",
+        "cus_1",
+    )
+    assert (kept.state, kept.attempts, kept.payload) == ("received", 0, EVENT)
+
+
+def test_a_second_copy_is_answered_and_not_kept(send: Send) -> None:
+    assert [send().status_code for _ in range(3)] == [200, 200, 200]
+    assert InboxEvent.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"secret": "whsec_not_ours"},
+        {"age_s": 301},
+        {"age_s": -301},
+        {"header": ""},
+        {"header": "t=abc,v1=00"},
+        {"header": "v1=00"},
+        {"header": "t=1,t=2"},
+        {"header": "nonsense"},
+        {"header": "t=1790000000,v1="},
+        {"header": "t=٣,v1=00"},
+    ],
+    ids=str,
+)
+def test_a_forged_stale_early_or_missing_signature_is_refused(send: Send, how: dict[str, Any]) -> None:
+    assert send(**how).status_code == 400
+    assert not InboxEvent.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"123",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"not json",
+        b"\xff\xfe",
+        b" ",
+        b"{}",
+        b"[" * 100_000,
+        json.dumps(EVENT | {"id": 5}).encode(),
+        json.dumps(EVENT | {"data": {"object": "x"}}).encode(),
+        json.dumps(EVENT | {"type": "a\x00b"}).encode(),
+        b'{"id": "evt_\x00"}',
+        json.dumps(EVENT | {"id": "e" * 256}).encode(),
+        json.dumps(EVENT | {"created": 10**40}).encode(),
+        json.dumps(EVENT | {"created": True}).encode(),
+        json.dumps(EVENT | {"data": {"object": {"id": {"a": 1}}}}).encode(),
+        json.dumps(EVENT | {"data": {"object": {"id": "in_1", "customer": {"id": "c" * 300}}}}).encode(),
+    ],
+    ids=range(18),
+)
+def test_a_signed_body_that_is_no_event_is_refused(send: Send, body: bytes) -> None:
+    assert send(body).status_code == 400
+    assert not InboxEvent.objects.exists()
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_read(send: Send, settings: Settings) -> None:
+    huge = json.dumps(EVENT | {"padding": "x" * settings.WEBHOOK_MAX_BYTES}).encode()
+
+    assert send(huge).status_code == 413
+    assert not InboxEvent.objects.exists()
+
+
+def test_during_a_rotation_either_secret_is_accepted(send: Send, settings: Settings) -> None:
+    settings.STRIPE_WEBHOOK_SECRETS = ["whsec_old", "whsec_new"]
+
+    assert send(secret="whsec_old").status_code == 200  # noqa: S106 - a test's secret
+    assert send(EVENT | {"id": "evt_2"}, secret="whsec_new").status_code == 200  # noqa: S106
+    assert send(EVENT | {"id": "evt_3"}, secret=SECRET).status_code == 400
+    assert InboxEvent.objects.count() == 2
+
+
+def test_a_header_may_carry_the_signatures_of_two_secrets(send: Send, present: datetime) -> None:
+    body = json.dumps(EVENT)
+    ours = signature(SECRET, int(present.timestamp()), body)
+    other = signature("whsec_other", int(present.timestamp()), body).split(",")[1]
+
+    assert send(body.encode(), header=f"{ours},{other}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("change", "why"), [({"livemode": True}, "livemode is True"), ({"account": "acct_other"}, "acct_other")]
+)
+def test_an_event_of_another_mode_or_account_is_seen_and_not_acted_on(
+    send: Send, change: dict[str, Any], why: str
+) -> None:
+    assert send(EVENT | change).status_code == 200
+
+    kept = InboxEvent.objects.get()
+    assert (kept.state, kept.next_attempt_at) == ("ignored", None)
+    assert why in kept.error
+
+
+def test_djstripe_s_way_around_the_signature_is_no_way_in(client: Client, db: None) -> None:
+    answer = client.post(
+        reverse("stripe-webhook"),
+        json.dumps(EVENT),
+        content_type="application/json",
+        headers={
+            "X-Djstripe-Webhook-Secret": "whsec_mine",
+            "X-Forwarded-For": "not-an-ip",
+            "Stripe-Signature": "t=1,v1=1",
+        },
+    )
+
+    assert answer.status_code == 400
+    assert not InboxEvent.objects.exists()
+
+
+def test_only_post_is_taken(client: Client) -> None:
+    assert client.get(reverse("stripe-webhook")).status_code == 405
+
+
+def test_a_body_of_unknown_length_is_refused(client: Client) -> None:
+    answer = client.generic("POST", reverse("stripe-webhook"), b"", content_type="application/json", CONTENT_LENGTH="x")
+
+    assert answer.status_code == 411

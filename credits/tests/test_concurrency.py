@@ -1,0 +1,151 @@
+"""Many at once, on real connections: exactly what one after the other would have done."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from typing import Any
+
+import pytest
+from django.db import connection, connections, transaction
+
+from accounts.models import Account
+from credits import audit, ledger
+from credits.errors import CreditsError, InsufficientCreditsError
+from credits.models import Grant, Source, Transaction, Wallet
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def at_once(jobs: list[Callable[[], Any]], threads: int = 50) -> list[Any]:
+    """Run the jobs in as many threads as there are places, all starting together; errors of the ledger are answers."""
+    barrier = threading.Barrier(min(threads, len(jobs)))
+
+    def run(job: Callable[[], Any]) -> Any:
+        try:
+            if barrier.n_waiting < barrier.parties and not barrier.broken:
+                barrier.wait(5)
+            return job()
+        except CreditsError as error:
+            return error
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(threads) as pool:
+        answers = list(pool.map(run, jobs[: barrier.parties]))
+        answers += pool.map(lambda job: _quietly(job), jobs[barrier.parties :])
+    return answers
+
+
+def _quietly(job: Callable[[], Any]) -> Any:
+    try:
+        return job()
+    except CreditsError as error:
+        return error
+    finally:
+        connections.close_all()
+
+
+def nothing_disagrees() -> bool:
+    return not [row for check in audit.CHECKS for row in audit.disagreements(check=check)]
+
+
+@pytest.mark.parametrize("balance", [1, 10])
+def test_the_last_credits_go_to_exactly_as_many(ada_account: Account, now: datetime, balance: int) -> None:
+    ledger.grant(account_id=ada_account.pk, amount=balance, source=Source.BONUS, source_key="t", now=now)
+
+    answers = at_once(
+        [
+            lambda n=n: ledger.spend(account_id=ada_account.pk, amount=1, idempotency_key=f"k{n}", now=now)
+            for n in range(50)
+        ]
+    )
+
+    assert sum(isinstance(answer, ledger.Spent) for answer in answers) == balance
+    assert sum(isinstance(answer, InsufficientCreditsError) for answer in answers) == 50 - balance
+    assert Wallet.objects.get().balance == 0
+    assert nothing_disagrees()
+
+
+def test_one_key_fifty_times_at_once_is_one_spend(ada_account: Account, now: datetime) -> None:
+    ledger.grant(account_id=ada_account.pk, amount=100, source=Source.BONUS, source_key="t", now=now)
+
+    answers = at_once([lambda: ledger.spend(account_id=ada_account.pk, amount=2, idempotency_key="k", now=now)] * 50)
+
+    assert len({answer.transaction_id for answer in answers}) == 1
+    assert sum(not answer.is_replayed for answer in answers) == 1
+    assert Wallet.objects.get().balance == 98
+
+
+def test_one_source_key_fifty_times_at_once_is_one_grant(ada_account: Account, now: datetime) -> None:
+    answers = at_once(
+        [
+            lambda: ledger.grant(
+                account_id=ada_account.pk, amount=20, source=Source.PURCHASE, source_key="stripe:session:cs", now=now
+            )
+        ]
+        * 50
+    )
+
+    assert sum(not answer.is_replayed for answer in answers) == 1
+    assert (Grant.objects.count(), Wallet.objects.get().balance) == (1, 20)
+
+
+def test_the_first_operations_of_an_account_open_one_wallet(db: None, now: datetime) -> None:
+    account = Account.objects.create(name="New", created_at=now)
+
+    at_once(
+        [
+            lambda n=n: ledger.grant(account_id=account.pk, amount=1, source=Source.BONUS, source_key=f"g{n}", now=now)
+            for n in range(50)
+        ]
+    )
+
+    assert Wallet.objects.get().balance == 50
+    assert nothing_disagrees()
+
+
+def test_without_the_lock_the_same_race_loses_credits(ada_account: Account, now: datetime) -> None:
+    """The twin of the tests above: what a counter in a table does, so that they are known to be able to fail."""
+    ledger.grant(account_id=ada_account.pk, amount=100, source=Source.BONUS, source_key="t", now=now)
+    both_have_read = threading.Barrier(2)
+
+    def naive() -> None:
+        with transaction.atomic():
+            wallet = Wallet.objects.get(account=ada_account)
+            both_have_read.wait(5)
+            wallet.balance -= 1
+            wallet.save(update_fields=["balance"])
+
+    at_once([naive, naive])
+
+    assert Wallet.objects.get().balance == 99  # two were spent
+
+
+def test_a_lock_that_is_held_too_long_is_given_up(ada_account: Account, now: datetime) -> None:
+    from django.db import OperationalError
+
+    ledger.grant(account_id=ada_account.pk, amount=10, source=Source.BONUS, source_key="t", now=now)
+    holds, done = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            Wallet.objects.select_for_update().get(account=ada_account)
+            holds.set()
+            done.wait(10)
+        connections.close_all()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    holds.wait(5)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SET lock_timeout = '50ms'")
+        with pytest.raises(OperationalError, match="lock timeout"):
+            ledger.spend(account_id=ada_account.pk, amount=1, idempotency_key="k", now=now)
+    finally:
+        connection.close()
+        done.set()
+        holder.join()
+
+    assert not Transaction.objects.filter(kind="spend").exists()
