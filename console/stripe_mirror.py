@@ -12,6 +12,7 @@ from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import JSONField, Model
 from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import redirect
 from django.urls import URLPattern, path
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -24,7 +25,7 @@ from accounts.admin_parts import ReadOnlyAdmin
 # Looking again at Stripe is safe; what changes something in Stripe is done elsewhere, by its own service.
 SAFE_ACTIONS = ("_resync_instances", "_sync_all_instances")
 
-# Holds secret keys in clear: shown to nobody.
+# Holds secret keys in clear: shown to nobody. (Nor is what is dj-stripe's own and no object of Stripe's.)
 HIDDEN = ("apikey",)
 
 
@@ -75,6 +76,8 @@ class MirrorAdmin(CustomActionMixin, ReadOnlyAdmin):  # type: ignore[misc]
         is_own = model_name == self.model._meta.model_name
         if not (is_own and action_name in SAFE_ACTIONS and self._may_act(request)):
             raise PermissionDenied
+        if request.method != "POST":
+            return redirect(f"admin:djstripe_{model_name}_changelist")
         answer: HttpResponseBase = ConfirmCustomAction.as_view()(
             request, action_name=action_name, model_name=model_name
         )
@@ -89,5 +92,5 @@ def register() -> None:
     for model in apps.get_app_config("djstripe").get_models():
         if admin.site.is_registered(model):
             admin.site.unregister(model)
-            if model._meta.model_name not in HIDDEN:
+            if hasattr(model, "stripe_class") and model._meta.model_name not in HIDDEN:
                 admin.site.register(model, MirrorAdmin)

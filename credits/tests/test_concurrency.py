@@ -17,33 +17,21 @@ from credits.models import Grant, Source, Transaction, Wallet
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def at_once(jobs: list[Callable[[], Any]], threads: int = 50) -> list[Any]:
-    """Run the jobs in as many threads as there are places, all starting together; errors of the ledger are answers."""
-    barrier = threading.Barrier(min(threads, len(jobs)))
+def at_once(jobs: list[Callable[[], Any]]) -> list[Any]:
+    """Run each job in a thread and on a connection of its own, all starting together. Refusals are answers."""
+    together = threading.Barrier(len(jobs))
 
     def run(job: Callable[[], Any]) -> Any:
         try:
-            if barrier.n_waiting < barrier.parties and not barrier.broken:
-                barrier.wait(5)
+            together.wait(10)
             return job()
         except CreditsError as error:
             return error
         finally:
             connections.close_all()
 
-    with ThreadPoolExecutor(threads) as pool:
-        answers = list(pool.map(run, jobs[: barrier.parties]))
-        answers += pool.map(lambda job: _quietly(job), jobs[barrier.parties :])
-    return answers
-
-
-def _quietly(job: Callable[[], Any]) -> Any:
-    try:
-        return job()
-    except CreditsError as error:
-        return error
-    finally:
-        connections.close_all()
+    with ThreadPoolExecutor(len(jobs)) as pool:
+        return list(pool.map(run, jobs))
 
 
 def nothing_disagrees() -> bool:

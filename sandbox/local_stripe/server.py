@@ -37,6 +37,8 @@ class Application:
             status, kind, body, extra = self._answer(environ)
         except StripeApiError as error:
             status, kind, body, extra = error.status, "application/json", encoded_json(error.body), {}
+        except (ValueError, KeyError) as error:
+            status, kind, body, extra = 400, "text/plain", f"This cannot be read: {error}", {}
         headers = [("Content-Type", f"{kind}; charset=utf-8"), *extra.items()]
         start_response(f"{status} {HTTPStatus(status).phrase}", headers)
         return [body.encode()]

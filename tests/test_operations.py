@@ -1,0 +1,187 @@
+"""What an operator relies on: it does not start unsafely, its probes tell the truth, its logs hold no secret."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from config import guards, health, logs
+from sandbox import environment
+from sandbox.environment import LiveKeyError, Ports
+from sandbox.places import Place
+
+ROOT = Path(__file__).resolve().parent.parent
+PRODUCTION = {
+    "SECRET_KEY": "k" * 25 + "0123456789abcdefghijklmnopqrstuvwxyz",
+    "ALLOWED_HOSTS": "credits.example.com",
+    "BASE_URL": "https://credits.example.com",
+    "DATABASE_URL": "postgres://tegoed@db/tegoed",
+    "REDIS_URL": "redis://redis/0",
+    "STRIPE_SECRET_KEY": "sk_live_" + "a" * 24,
+    "STRIPE_WEBHOOK_SECRETS": "whsec_a,whsec_b",
+}
+
+
+def manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """manage.py as a deployment runs it, with these variables only."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return subprocess.run(
+        [sys.executable, "manage.py", *arguments],
+        cwd=ROOT,
+        env=kept | variables,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_the_deployment_check_is_clean_in_production() -> None:
+    done = manage("check", "--deploy", "--fail-level", "WARNING", **PRODUCTION)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "no issues" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"SECRET_KEY": ""}, "SECRET_KEY"),
+        ({"SECRET_KEY": "short"}, "SECRET_KEY"),
+        ({"SECRET_KEY": "django-insecure-" + "x" * 50}, "SECRET_KEY"),
+        ({"ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS"),
+        ({"ALLOWED_HOSTS": ""}, "ALLOWED_HOSTS"),
+        ({"BASE_URL": "http://credits.example.com"}, "BASE_URL"),
+        ({"DATABASE_URL": "sqlite:///db.sqlite3"}, "DATABASE_URL"),
+        ({"REDIS_URL": ""}, "REDIS_URL"),
+        ({"STRIPE_SECRET_KEY": ""}, "STRIPE_SECRET_KEY"),
+        ({"STRIPE_WEBHOOK_SECRETS": ""}, "STRIPE_WEBHOOK_SECRETS"),
+        ({"STRIPE_API_BASE": "http://127.0.0.1:12111"}, "STRIPE_API_BASE"),
+        ({"CLOCK_FILE": "/tmp/clock"}, "CLOCK_FILE"),
+        ({"DEBUG": "1"}, "DEBUG"),
+        ({"SANDBOX": "1"}, "SANDBOX"),
+    ],
+    ids=str,
+)
+def test_an_unsafe_value_stops_the_start_and_is_named(change: dict[str, str], named: str) -> None:
+    done = manage("check", **PRODUCTION | change)
+
+    assert done.returncode != 0
+    assert "Tegoed will not start" in done.stderr
+    assert named in done.stderr
+    assert "sk_live_a" not in done.stderr
+
+
+def test_the_sandbox_talks_to_this_machine_only() -> None:
+    sandbox = guards.Deployment(
+        debug=False,
+        sandbox=True,
+        secret_key="x",
+        allowed_hosts=[],
+        base_url="https://credits.example.com",
+        database_url="postgres:///x",
+        redis_url="",
+        stripe_secret_key="sk_test_x",
+        stripe_webhook_secrets=["whsec"],
+        stripe_api_base="https://api.stripe.com",
+        clock_file="",
+    )
+
+    named = [problem.split()[0] for problem in guards.problems(sandbox)]
+
+    assert named == ["STRIPE_API_BASE", "BASE_URL"]
+
+
+@pytest.mark.parametrize("name", ["STRIPE_SECRET_KEY", "ANY_OTHER_NAME"])
+def test_the_demo_refuses_a_live_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "sk_live_" + "a" * 24)
+
+    with pytest.raises(LiveKeyError, match=name):
+        environment.build(Place.at(tmp_path), Ports(8000, 12111), database_url="", redis_url="")
+
+
+def test_the_process_is_up_whatever_else_is_not(client: Client) -> None:
+    assert client.get("/healthz", headers={"Host": "any.example"}).json() == {"status": "ok"}
+
+
+def test_ready_means_database_migrations_and_redis(client: Client, db: None) -> None:
+    answer = client.get("/readyz")
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "ok")
+
+
+@pytest.mark.parametrize("part", ["_database", "_migrations", "_redis"])
+def test_a_part_that_is_missing_makes_it_not_ready(client: Client, db: None, part: str) -> None:
+    with patch.object(health, part, return_value="cannot be reached"):
+        answer = client.get("/readyz")
+
+    assert (answer.status_code, answer.json()[part.lstrip("_")]) == (503, "cannot be reached")
+
+
+def test_a_redis_that_does_not_answer_is_told(client: Client, db: None, settings: object) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"  # type: ignore[attr-defined]
+
+    assert client.get("/readyz").json()["redis"] == "cannot be reached"
+
+
+def test_every_answer_names_its_request(client: Client, db: None) -> None:
+    assert len(client.get("/").headers["Request-Id"]) > 10
+
+
+def test_no_secret_is_written_to_the_logs(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = logging.StreamHandler()
+    configured = logs.configure(level="INFO", as_json=True)["formatters"]["lines"]
+    factory = configured.pop("()")
+    handler.setFormatter(factory(**configured))
+    logger = logging.Logger("canary")
+    logger.addHandler(handler)
+
+    logger.warning("key sk_live_canary123 and %s", "tg_test_canary123", extra={"password": "canary123"})
+    logger.error("it broke", exc_info=ValueError("whsec_canary123"))
+
+    written = capsys.readouterr().err
+    assert "canary123" not in written
+    assert [json.loads(line)["level"] for line in written.splitlines()] == ["warning", "error"]
+
+
+def test_only_stripe_s_webhook_does_without_csrf() -> None:
+    exempt = {
+        path
+        for path, view in _views(get_resolver())
+        if getattr(view, "csrf_exempt", False) and not hasattr(view, "cls")  # DRF's own check CSRF for sessions
+    }
+
+    assert exempt == {"api/webhooks/stripe"}
+
+
+def test_pages_carry_their_security_headers(client: Client, db: None) -> None:
+    headers = client.get("/").headers
+
+    policy = headers["Content-Security-Policy"]
+    assert "unsafe" not in policy
+    assert "default-src 'self'" in policy
+    assert (headers["X-Frame-Options"], headers["X-Content-Type-Options"]) == ("DENY", "nosniff")
+    assert headers["Referrer-Policy"] == "same-origin"
+
+
+def test_nothing_of_djstripe_s_is_mounted() -> None:
+    assert not [path for path, view in _views(get_resolver()) if "djstripe.views" in getattr(view, "__module__", "")]
+    assert settings.ROOT_URLCONF == "config.urls"
+
+
+def _views(resolver: URLResolver, prefix: str = "") -> list[tuple[str, object]]:
+    found: list[tuple[str, object]] = []
+    for pattern in resolver.url_patterns:
+        path = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLPattern):
+            found.append((path, pattern.callback))
+        else:
+            found += _views(pattern, path)
+    return found
