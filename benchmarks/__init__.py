@@ -1,0 +1,1 @@
+"""What is measured, and against what. Figures are ratios of one run: machines differ, and are noisy."""
