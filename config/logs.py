@@ -61,5 +61,6 @@ def configure(*, level: str, as_json: bool) -> dict[str, Any]:
         "loggers": {
             "django.server": {"handlers": ["stderr"], "level": "WARNING", "propagate": False},
             "stripe": {"level": "WARNING"},
+            "kombu.connection": {"level": "ERROR"},  # it warns of every connection that has no host name
         },
     }
