@@ -4,7 +4,7 @@ from datetime import datetime
 
 from accounts.models import Account
 from billing import catalogue
-from credits import allowances
+from credits import allowances, limits
 from credits.calendar import day_at
 from credits.models import Allowance, Source
 
@@ -18,6 +18,7 @@ def start(*, account: Account, now: datetime) -> None:
     plan = catalogue.default_plan()
     if plan is None:
         return
+    limits.set_daily_cap(account_id=account.pk, cap=plan.daily_cap)
     today = day_at(now, account.time_zone)
     offers = (
         (Allowance.Period.DAY, plan.daily_credits, DAILY_PRIORITY),

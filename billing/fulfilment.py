@@ -10,11 +10,11 @@ from django.db import transaction
 
 from accounts.models import Account
 from accounts.public_ids import MalformedIdError, parse_id
-from billing import mirror, stripe_objects
+from billing import catalogue, mirror, stripe_objects
 from billing.errors import FulfilmentError
-from billing.models import Order, Price, Subscription
+from billing.models import RUNNING, Order, Price, Subscription
 from billing.stripe_objects import Stripe
-from credits import allowances, ledger
+from credits import allowances, ledger, limits
 from credits.models import Allowance, Source
 from credits.money import FREE, Money
 
@@ -43,8 +43,11 @@ def fulfil_session(session: Stripe, *, now: datetime) -> None:
         _leave_open(order, Order.Status.FAILED if failed else Order.Status.PROCESSING)
 
 
-def fulfil_subscription(subscription: Stripe, **_now: datetime) -> None:
-    """Remember a subscription as Stripe has it. Grants nothing: a paid invoice does. Raises FulfilmentError."""
+def fulfil_subscription(subscription: Stripe, *, now: datetime) -> None:
+    """Remember a subscription as Stripe has it, and what its plan allows. Raises FulfilmentError.
+
+    Grants nothing: a paid invoice does. When it has ended, what was paid for is still given.
+    """
     account = _account_of(subscription)
     price = _known_price(stripe_objects.subscription_price_id(subscription))
     ended_at = subscription.get("ended_at")
@@ -60,6 +63,9 @@ def fulfil_subscription(subscription: Stripe, **_now: datetime) -> None:
             "ended_at": stripe_objects.moment(ended_at) if ended_at else None,
         },
     )
+    if ended_at:
+        allowances.end(account_id=account.pk, series=_series(subscription["id"]), keep_paid=True, now=now)
+    _set_daily_cap(account)
 
 
 def fulfil_invoice(invoice: Stripe, *, now: datetime) -> None:
@@ -84,6 +90,7 @@ def fulfil_invoice(invoice: Stripe, *, now: datetime) -> None:
                 account=account,
                 source=Source.PLAN,
                 source_key=f"stripe:invoice:{invoice['id']}",
+                series=_series(subscription_id),
                 amount=price.plan.monthly_credits * line.quantity,
                 period=Allowance.Period.MONTH,
                 anchor=line.starts_at,
@@ -91,10 +98,25 @@ def fulfil_invoice(invoice: Stripe, *, now: datetime) -> None:
                 paid=Money(line.amount_minor, invoice["currency"]),
                 periods=months,
                 paid_until=line.ends_at,
+                rollover=Allowance.Rollover(price.plan.rollover),
+                rollover_limit=price.plan.rollover_limit,
                 now=now,
             )
         for order in Order.objects.filter(account=account, stripe_subscription_id=subscription_id):
             _complete(order, now=now)
+
+
+def _series(subscription_id: str) -> str:
+    """Under which name the ledger keeps the promises of a subscription together."""
+    return f"stripe:subscription:{subscription_id}"
+
+
+def _set_daily_cap(account: Account) -> None:
+    """The account's plan says how many paid credits it may spend in a day."""
+    running = Subscription.objects.filter(account=account, status__in=RUNNING).select_related("price__plan")
+    latest = running.order_by("-started_at").first()
+    plan = latest.price.plan if latest else catalogue.default_plan()
+    limits.set_daily_cap(account_id=account.pk, cap=plan.daily_cap if plan else None)
 
 
 def _fulfil_pack(order: Order, session: Stripe, *, now: datetime) -> None:

@@ -13,6 +13,17 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.public_ids import new_id, public_id
 
+# A stolen key or a loop that ran wild spends no more than this of what was paid for before somebody looks.
+DEFAULT_DAILY_CAP = 100
+
+
+class Rollover(models.TextChoices):
+    """What becomes of a plan's credits that are not used (as the ledger's allowances have it)."""
+
+    NONE = "none", _("Is gone")
+    CAPPED = "capped", _("Rolls over up to a limit")
+    ALL = "all", _("Rolls over")
+
 
 class Plan(models.Model):
     """A subscription on offer, or (the default one) what every account has without paying."""
@@ -25,6 +36,21 @@ class Plan(models.Model):
         _("credits a day"), default=0, help_text=_("Gone at the end of the day if they are not used.")
     )
     monthly_credits = models.PositiveIntegerField(_("credits a month"), default=0)
+    rollover = models.CharField(
+        _("what is not used by the end of the month"),
+        max_length=6,
+        choices=Rollover.choices,
+        default=Rollover.NONE,
+        help_text=_("Rolls over as long as the plan goes on."),
+    )
+    rollover_limit = models.PositiveIntegerField(_("rolls over at most"), null=True, blank=True)
+    daily_cap = models.PositiveIntegerField(
+        _("paid credits a day, at most"),
+        null=True,
+        blank=True,
+        default=DEFAULT_DAILY_CAP,
+        help_text=_("Empty for no limit. An account may have its own."),
+    )
     is_default = models.BooleanField(_("for everybody"), default=False, help_text=_("New accounts start on it."))
     is_active = models.BooleanField(_("on sale"), default=True)
     position = models.PositiveSmallIntegerField(_("position"), default=0)
@@ -35,6 +61,11 @@ class Plan(models.Model):
         verbose_name_plural = _("plans")
         constraints = [
             models.UniqueConstraint(name="one_default_plan", fields=["is_default"], condition=Q(is_default=True)),
+            models.CheckConstraint(
+                name="plan_capped_rollover_has_a_limit",
+                condition=Q(rollover="capped", rollover_limit__isnull=False)
+                | (~Q(rollover="capped") & Q(rollover_limit__isnull=True)),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -87,7 +87,10 @@ def _described(  # noqa: PLR0911 - one line a kind of refusal
     error: Exception,
 ) -> tuple[int, str, str, str, dict[str, Any], dict[str, str]] | None:
     if isinstance(error, OURS):
-        return error.status_code, error.code, error.title, str(error), error.extra, _challenge(error.status_code)
+        headers = _challenge(error.status_code)
+        if (seconds := getattr(error, "retry_after_s", None)) is not None:
+            headers["Retry-After"] = str(seconds)
+        return error.status_code, error.code, error.title, str(error), error.extra, headers
     if isinstance(error, OperationalError) and _is_busy(error):
         detail = "Others are changing this account. Send the same request, with the same key, again."
         return 503, "busy", "Busy", detail, {"retryable": True}, {"Retry-After": str(BUSY_RETRY_S)}

@@ -19,6 +19,7 @@ app.conf.beat_schedule = {
     "reset_daily_credits": {"task": "credits.tasks.reset_daily_credits", "schedule": 60.0},
     "refill_monthly_credits": {"task": "credits.tasks.refill_monthly_credits", "schedule": 300.0},
     "expire_credits": {"task": "credits.tasks.expire_credits", "schedule": 300.0},
+    "lapse_holds": {"task": "credits.tasks.lapse_holds", "schedule": 60.0},
     "sweep_inbox": {"task": "billing.tasks.sweep_inbox", "schedule": 10.0},
     "audit_ledger": {"task": "credits.tasks.audit_ledger", "schedule": crontab(hour=3, minute=30)},
 }

@@ -260,6 +260,8 @@ WEBHOOK_TOLERANCE_S = 300  # as Stripe's own libraries; applied to the future as
 WEBHOOK_MAX_ATTEMPTS = 20  # with the backoff of billing.inbox: about a day
 MAX_PACKS_PER_CHECKOUT = 100
 MAX_API_KEYS_PER_ACCOUNT = 20
+MAX_OPEN_HOLDS_PER_ACCOUNT = 100  # calls to an AI at the same time; more is a client that forgets to capture
+IDLE_AFTER_DAYS = 7  # accounts untouched for longer are settled when they come back, not by jobs
 
 # --- API -----------------------------------------------------------------------------------------
 REST_FRAMEWORK = {

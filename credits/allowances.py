@@ -1,15 +1,20 @@
 """Promises of credits that come by themselves: free ones each day or month, a plan's each month."""
 
 import uuid
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from django.db import transaction
+from django.db.models import Max, Q, QuerySet, Sum
 
 from accounts.models import Account
 from accounts.public_ids import new_id
-from credits import locks, settling
-from credits.models import PRIORITY, Allowance, Source
+from credits import locks, posting, settling
+from credits.models import PRIORITY, Allowance, Grant, Source, Wallet
 from credits.money import FREE, Money
+
+# In the source key of what an upgrade adds to a period.
+TOP_UP = ":to:"
 
 
 def start(
@@ -21,16 +26,20 @@ def start(
     period: Allowance.Period,
     anchor: datetime,
     now: datetime,
+    series: str = "",
     zone: str = "",
     paid: Money = FREE,
     periods: int | None = None,
     paid_until: datetime | None = None,
     priority: int | None = None,
+    rollover: Allowance.Rollover = Allowance.Rollover.NONE,
+    rollover_limit: int | None = None,
 ) -> Allowance:
     """Promise `amount` credits each `period`, counted from `anchor`, and give what is due at once.
 
     A repeated call (by `source_key`) answers the first promise and changes nothing. `paid` is for all
-    `periods` together. Months need a `zone` for their calendar; days follow the account's own.
+    `periods` together. Months need a `zone` for their calendar; days follow the account's own. What is not used
+    rolls over within a `series`: the promises of one subscription, one for each invoice.
     """
     with transaction.atomic():
         wallet = locks.wallet(account.pk)
@@ -42,6 +51,7 @@ def start(
             account=account,
             source=source,
             source_key=source_key,
+            series=series or source_key,
             amount=amount,
             period=period,
             priority=PRIORITY[source] if priority is None else priority,
@@ -51,22 +61,132 @@ def start(
             paid_minor=paid.minor,
             currency=paid.currency,
             periods=periods,
+            rollover=rollover,
+            rollover_limit=rollover_limit,
             next_at=anchor,
             created_at=now,
         )
-        settling.refill(wallet, allowance, now=now)
+        wallet.touched_on = now.date()
+        wallet.save(update_fields=["touched_on"])
         settling.note_next_due(wallet)
-        # What was promised for a time that is over already (a payment heard of late) ends here.
+        # Gives what is due; what was promised for a time that is over already (a payment heard of late) ends here too.
         settling.settle_locked(wallet, now=now)
+        allowance.refresh_from_db()
         return allowance
 
 
-def end(*, account_id: uuid.UUID, source_key: str, now: datetime) -> None:
-    """Promise no more from now on; what was given stays until it expires. A second call changes nothing."""
+def change(*, account_id: uuid.UUID, series: str, amount: int, now: datetime) -> None:
+    """From now on the series gives `amount` credits a period.
+
+    More than before: the difference to what this period gave comes at once and goes with it. Less: from the next
+    period on. So a customer who goes up and down and up again has had one period's credits of the dearest plan, no
+    more. A repeated call changes nothing; a series that is over is left alone.
+    """
     with transaction.atomic():
         wallet = locks.wallet(account_id)
         settling.settle_locked(wallet, now=now)
-        Allowance.objects.filter(account_id=account_id, source_key=source_key, ended_at=None).update(
-            ended_at=now, next_at=None
-        )
+        allowance = _current(account_id, series, now)
+        if allowance is None:
+            return
+        given = _given_this_period(allowance, now)
+        if given is not None and amount > given.amount:
+            _top_up(wallet, allowance, given, amount, now=now)
+        if given is None or amount >= given.amount:
+            allowance.amount, allowance.next_amount = amount, None
+        else:
+            allowance.next_amount = amount
+        allowance.save(update_fields=["amount", "next_amount"])
         settling.note_next_due(wallet)
+
+
+def pause(*, account_id: uuid.UUID, series: str, now: datetime) -> None:
+    """Give nothing more until `resume`; what was given stays until it expires. A second call changes nothing."""
+    with transaction.atomic():
+        wallet = locks.wallet(account_id)
+        settling.settle_locked(wallet, now=now)
+        _of_series(account_id, series).filter(paused_at=None).update(paused_at=now, next_at=None)
+        settling.note_next_due(wallet)
+
+
+def resume(*, account_id: uuid.UUID, series: str, now: datetime) -> None:
+    """Go on with the next period that begins after now: those that were paused are not given later."""
+    with transaction.atomic():
+        wallet = locks.wallet(account_id)
+        settling.settle_locked(wallet, now=now)
+        for allowance in _of_series(account_id, series).exclude(paused_at=None):
+            allowance.paused_at = None
+            settling.skip_to(allowance, now=now)
+            allowance.save(update_fields=["paused_at", "next_index", "next_at"])
+        settling.note_next_due(wallet)
+
+
+def end(*, account_id: uuid.UUID, series: str, keep_paid: bool, now: datetime) -> None:
+    """Promise nothing new. A second call changes nothing.
+
+    Periods that were paid for are given yet, if `keep_paid`. What was given stays for its period; what rolled over
+    stays as long as what was paid for.
+    """
+    with transaction.atomic():
+        wallet = locks.wallet(account_id)
+        settling.settle_locked(wallet, now=now)
+        promises = _of_series(account_id, series)
+        ends_at = promises.aggregate(at=Max("paid_until"))["at"]
+        promises.update(rollover=Allowance.Rollover.NONE, rollover_limit=None)
+        stopped = promises.filter(paid_until=None) if keep_paid else promises
+        stopped.update(ended_at=now, next_at=None)
+        _end_rollover(account_id, series, max(now, ends_at) if ends_at else now)
+        settling.note_next_due(wallet)
+        settling.settle_locked(wallet, now=now)
+
+
+def _of_series(account_id: uuid.UUID, series: str) -> QuerySet[Allowance]:
+    return Allowance.objects.filter(account_id=account_id, series=series, ended_at=None)
+
+
+def _current(account_id: uuid.UUID, series: str, now: datetime) -> Allowance | None:
+    """The promise of a series that holds now."""
+    running = _of_series(account_id, series).filter(paused_at=None, anchor__lte=now)
+    paid = running.filter(Q(paid_until=None) | Q(paid_until__gt=now))
+    return paid.select_related("account").order_by("-anchor", "-id").first()
+
+
+@dataclass(frozen=True)
+class _Period:
+    """What an allowance gave for the period that is running: all its grants together."""
+
+    amount: int
+    starts_at: datetime
+    ends_at: datetime | None
+    number: int
+
+
+def _given_this_period(allowance: Allowance, now: datetime) -> _Period | None:
+    rows = Grant.objects.filter(allowance=allowance, effective_at__lte=now).order_by("-effective_at")
+    first = rows.filter(Q(expires_at=None) | Q(expires_at__gt=now)).exclude(source_key__contains=TOP_UP).first()
+    if first is None:
+        return None
+    period = rows.filter(effective_at__gte=first.effective_at)
+    amount = period.aggregate(total=Sum("amount"))["total"]
+    return _Period(amount, first.effective_at, first.expires_at, period.count())
+
+
+def _top_up(wallet: Wallet, allowance: Allowance, given: _Period, amount: int, *, now: datetime) -> None:
+    grant = Grant(
+        account_id=allowance.account_id,
+        source=allowance.source,
+        source_key=allowance.refill_key(f"{given.starts_at.isoformat()}{TOP_UP}{amount}"),
+        amount=amount - given.amount,
+        priority=allowance.priority,
+        effective_at=now,
+        expires_at=given.ends_at,
+        allowance=allowance,
+        currency="",
+    )
+    posting.add_grant(wallet, grant, now=now)
+
+
+def _end_rollover(account_id: uuid.UUID, series: str, ends_at: datetime) -> None:
+    grants = Grant.objects.filter(account_id=account_id, allowance__series=series, is_open=True, expires_at=None)
+    for grant in grants:
+        grant.expires_at = max(ends_at, grant.effective_at + timedelta(seconds=1))
+        grant.save(update_fields=["expires_at"])

@@ -12,23 +12,46 @@ from django.db import connection
 
 # Each names the rows that disagree: the account, what it is about, what the ledger says, what the cache says.
 CHECKS = {
-    "wallet balance is the sum of its entries": """
-        SELECT w.account_id, w.account_id AS subject, coalesce(e.total, 0) AS expected, w.balance AS found
+    "wallet balance and held are the sum of its entries": """
+        SELECT w.account_id, w.account_id AS subject, coalesce(e.total, 0) AS expected, w.balance + w.held AS found
         FROM credits_wallet w
         LEFT JOIN (SELECT account_id, sum(amount) AS total FROM credits_entry GROUP BY account_id) e USING (account_id)
-        WHERE w.balance <> coalesce(e.total, 0) AND {account}
+        WHERE w.balance + w.held <> coalesce(e.total, 0) AND {account}
     """,
-    "grant remaining is the sum of its entries": """
-        SELECT w.account_id, w.id AS subject, coalesce(e.total, 0) AS expected, w.remaining AS found
+    "wallet held is the sum of its open holds": """
+        SELECT w.account_id, w.account_id AS subject, coalesce(h.total, 0) AS expected, w.held AS found
+        FROM credits_wallet w
+        LEFT JOIN (SELECT account_id, sum(amount) AS total FROM credits_hold WHERE status = 'open' GROUP BY account_id)
+            h USING (account_id)
+        WHERE w.held <> coalesce(h.total, 0) AND {account}
+    """,
+    "wallet debt is the sum of what made and paid it": """
+        SELECT w.account_id, w.account_id AS subject, coalesce(t.total, 0) AS expected, w.debt AS found
+        FROM credits_wallet w
+        LEFT JOIN (
+            SELECT account_id, sum(debt_change) AS total FROM credits_transaction
+            WHERE kind IN ('revoke', 'adjust', 'debt') GROUP BY account_id
+        ) t USING (account_id)
+        WHERE w.debt <> coalesce(t.total, 0) AND {account}
+    """,
+    "grant remaining and held are the sum of its entries": """
+        SELECT w.account_id, w.id AS subject, coalesce(e.total, 0) AS expected,
+               w.remaining + coalesce(h.total, 0) AS found
         FROM credits_grant w
         LEFT JOIN (SELECT grant_id, sum(amount) AS total FROM credits_entry GROUP BY grant_id) e ON e.grant_id = w.id
-        WHERE w.remaining <> coalesce(e.total, 0) AND {account}
+        LEFT JOIN (
+            SELECT l.grant_id, sum(l.amount) AS total FROM credits_hold o JOIN credits_holdlot l ON l.hold_id = o.id
+            WHERE o.status = 'open' GROUP BY l.grant_id
+        ) h ON h.grant_id = w.id
+        WHERE w.remaining + coalesce(h.total, 0) <> coalesce(e.total, 0) AND {account}
     """,
     "grant starts with an entry of its amount": """
         SELECT w.account_id, w.id AS subject, w.amount AS expected, coalesce(e.total, 0) AS found
         FROM credits_grant w
-        LEFT JOIN (SELECT grant_id, sum(amount) AS total FROM credits_entry WHERE amount > 0 GROUP BY grant_id) e
-            ON e.grant_id = w.id
+        LEFT JOIN (
+            SELECT e.grant_id, sum(e.amount) AS total FROM credits_transaction t
+            JOIN credits_entry e ON e.transaction_id = t.id WHERE t.kind = 'grant' GROUP BY e.grant_id
+        ) e ON e.grant_id = w.id
         WHERE w.amount <> coalesce(e.total, 0) AND {account}
     """,
     "transaction amount is the sum of its entries": """
@@ -37,6 +60,28 @@ CHECKS = {
         LEFT JOIN (SELECT transaction_id, sum(amount) AS total FROM credits_entry GROUP BY transaction_id) e
             ON e.transaction_id = w.id
         WHERE w.amount <> coalesce(e.total, 0) AND {account}
+    """,
+    "no more was given back than was spent": """
+        SELECT w.account_id, w.id AS subject, -w.amount AS expected, r.total AS found
+        FROM credits_transaction w
+        JOIN (
+            SELECT reverses_id, sum(amount) AS total FROM credits_transaction
+            WHERE reverses_id IS NOT NULL GROUP BY reverses_id
+        ) r ON r.reverses_id = w.id
+        WHERE (r.total > -w.amount OR w.kind <> 'spend') AND {account}
+    """,
+    "hold is the sum of its lots, and its capture of what they spent": """
+        SELECT w.account_id, w.id AS subject, w.amount AS expected, l.total AS found
+        FROM credits_hold w
+        LEFT JOIN (
+            SELECT hold_id, sum(amount) AS total, sum(captured) AS captured FROM credits_holdlot GROUP BY hold_id
+        ) l ON l.hold_id = w.id
+        LEFT JOIN (
+            SELECT hold_id, -sum(amount) AS total FROM credits_transaction WHERE hold_id IS NOT NULL GROUP BY hold_id
+        ) t ON t.hold_id = w.id
+        WHERE (w.amount IS DISTINCT FROM l.total
+               OR w.captured IS DISTINCT FROM t.total
+               OR l.captured <> least(coalesce(w.captured, 0), w.amount)) AND {account}
     """,
     "entry is of the account of its transaction and its grant": """
         SELECT w.account_id, w.transaction_id AS subject, 0 AS expected, w.amount AS found
@@ -55,11 +100,13 @@ CHECKS = {
         SELECT w.account_id, w.account_id AS subject,
                extract(epoch FROM d.at)::bigint AS expected, extract(epoch FROM w.next_due_at)::bigint AS found
         FROM credits_wallet w
-        LEFT JOIN (
+        JOIN (
             SELECT account_id, min(at) AS at FROM (
                 SELECT account_id, expires_at AS at FROM credits_grant WHERE is_open
                 UNION ALL
-                SELECT account_id, next_at FROM credits_allowance WHERE ended_at IS NULL
+                SELECT account_id, next_at FROM credits_allowance WHERE ended_at IS NULL AND paused_at IS NULL
+                UNION ALL
+                SELECT account_id, expires_at FROM credits_hold WHERE status = 'open'
             ) moments GROUP BY account_id
         ) d USING (account_id)
         WHERE d.at IS NOT NULL AND coalesce(w.next_due_at > d.at, true) AND {account}

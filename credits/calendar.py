@@ -29,6 +29,17 @@ def day_at(instant: datetime, zone: str) -> Day:
     return Day(today, first_instant(today, zone), first_instant(today + timedelta(days=1), zone))
 
 
+def next_day(last_start: datetime | None, now: datetime, zone: str) -> Day:
+    """The day that follows the one begun at `last_start`: today in `zone`, but not before 20 hours have passed.
+
+    `starts_at` may be later than `now`: then it is too soon.
+    """
+    today = day_at(now, zone)
+    if last_start is None:
+        return today
+    return Day(today.date, max(today.starts_at, last_start + SHORTEST_DAY), today.ends_at)
+
+
 def first_instant(day: date, zone: str) -> datetime:
     """When `day` begins in `zone`, in UTC."""
     # For a midnight that does not exist, fold=0 reads the clock as before the jump: the jump itself.

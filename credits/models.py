@@ -1,10 +1,9 @@
 """The ledger's nouns. Entry is the truth; Wallet.balance and Grant.remaining are its cached sums.
 
-Only `credits.ledger`, `credits.settling` and `credits.allowances` write these rows; the database refuses
-changes to Transaction and Entry, and its constraints refuse impossible balances.
+Only the ledger's own modules write these rows; the database refuses changes to Transaction and Entry, and its
+constraints refuse impossible balances. At any moment, per account: balance + held = the sum of its entries.
 """
 
-from datetime import datetime
 from typing import Any, ClassVar
 
 from django.db import models
@@ -34,6 +33,13 @@ PRIORITY = {
 }
 
 
+# What is given for money. Only these count towards a daily cap, and only these pay a debt.
+PAID = (Source.PLAN, Source.PURCHASE)
+
+# A balance is low at 5 credits, until a refill says better (credits.limits).
+DEFAULT_LOW_THRESHOLD = 5
+
+
 class Wallet(models.Model):
     """One row per account: its cached balance, and the row that every change of it locks."""
 
@@ -41,22 +47,56 @@ class Wallet(models.Model):
         "accounts.Account", on_delete=models.PROTECT, primary_key=True, related_name="wallet"
     )
     balance = models.BigIntegerField(_("available"), default=0)
-    # The earliest moment at which time itself changes this wallet: an expiry or a refill.
+    held = models.BigIntegerField(_("set aside"), default=0, help_text=_("In open holds; not to be spent otherwise."))
+    # What was clawed back after it had been spent. While there is any, nothing is spent.
+    debt = models.BigIntegerField(_("owed"), default=0)
+    # The earliest moment at which time itself changes this wallet: an expiry, a refill, a hold that lapses.
     next_due_at = models.DateTimeField(_("next change"), null=True, blank=True)
     frozen_at = models.DateTimeField(_("spending stopped"), null=True, blank=True)
+    # At most so many paid credits a day: the plan's number, and an operator's for this account.
+    daily_cap = models.BigIntegerField(_("daily cap"), null=True, blank=True)
+    daily_cap_override = models.BigIntegerField(_("daily cap of this account"), null=True, blank=True)
+    cap_date = models.DateField(null=True, blank=True, editable=False)
+    cap_day_started_at = models.DateTimeField(null=True, blank=True, editable=False)
+    cap_day_ends_at = models.DateTimeField(null=True, blank=True, editable=False)
+    cap_used = models.BigIntegerField(_("paid credits used today"), default=0)
+    # At or below this many credits the balance is low; set by the last refill, unless the account has its own.
+    low_threshold = models.BigIntegerField(_("low at"), default=DEFAULT_LOW_THRESHOLD)
+    low_threshold_override = models.BigIntegerField(_("low at, for this account"), null=True, blank=True)
+    # The day (UTC) of the last spend, hold or grant: jobs leave the idle alone until they come back.
+    touched_on = models.DateField(_("last active"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("wallet")
         verbose_name_plural = _("wallets")
         constraints = [
             models.CheckConstraint(name="wallet_balance_not_negative", condition=Q(balance__gte=0)),
+            models.CheckConstraint(name="wallet_held_not_negative", condition=Q(held__gte=0)),
+            models.CheckConstraint(name="wallet_debt_not_negative", condition=Q(debt__gte=0)),
+            models.CheckConstraint(name="wallet_cap_used_not_negative", condition=Q(cap_used__gte=0)),
         ]
         indexes = [
-            models.Index(name="wallet_due", fields=["next_due_at"], condition=Q(next_due_at__isnull=False)),
+            # Neither column changes more than once a day, so that a spend touches no index.
+            models.Index(name="wallet_active", fields=["touched_on", "next_due_at"]),
         ]
 
     def __str__(self) -> str:
         return f"{self.account_id}: {self.balance}"
+
+    @property
+    def posted(self) -> int:
+        """All credits of the account: those that can be spent and those set aside."""
+        return self.balance + self.held
+
+    @property
+    def low_at(self) -> int:
+        """At or below this many credits the balance is low."""
+        return self.low_threshold if self.low_threshold_override is None else self.low_threshold_override
+
+    @property
+    def cap(self) -> int | None:
+        """How many paid credits may be spent in a day; None when there is no limit."""
+        return self.daily_cap if self.daily_cap_override is None else self.daily_cap_override
 
 
 class Grant(models.Model):
@@ -112,6 +152,10 @@ class Grant(models.Model):
                 fields=["account", "priority", "expires_at", "effective_at", "id"],
                 condition=Q(is_open=True),
             ),
+            # What the books must show as expired on time: not the free credits of those who stay away.
+            models.Index(
+                name="grant_expiring", fields=["expires_at"], condition=Q(is_open=True) & ~Q(source=Source.FREE)
+            ),
         ]
 
     def __str__(self) -> str:
@@ -121,6 +165,11 @@ class Grant(models.Model):
     def public_id(self) -> str:
         return public_id("grt", self.id)
 
+    @property
+    def draw_order(self) -> tuple[Any, ...]:
+        """The lowest is spent first: as `credits_draw` has it."""
+        return self.priority, self.expires_at is None, self.expires_at or self.effective_at, self.effective_at, self.id
+
 
 class Transaction(models.Model):
     """One operation on one account's credits. Append-only: the database refuses changes."""
@@ -129,6 +178,10 @@ class Transaction(models.Model):
         GRANT = "grant", _("Credits added")
         SPEND = "spend", _("Credits spent")
         EXPIRE = "expire", _("Credits expired")
+        REVERSE = "reverse", _("Credits given back")  # a spend undone, whole or in part
+        REVOKE = "revoke", _("Credits taken back")  # the money behind them went back
+        ADJUST = "adjust", _("Adjusted")  # by an operator
+        DEBT = "debt", _("Debt paid")  # by credits that were paid for
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     # No database foreign key: the function that writes the row holds the account's wallet row.
@@ -142,6 +195,26 @@ class Transaction(models.Model):
     kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
     amount = models.BigIntegerField(_("amount"), help_text=_("Credits; negative when they left."))
     balance_after = models.BigIntegerField(_("balance after"))
+    debt_change = models.BigIntegerField(_("debt"), default=0, help_text=_("Positive when more is owed."))
+    # The spend that a reversal gives back, and the hold that a spend captured. (No foreign keys, as for the account.)
+    reverses = models.ForeignKey(
+        "self",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="reversals",
+        db_index=False,
+        db_constraint=False,
+    )
+    hold = models.ForeignKey(
+        "credits.Hold",
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="transactions",
+        db_index=False,
+        db_constraint=False,
+    )
     # Null where there is none: the unique constraint lets any number of those be.
     idempotency_key = models.CharField(_("idempotency key"), max_length=255, null=True, blank=True)  # noqa: DJ001
     # Which request the key belongs to: SHA-256 of its meaning.
@@ -152,6 +225,8 @@ class Transaction(models.Model):
     metadata = models.JSONField(_("metadata"), default=dict, blank=True)
     actor = models.CharField(_("by"), max_length=64, blank=True)
     created_at = models.DateTimeField(_("at"))
+    # When time brought it, where it was posted later than that: nobody had looked at the wallet meanwhile.
+    due_at = models.DateTimeField(_("due"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("transaction")
@@ -162,11 +237,15 @@ class Transaction(models.Model):
                 fields=["account", "idempotency_key"],
                 condition=Q(idempotency_key__isnull=False),
             ),
-            models.CheckConstraint(name="transaction_moves_something", condition=~Q(amount=0)),
+            models.CheckConstraint(name="transaction_moves_something", condition=~Q(amount=0) | ~Q(debt_change=0)),
             models.CheckConstraint(name="transaction_balance_not_negative", condition=Q(balance_after__gte=0)),
         ]
         indexes = [
             models.Index(name="transaction_history", fields=["account", "-id"]),
+            models.Index(
+                name="transaction_reversals", fields=["account", "reverses"], condition=Q(reverses__isnull=False)
+            ),
+            models.Index(name="transaction_captures", fields=["account", "hold"], condition=Q(hold__isnull=False)),
         ]
 
     def __str__(self) -> str:
@@ -199,12 +278,103 @@ class Entry(models.Model):
         return f"{self.amount:+d}"
 
 
+class Hold(models.Model):
+    """Credits set aside before a piece of work whose cost is known only afterwards."""
+
+    class Status(models.TextChoices):
+        OPEN = "open", _("Open")
+        CAPTURED = "captured", _("Captured")  # its cost was spent, the rest given back
+        RELEASED = "released", _("Released")  # all of it was given back
+        LAPSED = "lapsed", _("Lapsed")  # nobody said what became of the work, and its time ran out
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+        "accounts.Account", on_delete=models.PROTECT, related_name="holds", db_index=False, db_constraint=False
+    )
+    status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.OPEN)
+    amount = models.BigIntegerField(_("set aside"))
+    balance_after = models.BigIntegerField(_("balance after"))
+    # What the capture asked for, and how much of it there was.
+    asked = models.BigIntegerField(_("cost"), null=True, blank=True)
+    captured = models.BigIntegerField(_("captured"), null=True, blank=True)
+    idempotency_key = models.CharField(_("idempotency key"), max_length=255)
+    fingerprint = models.BinaryField(max_length=32, editable=False)
+    feature = models.CharField(_("feature"), max_length=64, blank=True)
+    quantity = models.BigIntegerField(_("quantity"), null=True, blank=True)
+    description = models.CharField(_("description"), max_length=255, blank=True)
+    metadata = models.JSONField(_("metadata"), default=dict, blank=True)
+    actor = models.CharField(_("by"), max_length=64, blank=True)
+    created_at = models.DateTimeField(_("at"))
+    expires_at = models.DateTimeField(_("lapses"))
+    ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("hold")
+        verbose_name_plural = _("holds")
+        constraints = [
+            models.CheckConstraint(name="hold_amount_positive", condition=Q(amount__gt=0)),
+            models.CheckConstraint(name="hold_lapses_after_it_starts", condition=Q(expires_at__gt=F("created_at"))),
+            models.CheckConstraint(
+                name="hold_is_open_or_has_ended",
+                condition=Q(status="open", ended_at__isnull=True) | (~Q(status="open") & Q(ended_at__isnull=False)),
+            ),
+            models.CheckConstraint(
+                name="hold_captured_within_cost",
+                condition=Q(captured__isnull=True) | Q(captured__gt=0, captured__lte=F("asked")),
+            ),
+            models.UniqueConstraint(name="hold_once_per_key", fields=["account", "idempotency_key"]),
+        ]
+        indexes = [
+            models.Index(name="hold_open", fields=["account", "expires_at"], condition=Q(status="open")),
+            models.Index(name="hold_lapsing", fields=["expires_at"], condition=Q(status="open")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.public_id}: {self.amount} ({self.status})"
+
+    @property
+    def public_id(self) -> str:
+        return public_id("hold", self.id)
+
+
+class HoldLot(models.Model):
+    """What one hold took from one grant, and how much of that was captured in the end."""
+
+    pk = models.CompositePrimaryKey("hold_id", "grant_id")
+    hold = models.ForeignKey(Hold, on_delete=models.PROTECT, related_name="lots", db_index=False)
+    grant = models.ForeignKey(Grant, on_delete=models.PROTECT, related_name="hold_lots")
+    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+        "accounts.Account", on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
+    )
+    place = models.SmallIntegerField()  # in the order of drawing
+    amount = models.BigIntegerField(_("amount"))
+    captured = models.BigIntegerField(_("captured"), default=0)
+
+    class Meta:
+        verbose_name = _("part of a hold")
+        verbose_name_plural = _("parts of holds")
+        constraints = [
+            models.CheckConstraint(name="hold_lot_amount_positive", condition=Q(amount__gt=0)),
+            models.CheckConstraint(
+                name="hold_lot_captured_within_amount", condition=Q(captured__gte=0, captured__lte=F("amount"))
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.captured} of {self.amount}"
+
+
 class Allowance(models.Model):
     """A promise of `amount` credits each day or month until `paid_until` (for ever, if null)."""
 
     class Period(models.TextChoices):
         DAY = "day", _("Day")  # the account's own calendar day; what is not used is gone
         MONTH = "month", _("Month")  # from anniversary to anniversary
+
+    class Rollover(models.TextChoices):
+        NONE = "none", _("Nothing")  # what is not used by the end of its period is gone
+        CAPPED = "capped", _("Up to a limit")
+        ALL = "all", _("Everything")  # as long as the plan goes on
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     account: models.ForeignKey[Any, Any] = models.ForeignKey(
@@ -213,7 +383,12 @@ class Allowance(models.Model):
     source = models.CharField(_("source"), max_length=10, choices=Source.choices)
     # What promised it: at most one allowance for one cause, e.g. `stripe:invoice:in_123`.
     source_key = models.CharField(_("source key"), max_length=200)
+    # The promises of one subscription, an invoice each, are one series: unused credits roll over within it.
+    series = models.CharField(_("series"), max_length=200)
     amount = models.BigIntegerField(_("credits per period"))
+    next_amount = models.BigIntegerField(_("credits from the next period on"), null=True, blank=True)
+    rollover = models.CharField(_("rolls over"), max_length=6, choices=Rollover.choices, default=Rollover.NONE)
+    rollover_limit = models.BigIntegerField(_("at most"), null=True, blank=True)
     period = models.CharField(_("period"), max_length=5, choices=Period.choices)
     priority = models.SmallIntegerField(_("priority"))
     # Where months are counted from, as a calendar reads it: the 31st stays the 31st.
@@ -228,6 +403,7 @@ class Allowance(models.Model):
     next_index = models.PositiveIntegerField(default=0)
     next_at = models.DateTimeField(_("next refill"), null=True, blank=True)
     last_day_start = models.DateTimeField(null=True, blank=True, editable=False)
+    paused_at = models.DateTimeField(_("paused"), null=True, blank=True)
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
     created_at = models.DateTimeField(_("created"))
 
@@ -240,10 +416,20 @@ class Allowance(models.Model):
                 name="allowance_paid_has_a_currency",
                 condition=Q(paid_minor=0, currency="") | (Q(paid_minor__gte=0, periods__gte=1) & ~Q(currency="")),
             ),
+            models.CheckConstraint(
+                name="allowance_capped_rollover_has_a_limit",
+                condition=Q(rollover="capped", rollover_limit__gte=0)
+                | (~Q(rollover="capped") & Q(rollover_limit__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="allowance_at_rest_has_no_next",
+                condition=Q(paused_at__isnull=True, ended_at__isnull=True) | Q(next_at__isnull=True),
+            ),
             models.UniqueConstraint(name="allowance_once_per_source_key", fields=["account", "source_key"]),
         ]
         indexes = [
             models.Index(name="allowance_due", fields=["period", "next_at"], condition=Q(next_at__isnull=False)),
+            models.Index(name="allowance_series", fields=["account", "series"]),
         ]
 
     def __str__(self) -> str:
@@ -255,6 +441,3 @@ class Allowance(models.Model):
     def refill_key(self, period_name: str) -> str:
         """The source key of the grant for one period: the same however often it is due."""
         return f"{self.REFILL}:{self.id}:{period_name}"
-
-    def is_running(self, now: datetime) -> bool:
-        return self.ended_at is None and (self.paid_until is None or self.paid_until > now)

@@ -1,23 +1,35 @@
-"""What time brings to a wallet: expiries and refills, posted when due and never twice.
+"""What time brings to a wallet: expiries, refills and lapsed holds, posted in the order in which they were due.
 
-Whoever touches a wallet settles it first, so balances are right even when no job has run for days.
+Whoever touches a wallet settles it first, so balances are right even when no job has run for days; each posting says
+when it was due, so that the past can be told as it was.
 """
 
 import uuid
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.db import transaction
 from django.db.models import Min
 
-from credits import locks, posting
-from credits.calendar import SHORTEST_DAY, day_at, month_boundary
-from credits.models import Allowance, Grant, Wallet
+from credits import limits, locks, posting
+from credits.calendar import day_at, month_boundary, next_day
+from credits.models import Allowance, Grant, Hold, HoldLot, Wallet
 
 
 def settle(*, account_id: uuid.UUID, now: datetime) -> None:
     """Bring the account's wallet up to `now`. A repeated call changes nothing."""
     with transaction.atomic():
         settle_locked(locks.wallet(account_id), now=now)
+
+
+def settle_debt(*, account_id: uuid.UUID, now: datetime) -> bool:
+    """Let credits that were paid for pay what is owed; says whether any did."""
+    with transaction.atomic():
+        wallet = locks.wallet(account_id)
+        settle_locked(wallet, now=now)
+        is_paid = posting.pay_debt(wallet, now=now)
+        note_next_due(wallet)
+        return is_paid
 
 
 def settle_if_free(*, account_id: uuid.UUID, now: datetime) -> bool:
@@ -34,64 +46,155 @@ def settle_locked(wallet: Wallet, *, now: datetime) -> None:
     """Settle a wallet whose lock the caller holds."""
     if wallet.next_due_at is None or wallet.next_due_at > now:
         return
-    _expire(wallet, now=now)
-    for allowance in _running(wallet).filter(next_at__lte=now).select_related("account").order_by("next_at", "id"):
-        refill(wallet, allowance, now=now)
-    # A month that nobody touched was given late and is over already.
-    _expire(wallet, now=now)
+    before = wallet.posted
+    due = _due(wallet, now)
+    while (at := due.next_moment()) is not None and at <= now:
+        for hold in due.holds_at(at):
+            due.follow(end_hold(wallet, hold, Hold.Status.LAPSED, at=at, now=now), now)
+        over = [grant for grant in due.grants if grant.expires_at == at and grant.remaining]
+        if over:
+            posting.expire(wallet, [(grant, grant.remaining) for grant in over], at=at, now=now)
+        due.grants = [grant for grant in due.grants if grant.expires_at != at]
+        for allowance in due.allowances_at(at):
+            refill(wallet, allowance, due=due, now=now)
     note_next_due(wallet)
+    limits.announce_change(wallet, before=before, now=now)
 
 
-def refill(wallet: Wallet, allowance: Allowance, *, now: datetime) -> None:
-    """Give what the allowance owes up to `now`; the caller holds the wallet's lock."""
-    if allowance.period == Allowance.Period.DAY:
+def refill(wallet: Wallet, allowance: Allowance, *, now: datetime, due: "Due | None" = None) -> None:
+    """Give the allowance's next period, and say when the one after it is due; the caller holds the wallet's lock."""
+    given = (
         _refill_day(wallet, allowance, now=now)
-    else:
-        _refill_months(wallet, allowance, now=now)
-    allowance.save(update_fields=["next_index", "next_at", "last_day_start"])
+        if allowance.period == Allowance.Period.DAY
+        else _refill_month(wallet, allowance, now=now)
+    )
+    allowance.save(update_fields=["amount", "next_amount", "next_index", "next_at", "last_day_start"])
+    if due is not None and given is not None and given.expires_at is not None and given.expires_at <= now:
+        due.grants.append(given)  # a month that nobody touched was given late and is over already
+
+
+def skip_to(allowance: Allowance, *, now: datetime) -> None:
+    """Let the allowance go on with the first period that begins after `now`, without giving those before it."""
+    if allowance.period == Allowance.Period.DAY:
+        allowance.next_at = day_at(now, allowance.account.time_zone).ends_at
+        return
+    while (starts_at := _month_start(allowance)) is not None and starts_at <= now:
+        allowance.next_index += 1
+    allowance.next_at = starts_at
+
+
+def end_hold(wallet: Wallet, hold: Hold, status: Hold.Status, *, at: datetime, now: datetime) -> list[Grant]:
+    """End a hold at `at` without a capture: all its credits go back. The caller holds the wallet's lock.
+
+    Answers the grants that they went back to.
+    """
+    hold.status = status
+    hold.ended_at = at
+    hold.save(update_fields=["status", "ended_at"])
+    lots = HoldLot.objects.filter(hold=hold).select_related("grant").order_by("place")
+    parts = [(lot.grant, lot.amount) for lot in lots]
+    limits.give_back(wallet, hold.created_at, parts, now=now)
+    posting.unhold(wallet, parts, at=at, now=now)
+    return [grant for grant, _ in parts]
 
 
 def note_next_due(wallet: Wallet) -> None:
     """Store the earliest moment at which time itself will change this wallet."""
     expiry = _open_grants(wallet).aggregate(at=Min("expires_at"))["at"]
     refill_at = _running(wallet).aggregate(at=Min("next_at"))["at"]
-    wallet.next_due_at = min(filter(None, (expiry, refill_at)), default=None)
+    lapse = _open_holds(wallet).aggregate(at=Min("expires_at"))["at"]
+    wallet.next_due_at = min(filter(None, (expiry, refill_at, lapse)), default=None)
     wallet.save(update_fields=["next_due_at"])
 
 
-def _expire(wallet: Wallet, *, now: datetime) -> None:
-    due = list(_open_grants(wallet).filter(expires_at__lte=now).order_by("expires_at", "id"))
-    if due:
-        posting.expire_grants(wallet, due, now=now)
+def trim_rollover(wallet: Wallet, allowance: Allowance, *, at: datetime, now: datetime) -> None:
+    """Of what rolled over in a series, keep as much as the newest promise allows; the oldest goes first."""
+    of_series = Grant.objects.filter(account_id=wallet.account_id, allowance__series=allowance.series)
+    latest = of_series.order_by("-effective_at", "-id").first()
+    older = [grant for grant in of_series.filter(is_open=True).order_by("-effective_at", "-id") if grant != latest]
+    room = sum(grant.remaining for grant in older)
+    if allowance.rollover == Allowance.Rollover.CAPPED:
+        room = min(room, allowance.rollover_limit or 0)
+    over = []
+    for grant in older:
+        kept = min(grant.remaining, room)
+        room -= kept
+        if grant.remaining > kept:
+            over.append((grant, grant.remaining - kept))
+    if over:
+        posting.expire(wallet, over, at=at, now=now)
 
 
-def _refill_day(wallet: Wallet, allowance: Allowance, *, now: datetime) -> None:
+@dataclass
+class Due:
+    """What is due in a wallet, kept in step while it is being settled."""
+
+    grants: list[Grant]
+    holds: list[Hold]
+    allowances: list[Allowance] = field(default_factory=list)
+
+    def next_moment(self) -> datetime | None:
+        """When the first thing that is still open is due."""
+        moments = [grant.expires_at for grant in self.grants]
+        moments += [hold.expires_at for hold in self.holds]
+        moments += [allowance.next_at for allowance in self.allowances]
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def follow(self, grants: list[Grant], now: datetime) -> None:
+        """Credits went back to these grants: those that are open again may be due."""
+        changed = {grant.pk for grant in grants}
+        self.grants = [grant for grant in self.grants if grant.pk not in changed]
+        self.grants += [grant for grant in grants if grant.remaining and grant.expires_at and grant.expires_at <= now]
+
+    def holds_at(self, at: datetime) -> list[Hold]:
+        """The holds that lapse at this moment, taken out."""
+        found = [hold for hold in self.holds if hold.expires_at == at]
+        self.holds = [hold for hold in self.holds if hold.expires_at != at]
+        return found
+
+    def allowances_at(self, at: datetime) -> list[Allowance]:
+        """The allowances that are due at this moment."""
+        return [allowance for allowance in self.allowances if allowance.next_at == at]
+
+
+def _due(wallet: Wallet, now: datetime) -> Due:
+    grants = list(_open_grants(wallet).filter(expires_at__lte=now).order_by("expires_at", "id"))
+    # A hold that lapses gives credits back to a grant that may be over, or be due itself.
+    holds = list(_open_holds(wallet).filter(expires_at__lte=now).order_by("expires_at", "id"))
+    allowances = list(_running(wallet).filter(next_at__lte=now).select_related("account").order_by("next_at", "id"))
+    for allowance in allowances:
+        if allowance.period == Allowance.Period.DAY:
+            # Days that nobody used are not given: the one that counts is today.
+            allowance.next_at = next_day(allowance.last_day_start, now, allowance.account.time_zone).starts_at
+            allowance.save(update_fields=["next_at"])
+    return Due(grants, holds, allowances)
+
+
+def _refill_day(wallet: Wallet, allowance: Allowance, *, now: datetime) -> Grant | None:
     """Today's credits, and today's only: days that nobody used are not piled up."""
-    today = day_at(now, allowance.account.time_zone)
-    starts_at = today.starts_at
-    if allowance.last_day_start is not None:
-        # Somebody who travels east reaches the next date early: not before 20 hours have passed.
-        starts_at = max(starts_at, allowance.last_day_start + SHORTEST_DAY)
-    if starts_at > now:
-        allowance.next_at = starts_at
-        return
-    allowance.last_day_start = today.starts_at
-    allowance.next_at = today.ends_at
-    _give(wallet, allowance, allowance.refill_key(today.date.isoformat()), today.starts_at, today.ends_at, now=now)
+    day = next_day(allowance.last_day_start, now, allowance.account.time_zone)
+    if day.starts_at > now:
+        allowance.next_at = day.starts_at
+        return None
+    allowance.last_day_start = day.starts_at
+    allowance.next_at = day.ends_at
+    return _give(wallet, allowance, day.date.isoformat(), day.starts_at, day.ends_at, now=now)
 
 
-def _refill_months(wallet: Wallet, allowance: Allowance, *, now: datetime) -> None:
-    """Every month that has begun and was not given yet, in order, however late."""
+def _refill_month(wallet: Wallet, allowance: Allowance, *, now: datetime) -> Grant | None:
+    """The next month, if it has begun and was promised."""
     starts_at = _month_start(allowance)
-    while starts_at is not None and starts_at <= now:
+    given = None
+    if starts_at is not None and starts_at <= now:
         index = allowance.next_index
         allowance.next_index += 1
-        ends_at = _month_end(allowance, index)
-        source_key = allowance.source_key if allowance.periods == 1 else allowance.refill_key(str(index))
-        paid_minor = _share(allowance, index)
-        _give(wallet, allowance, source_key, starts_at, ends_at, paid_minor=paid_minor, now=now)
-        starts_at = _month_start(allowance)
-    allowance.next_at = starts_at
+        rolls_over = allowance.rollover != Allowance.Rollover.NONE
+        ends_at = None if rolls_over else month_end(allowance, index)
+        given = _give(wallet, allowance, str(index), starts_at, ends_at, paid_minor=_share(allowance, index), now=now)
+        if rolls_over and given is not None:
+            trim_rollover(wallet, allowance, at=starts_at, now=now)
+    allowance.next_at = _month_start(allowance)
+    return given
 
 
 def _month_start(allowance: Allowance) -> datetime | None:
@@ -102,7 +205,7 @@ def _month_start(allowance: Allowance) -> datetime | None:
     return None if allowance.paid_until is not None and starts_at >= allowance.paid_until else starts_at
 
 
-def _month_end(allowance: Allowance, index: int) -> datetime:
+def month_end(allowance: Allowance, index: int) -> datetime:
     """When period `index` ends: at the next boundary, but what was paid for lasts as long as it was paid for."""
     if allowance.paid_until is not None and allowance.periods == index + 1:
         return allowance.paid_until
@@ -121,15 +224,18 @@ def _share(allowance: Allowance, index: int) -> int:
 def _give(
     wallet: Wallet,
     allowance: Allowance,
-    source_key: str,
+    period_name: str,
     starts_at: datetime,
-    ends_at: datetime,
+    ends_at: datetime | None,
     *,
     now: datetime,
     paid_minor: int = 0,
-) -> None:
+) -> Grant | None:
+    source_key = allowance.source_key if allowance.periods == 1 else allowance.refill_key(period_name)
     if Grant.objects.filter(account_id=wallet.account_id, source_key=source_key).exists():
-        return
+        return None
+    if allowance.next_amount is not None:
+        allowance.amount, allowance.next_amount = allowance.next_amount, None
     grant = Grant(
         account_id=wallet.account_id,
         source=allowance.source,
@@ -142,12 +248,17 @@ def _give(
         currency=allowance.currency,
         allowance=allowance,
     )
-    posting.add_grant(wallet, grant, now=now)
+    posting.add_grant(wallet, grant, now=now, due_at=starts_at)
+    return grant
 
 
 def _open_grants(wallet: Wallet):  # type: ignore[no-untyped-def]
     return Grant.objects.filter(account_id=wallet.account_id, is_open=True)
 
 
+def _open_holds(wallet: Wallet):  # type: ignore[no-untyped-def]
+    return Hold.objects.filter(account_id=wallet.account_id, status=Hold.Status.OPEN)
+
+
 def _running(wallet: Wallet):  # type: ignore[no-untyped-def]
-    return Allowance.objects.filter(account_id=wallet.account_id, ended_at=None)
+    return Allowance.objects.filter(account_id=wallet.account_id, ended_at=None, paused_at=None)

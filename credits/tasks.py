@@ -30,6 +30,12 @@ def expire_credits() -> None:
 
 
 @shared_task
+def lapse_holds() -> None:
+    """Give back what is held longer than it may be."""
+    jobs.lapse_holds(now=clock.now())
+
+
+@shared_task
 def audit_ledger() -> None:
     """Check every invariant, and log each disagreement as an error."""
     for check in audit.CHECKS:

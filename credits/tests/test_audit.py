@@ -38,10 +38,10 @@ def test_an_honest_ledger_agrees_with_itself(used: Account) -> None:
 @pytest.mark.parametrize(
     ("tampering", "check"),
     [
-        ("UPDATE credits_wallet SET balance = balance + 1", "wallet balance is the sum of its entries"),
+        ("UPDATE credits_wallet SET balance = balance + 1", "wallet balance and held are the sum of its entries"),
         (
             "UPDATE credits_grant SET remaining = remaining - 1 WHERE source = 'purchase'",
-            "grant remaining is the sum of its entries",
+            "grant remaining and held are the sum of its entries",
         ),
         ("UPDATE credits_grant SET amount = amount + 1", "grant starts with an entry of its amount"),
         ("UPDATE credits_transaction SET amount = amount + 1", "transaction amount is the sum of its entries"),

@@ -1,10 +1,14 @@
 """manage.py run_job NAME: do by hand what beat does, as if it were some other time if need be."""
 
+import sys
+import uuid
 from argparse import ArgumentParser
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from tqdm import tqdm
 
 from accounts import clock
 from credits.jobs import JOBS
@@ -19,7 +23,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         now = self._instant(options["now"]) if options["now"] else clock.now()
-        count = JOBS[options["name"]](now=now)
+        count = JOBS[options["name"]](now=now, watch=_with_progress)
         self.stdout.write(f"{options['name']}: {count} accounts settled at {now.isoformat()}.")
 
     def _instant(self, text: str) -> datetime:
@@ -30,3 +34,7 @@ class Command(BaseCommand):
         if instant.tzinfo is None:
             raise CommandError("Give the instant a time zone, e.g. 2027-03-28T00:30:00+01:00.")
         return instant
+
+
+def _with_progress(accounts: Iterable[uuid.UUID]) -> Iterable[uuid.UUID]:
+    return tqdm(accounts, unit="account", disable=not sys.stderr.isatty())

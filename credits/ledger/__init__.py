@@ -1,0 +1,33 @@
+"""The one door to the ledger: whatever changes a balance is a function here.
+
+Each locks the account's wallet, settles what time has brought, looks, and writes; a repeated call with the same key
+answers what the first one did. Refusals are errors of `credits.errors`, and change nothing.
+"""
+
+from credits.ledger.correcting import adjust, reverse, revoke
+from credits.ledger.granting import grant
+from credits.ledger.holding import LONGEST_HOLD, capture, hold, release
+from credits.ledger.results import Captured, Corrected, Granted, Held, Lot, Released, Revoked, Spent
+from credits.ledger.spending import spend
+from credits.settling import settle
+
+__all__ = [
+    "LONGEST_HOLD",
+    "Captured",
+    "Corrected",
+    "Granted",
+    "Held",
+    "Lot",
+    "Released",
+    "Revoked",
+    "Spent",
+    "adjust",
+    "capture",
+    "grant",
+    "hold",
+    "release",
+    "reverse",
+    "revoke",
+    "settle",
+    "spend",
+]

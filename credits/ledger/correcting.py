@@ -1,0 +1,223 @@
+"""Undoing: a spend given back, a purchase taken back, an operator's adjustment."""
+
+import uuid
+from datetime import datetime
+
+from django.db import connection, transaction
+from django.db.models import Sum
+
+from credits import limits, locks, posting, settling
+from credits.errors import (
+    AlreadyReversedError,
+    GrantNotFoundError,
+    InsufficientCreditsError,
+    InvalidAmountError,
+    KeyReusedError,
+    NotReversibleError,
+    ReversalTooLargeError,
+    TransactionNotFoundError,
+)
+from credits.ledger import sql
+from credits.ledger.results import Corrected, Revoked
+from credits.models import Entry, Grant, Transaction, Wallet
+
+Kind = Transaction.Kind
+
+# Clients' keys are ASCII: a key of ours that starts with this can be none of theirs.
+OURS = "§"
+
+
+def reverse(
+    *,
+    account_id: uuid.UUID,
+    transaction_id: uuid.UUID,
+    idempotency_key: str,
+    reason: str,
+    now: datetime,
+    amount: int | None = None,
+    actor: str = "",
+) -> Corrected:
+    """Give back a spend, whole or (`amount`) in part, to the grants it came from: what was drawn last comes back first.
+
+    Credits whose time is over expire at once. A repeated key answers the first reversal. Raises
+    TransactionNotFoundError, NotReversibleError, AlreadyReversedError, ReversalTooLargeError, KeyReusedError or
+    InvalidAmountError.
+    """
+    if amount is not None:
+        sql.check_amount(amount)
+    fingerprint = sql.fingerprint("reverse", str(transaction_id), amount)
+    with transaction.atomic():
+        wallet = locks.wallet(account_id)
+        settling.settle_locked(wallet, now=now)
+        if known := _known(wallet, idempotency_key, fingerprint):
+            return Corrected(transaction=known, is_replayed=True)
+        spent = Transaction.objects.filter(account_id=account_id, pk=transaction_id).first()
+        if spent is None:
+            raise TransactionNotFoundError("There is no such transaction.")
+        if spent.kind != Kind.SPEND:
+            raise NotReversibleError("Only a spend can be given back.")
+        parts = _not_given_back(spent)
+        left = sum(part for _, part in parts)
+        if left == 0:
+            raise AlreadyReversedError("All of this spend was given back before.")
+        wanted = left if amount is None else amount
+        if wanted > left:
+            raise ReversalTooLargeError(f"Of this spend {left} credits can be given back, not {wanted}.", left=left)
+        returned = _first(parts, wanted)
+        limits.give_back(wallet, spent.created_at, returned, now=now)
+        posted = posting.post(
+            wallet,
+            Kind.REVERSE,
+            returned,
+            now=now,
+            description=reason,
+            actor=actor,
+            reverses=spent,
+            feature=spent.feature,
+            idempotency_key=idempotency_key,
+            fingerprint=fingerprint,
+        )
+        posting.after_return(wallet, returned, at=now, now=now)
+        settling.note_next_due(wallet)
+        return Corrected(transaction=posted, is_replayed=False)
+
+
+def revoke(
+    *,
+    account_id: uuid.UUID,
+    grant_source_key: str,
+    amount: int,
+    source_key: str,
+    rest_becomes_debt: bool,
+    now: datetime,
+    description: str = "",
+    actor: str = "",
+) -> Revoked:
+    """Take back up to `amount` credits of one grant because the money behind it went back.
+
+    What is left of the grant is taken; what was spent (or is held) already becomes debt, if `rest_becomes_debt`,
+    which other credits that were paid for pay at once, and later ones when they come.
+    A repeated `source_key` answers the first revocation. Raises GrantNotFoundError, KeyReusedError or
+    InvalidAmountError.
+    """
+    sql.check_amount(amount)
+    key, fingerprint = OURS + source_key, sql.fingerprint("revoke", grant_source_key, amount, rest_becomes_debt)
+    with transaction.atomic():
+        wallet = locks.wallet(account_id)
+        settling.settle_locked(wallet, now=now)
+        if known := _known(wallet, key, fingerprint):
+            return Revoked(taken=-known.amount, debt=known.debt_change, transaction=known, is_replayed=True)
+        grant = Grant.objects.filter(account_id=account_id, source_key=grant_source_key).first()
+        if grant is None:
+            raise GrantNotFoundError(f"The account has no grant {grant_source_key}.")
+        if amount > grant.amount:
+            raise InvalidAmountError(amount)
+        taken = min(amount, grant.remaining)
+        debt = amount - taken if rest_becomes_debt else 0
+        if not taken and not debt:
+            return Revoked(taken=0, debt=0, transaction=None, is_replayed=False)
+        before = wallet.posted
+        posted = posting.post(
+            wallet,
+            Kind.REVOKE,
+            [(grant, -taken)] if taken else [],
+            debt_change=debt,
+            now=now,
+            description=description,
+            actor=actor,
+            idempotency_key=key,
+            fingerprint=fingerprint,
+        )
+        posting.pay_debt(wallet, now=now)
+        settling.note_next_due(wallet)
+        limits.announce_change(wallet, before=before, now=now)
+        return Revoked(taken=taken, debt=debt, transaction=posted, is_replayed=False)
+
+
+def adjust(
+    *,
+    account_id: uuid.UUID,
+    idempotency_key: str,
+    reason: str,
+    actor: str,
+    now: datetime,
+    take: int = 0,
+    forgive: int = 0,
+) -> Corrected:
+    """An operator takes `take` credits away, in the order of spending, and/or forgives `forgive` credits of debt.
+
+    (Giving is a grant.) A repeated key answers the first adjustment. Raises InsufficientCreditsError when fewer are
+    there, InvalidAmountError when less is owed, and KeyReusedError.
+    """
+    for amount in filter(None, (take, forgive)):
+        sql.check_amount(amount)
+    if not take and not forgive:
+        raise InvalidAmountError(0)
+    fingerprint = sql.fingerprint("adjust", take, forgive)
+    with transaction.atomic():
+        wallet = locks.wallet(account_id)
+        settling.settle_locked(wallet, now=now)
+        if known := _known(wallet, idempotency_key, fingerprint):
+            return Corrected(transaction=known, is_replayed=True)
+        if take > wallet.balance:
+            raise InsufficientCreditsError(required=take, available=wallet.balance)
+        if forgive > wallet.debt:
+            raise InvalidAmountError(forgive)
+        before = wallet.posted
+        posted = posting.post(
+            wallet,
+            Kind.ADJUST,
+            _drawn(wallet, take),
+            are_drawn=True,
+            debt_change=-forgive,
+            now=now,
+            description=reason,
+            actor=actor,
+            idempotency_key=idempotency_key,
+            fingerprint=fingerprint,
+        )
+        settling.note_next_due(wallet)
+        limits.announce_change(wallet, before=before, now=now)
+        return Corrected(transaction=posted, is_replayed=False)
+
+
+def _known(wallet: Wallet, key: str, fingerprint: bytes) -> Transaction | None:
+    """What the key did before. Raises KeyReusedError when that was something else."""
+    known = Transaction.objects.filter(account_id=wallet.account_id, idempotency_key=key).first()
+    if known is not None and bytes(known.fingerprint or b"") != fingerprint:
+        raise KeyReusedError
+    return known
+
+
+def _not_given_back(spent: Transaction) -> list[tuple[Grant, int]]:
+    """What of a spend is still to be given back, by grant, the one that was drawn on last first."""
+    back: dict[uuid.UUID, int] = dict(
+        Entry.objects.filter(account_id=spent.account_id, transaction__reverses=spent)
+        .values_list("grant_id")
+        .annotate(Sum("amount"))
+    )
+    drawn = Entry.objects.filter(transaction=spent).select_related("grant")
+    in_order = sorted(drawn, key=lambda entry: entry.grant.draw_order, reverse=True)
+    return [(entry.grant, -entry.amount - back.get(entry.grant_id, 0)) for entry in in_order]
+
+
+def _first(parts: list[tuple[Grant, int]], wanted: int) -> list[tuple[Grant, int]]:
+    """The first `wanted` credits of these parts."""
+    taken = []
+    for grant, part in parts:
+        amount = min(part, wanted)
+        if amount:
+            taken.append((grant, amount))
+            wanted -= amount
+    return taken
+
+
+def _drawn(wallet: Wallet, amount: int) -> list[tuple[Grant, int]]:
+    """Draw on the grants, in the order of spending."""
+    if not amount:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT grant_id, amount FROM credits_draw(%s, %s)", [wallet.account_id, amount])
+        taken = cursor.fetchall()
+    grants = Grant.objects.in_bulk([grant_id for grant_id, _ in taken])
+    return [(grants[grant_id], -part) for grant_id, part in taken]

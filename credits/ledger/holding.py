@@ -1,0 +1,147 @@
+"""Holds: credits set aside before an AI call, and settled when its cost is known."""
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from psycopg.types.json import Jsonb
+
+from accounts.public_ids import new_id
+from credits import limits, locks, settling
+from credits.errors import (
+    CaptureConflictError,
+    HoldExpiredError,
+    HoldNotFoundError,
+    HoldNotOpenError,
+    InvalidHoldTimeError,
+)
+from credits.ledger import sql
+from credits.ledger.results import Captured, Held, Released
+from credits.models import Hold
+
+# An AI call that takes longer is no call any more; what it held must not be lost for days.
+LONGEST_HOLD = timedelta(hours=24)
+
+
+def hold(
+    *,
+    account_id: uuid.UUID,
+    amount: int,
+    idempotency_key: str,
+    expires_at: datetime,
+    now: datetime,
+    feature: str = "",
+    quantity: int | None = None,
+    description: str = "",
+    metadata: Mapping[str, Any] | None = None,
+    actor: str = "",
+) -> Held:
+    """Set `amount` credits aside until they are captured or released, or until `expires_at` (at most LONGEST_HOLD).
+
+    A repeated key answers the first hold, whatever became of it. Refuses as `spend` does, and raises
+    InvalidHoldTimeError and TooManyHoldsError.
+    """
+    sql.check_amount(amount)
+    if not now < expires_at <= now + LONGEST_HOLD:
+        raise InvalidHoldTimeError
+    metadata = metadata or {}
+    what = {"feature": feature, "quantity": quantity} if feature else {"amount": amount}
+    row = sql.call(
+        "credits_hold",
+        [
+            account_id,
+            new_id(),
+            amount,
+            idempotency_key,
+            sql.fingerprint("hold", what, description, metadata),
+            feature,
+            quantity,
+            description,
+            Jsonb(metadata),
+            actor,
+            now,
+            expires_at,
+            settings.MAX_OPEN_HOLDS_PER_ACCOUNT,
+        ],
+        account_id=account_id,
+        amount=amount,
+        now=now,
+    )
+    lots = sql.lots(row["lots"])
+    return Held(
+        hold_id=row["hold_id"],
+        amount=sum(lot.amount for lot in lots),
+        balance_after=row["balance_after"],
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        lots=lots,
+        is_replayed=row["outcome"] == "replayed",
+    )
+
+
+def capture(
+    *,
+    account_id: uuid.UUID,
+    hold_id: uuid.UUID,
+    cost: int,
+    now: datetime,
+    metadata: Mapping[str, Any] | None = None,
+    actor: str = "",
+) -> Captured:
+    """Spend what the work cost. Less than was held: the rest goes back. More: it is drawn, if all of it is there.
+
+    A repeated call answers the first one. Raises HoldNotFoundError, CaptureConflictError (captured before, for
+    another cost), HoldExpiredError, HoldNotOpenError or InvalidAmountError. (A cost of nothing is a release.)
+    """
+    sql.check_amount(cost)
+    arguments = [account_id, hold_id, new_id(), cost, Jsonb(metadata or {}), actor, now]
+    row = sql.call("credits_capture", arguments, account_id=account_id, amount=cost, now=now)
+    match row["outcome"]:
+        case "no_hold":
+            raise HoldNotFoundError("There is no such hold.")
+        case "not_open":
+            _raise_not_open(row["status"])
+        case "another_cost":
+            raise CaptureConflictError("This hold was captured before, for another cost.")
+    if row["needs_settling"]:
+        settling.settle_debt(account_id=account_id, now=now)
+    limits.announce(account_id, row["crossed"], left=row["balance_after"], now=now)
+    return Captured(
+        hold_id=hold_id,
+        transaction_id=row["transaction_id"],
+        captured=row["captured"],
+        missing=cost - row["captured"],
+        balance_after=row["balance_after"],
+        created_at=row["created_at"],
+        lots=sql.lots(row["lots"]),
+        is_replayed=row["outcome"] == "replayed",
+    )
+
+
+def release(*, account_id: uuid.UUID, hold_id: uuid.UUID, now: datetime) -> Released:
+    """Give back all that was set aside. A repeated call changes nothing.
+
+    Raises HoldNotFoundError, HoldExpiredError or HoldNotOpenError.
+    """
+    with transaction.atomic():
+        wallet = locks.wallet(account_id)
+        settling.settle_locked(wallet, now=now)
+        found = Hold.objects.filter(account_id=account_id, pk=hold_id).first()
+        if found is None:
+            raise HoldNotFoundError("There is no such hold.")
+        if found.status == Hold.Status.RELEASED:
+            return Released(hold=found, balance_after=wallet.balance, is_replayed=True)
+        if found.status != Hold.Status.OPEN:
+            _raise_not_open(found.status)
+        settling.end_hold(wallet, found, Hold.Status.RELEASED, at=now, now=now)
+        settling.note_next_due(wallet)
+        return Released(hold=found, balance_after=wallet.balance, is_replayed=False)
+
+
+def _raise_not_open(status: str) -> None:
+    if status == Hold.Status.LAPSED:
+        raise HoldExpiredError("This hold has lapsed, and its credits went back. Spend instead.")
+    raise HoldNotOpenError(f"This hold was {status} before.", status=status)

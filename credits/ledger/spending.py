@@ -1,0 +1,64 @@
+"""Spending."""
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from accounts.public_ids import new_id
+from credits import limits
+from credits.ledger import sql
+from credits.ledger.results import Spent
+
+
+def spend(
+    *,
+    account_id: uuid.UUID,
+    amount: int,
+    idempotency_key: str,
+    now: datetime,
+    feature: str = "",
+    quantity: int | None = None,
+    description: str = "",
+    metadata: Mapping[str, Any] | None = None,
+    actor: str = "",
+) -> Spent:
+    """Take `amount` credits from the account's grants, in their order, in one round trip.
+
+    A repeated key answers the first spend. With a `feature`, the request is the feature and the quantity, whatever
+    they cost by then. Raises InsufficientCreditsError, DailyCapReachedError, AccountInDebtError,
+    SpendingFrozenError, KeyReusedError or InvalidAmountError, and changes nothing then.
+    """
+    sql.check_amount(amount)
+    metadata = metadata or {}
+    what = {"feature": feature, "quantity": quantity} if feature else {"amount": amount}
+    row = sql.call(
+        "credits_spend",
+        [
+            account_id,
+            new_id(),
+            amount,
+            idempotency_key,
+            sql.fingerprint("spend", what, description, metadata),
+            feature,
+            quantity,
+            description,
+            Jsonb(metadata),
+            actor,
+            now,
+        ],
+        account_id=account_id,
+        amount=amount,
+        now=now,
+    )
+    limits.announce(account_id, row["crossed"], left=row["balance_after"], now=now)
+    return Spent(
+        transaction_id=row["transaction_id"],
+        amount=row["amount"],
+        balance_after=row["balance_after"],
+        created_at=row["created_at"],
+        lots=sql.lots(row["lots"]),
+        is_replayed=row["outcome"] == "replayed",
+    )

@@ -1,0 +1,100 @@
+"""Calling the ledger's functions in the database, and doing what they ask for before they go on."""
+
+import hashlib
+import json
+import uuid
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from django.db import connection
+
+from credits import limits, locks, settling
+from credits.errors import (
+    LARGEST_AMOUNT,
+    AccountInDebtError,
+    CreditsError,
+    DailyCapReachedError,
+    InsufficientCreditsError,
+    InvalidAmountError,
+    KeyReusedError,
+    SpendingFrozenError,
+    TooManyHoldsError,
+)
+from credits.ledger.results import Lot
+from credits.models import Wallet
+
+# A new account: open its wallet, settle it, begin its day, and go on. One more for a race with a move of the clock.
+MAX_ROUNDS = 5
+
+
+def call(
+    function: str, arguments: Sequence[Any], *, account_id: uuid.UUID, amount: int, now: datetime
+) -> dict[str, Any]:
+    """Call a function of the ledger until it has an answer that is neither housekeeping nor a refusal.
+
+    Raises the refusal.
+    """
+    for _ in range(MAX_ROUNDS):
+        row = _call_once(function, arguments)
+        match row["outcome"]:
+            case "due":
+                settling.settle(account_id=account_id, now=now)
+            case "new_day":
+                limits.begin_day(account_id=account_id, now=now)
+            case "no_wallet":
+                locks.open_wallet(account_id)
+            case "in_debt" if settling.settle_debt(account_id=account_id, now=now):
+                continue  # a capture had given paid credits back
+            case "spent" | "replayed" | "held" | "captured":
+                return row
+            case outcome:
+                if refusal := _refusal(outcome, account_id, amount, row["balance_after"], now):
+                    raise refusal
+                return row
+    raise RuntimeError(f"the wallet of account {account_id} stays due at {now}")
+
+
+def check_amount(amount: int) -> None:
+    """Raises InvalidAmountError unless this is a whole number of credits that JSON keeps exactly."""
+    if isinstance(amount, bool) or not isinstance(amount, int) or not 0 < amount <= LARGEST_AMOUNT:
+        raise InvalidAmountError(amount)
+
+
+def fingerprint(operation: str, *parts: Any) -> bytes:
+    """What a request means, as 32 bytes: two requests with one key must agree in it."""
+    meaning = json.dumps([operation, *parts], sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(meaning.encode()).digest()
+
+
+def lots(value: Any) -> tuple[Lot, ...]:
+    """The lots in a function's answer."""
+    rows = json.loads(value) if isinstance(value, str) else value
+    return tuple(Lot(grant_id=uuid.UUID(row["grant"]), source=row["source"], amount=row["amount"]) for row in rows)
+
+
+def _refusal(
+    outcome: str, account_id: uuid.UUID, amount: int, available: int | None, now: datetime
+) -> CreditsError | None:
+    """The error for an outcome that is a refusal."""
+    simple: dict[str, CreditsError] = {
+        "conflict": KeyReusedError(),
+        "insufficient": InsufficientCreditsError(required=amount, available=available or 0),
+        "frozen": SpendingFrozenError("Spending is stopped for this account. Please write to support."),
+        "too_many": TooManyHoldsError("There are too many open holds. Capture or release some."),
+    }
+    if outcome in ("in_debt", "capped"):
+        wallet = Wallet.objects.get(account_id=account_id)
+        if outcome == "in_debt":
+            return AccountInDebtError(debt=wallet.debt)
+        resets_at = wallet.cap_day_ends_at
+        return DailyCapReachedError(cap=wallet.cap, used=wallet.cap_used, resets_at=resets_at, now=now)
+    return simple.get(outcome)
+
+
+def _call_once(function: str, arguments: Sequence[Any]) -> dict[str, Any]:
+    places = ", ".join(["%s"] * len(arguments))
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT * FROM {function}({places})", arguments)  # noqa: S608 - names of ours only
+        names = [column.name for column in cursor.description or ()]
+        return dict(zip(names, cursor.fetchone(), strict=True))

@@ -1,0 +1,91 @@
+"""Limits of a wallet: so many paid credits a day, and the moments at which the balance is low or gone."""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from functools import partial
+
+from django.db import transaction
+
+from credits import locks, signals
+from credits.calendar import Day, next_day
+from credits.models import PAID, Allowance, Grant, Wallet
+
+# A balance is low when a fifth of the last month's credits is left.
+LOW_PART = 5
+
+SIGNALS = {"low": signals.balance_low, "empty": signals.balance_exhausted}
+
+
+def set_daily_cap(*, account_id: uuid.UUID, cap: int | None) -> None:
+    """How many paid credits the account's plan lets it spend in a day; None for no limit."""
+    with transaction.atomic():
+        wallet = locks.wallet(account_id)
+        wallet.daily_cap = cap
+        wallet.save(update_fields=["daily_cap"])
+
+
+def set_overrides(*, account_id: uuid.UUID, daily_cap: int | None, low_threshold: int | None) -> None:
+    """An operator's own numbers for one account; None leaves it to the plan and to the last refill."""
+    with transaction.atomic():
+        wallet = locks.wallet(account_id)
+        wallet.daily_cap_override = daily_cap
+        wallet.low_threshold_override = low_threshold
+        wallet.save(update_fields=["daily_cap_override", "low_threshold_override"])
+
+
+def begin_day(*, account_id: uuid.UUID, now: datetime) -> None:
+    """Begin the account's next day of paid credits, if it is time: one for each date, none within 20 hours."""
+    with transaction.atomic():
+        wallet = locks.wallet(account_id)
+        if wallet.cap_day_ends_at is not None and wallet.cap_day_ends_at > now:
+            return
+        day = next_day(wallet.cap_day_started_at, now, wallet.account.time_zone)
+        if wallet.cap_date is not None and day.date <= wallet.cap_date:
+            wallet.cap_day_ends_at = day.ends_at  # somebody went west: the same date goes on
+        elif day.starts_at > now:
+            wallet.cap_day_ends_at = day.starts_at  # somebody went east: a little longer
+        else:
+            _begin(wallet, day)
+        wallet.save(update_fields=["cap_date", "cap_day_started_at", "cap_day_ends_at", "cap_used"])
+
+
+def give_back(wallet: Wallet, taken_at: datetime, parts: Sequence[tuple[Grant, int]], *, now: datetime) -> None:
+    """Credits that were taken at `taken_at` come back: those of today count no longer. The caller holds the lock."""
+    if wallet.cap_day_ends_at is None or wallet.cap_day_started_at is None:
+        return
+    paid = sum(amount for grant, amount in parts if grant.source in PAID)
+    if wallet.cap_day_started_at <= taken_at and now < wallet.cap_day_ends_at and paid:
+        wallet.cap_used = max(0, wallet.cap_used - paid)
+        wallet.save(update_fields=["cap_used"])
+
+
+def note_refill(wallet: Wallet, grant: Grant) -> None:
+    """The last month's credits decide when the balance is low. The caller holds the lock."""
+    if grant.allowance is not None and grant.allowance.period == Allowance.Period.MONTH:
+        wallet.low_threshold = -(-grant.amount // LOW_PART)
+        wallet.save(update_fields=["low_threshold"])
+
+
+def announce(account_id: uuid.UUID, crossed: Iterable[str] | None, *, left: int, now: datetime) -> None:
+    """Send the signals of the limits that were crossed, once what crossed them is committed."""
+    for name in crossed or ():
+        send = partial(SIGNALS[name].send_robust, sender=Wallet, account_id=account_id, credits=left, now=now)
+        transaction.on_commit(send)
+
+
+def announce_change(wallet: Wallet, *, before: int, now: datetime) -> None:
+    """Send the signals for a change from `before` credits to what there is now."""
+    crossed = []
+    if before > wallet.low_at >= wallet.posted:
+        crossed.append("low")
+    if before > 0 == wallet.posted:
+        crossed.append("empty")
+    announce(wallet.account_id, crossed, left=wallet.posted, now=now)
+
+
+def _begin(wallet: Wallet, day: Day) -> None:
+    wallet.cap_date = day.date
+    wallet.cap_day_started_at = day.starts_at
+    wallet.cap_day_ends_at = day.ends_at
+    wallet.cap_used = 0
