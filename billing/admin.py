@@ -60,7 +60,10 @@ class SoldAdmin(ModelAdmin):  # type: ignore[misc]
 
 @admin.register(Plan)
 class PlanAdmin(SoldAdmin):
-    list_display = ("name", "code", "monthly_credits", "daily_credits", "prices", "is_default", "is_active")
+    list_display = (
+        "name", "code", "monthly_credits", "daily_credits", "rollover", "daily_cap", "prices",
+        "is_default", "is_active",
+    )  # fmt: skip
 
 
 @admin.register(Pack)

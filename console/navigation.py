@@ -20,6 +20,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             _("Credits"),
             _entry(request, _("Ledger"), "receipt_long", "credits", "transaction"),
             _entry(request, _("Grants"), "toll", "credits", "grant"),
+            _entry(request, _("Holds"), "lock_clock", "credits", "hold"),
             _entry(request, _("Allowances"), "event_repeat", "credits", "allowance"),
         ),
         _group(

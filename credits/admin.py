@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.admin_parts import ReadOnlyAdmin, link_to, money
 from accounts.public_ids import MalformedIdError, parse_id
 from credits import selectors
-from credits.models import Allowance, Grant, Transaction
+from credits.models import Allowance, Grant, Hold, Transaction
 
 ACCOUNT_SEARCH = ("account__email", "account__name")
 
@@ -59,6 +59,27 @@ class GrantAdmin(ReadOnlyAdmin):
     @admin.display(description=_("paid"))
     def price(self, row: Grant) -> str:
         return money(row.paid_minor, row.currency) if row.currency else "–"
+
+
+@admin.register(Hold)
+class HoldAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "public_id", "owner", "status", "amount", "captured", "feature", "expires_at")
+    list_filter = ("status", "created_at")
+    list_select_related = ("account",)
+    search_fields = (*ACCOUNT_SEARCH, "=idempotency_key", "description")
+    ordering = ("-id",)
+    fields = (
+        ("public_id", "owner"), ("status", "expires_at"), ("amount", "captured"), ("created_at", "ended_at"),
+        "taken_from", "feature", "quantity", "description", "metadata", "actor", "idempotency_key",
+    )  # fmt: skip
+    readonly_fields = ("public_id", "owner", "taken_from")
+    owner = link_to("account")
+
+    @admin.display(description=_("grants"))
+    def taken_from(self, row: Hold) -> SafeString:
+        lots = row.lots.select_related("grant").order_by("place")
+        told = ((f"{lot.amount} ({lot.captured} captured)", lot.grant) for lot in lots)
+        return format_html_join("", "<p>{}: {}</p>", told)
 
 
 @admin.register(Allowance)

@@ -186,7 +186,7 @@ def _top_up(wallet: Wallet, allowance: Allowance, given: _Period, amount: int, *
 
 
 def _end_rollover(account_id: uuid.UUID, series: str, ends_at: datetime) -> None:
-    grants = Grant.objects.filter(account_id=account_id, allowance__series=series, is_open=True, expires_at=None)
-    for grant in grants:
+    # The empty ones too: a reversal or a hold may give them credits back.
+    for grant in Grant.objects.filter(account_id=account_id, allowance__series=series, expires_at=None):
         grant.expires_at = max(ends_at, grant.effective_at + timedelta(seconds=1))
         grant.save(update_fields=["expires_at"])

@@ -59,9 +59,20 @@ class RefillSerializer(serializers.Serializer[selectors.Refill]):
     at = serializers.DateTimeField()
 
 
+class DailyCapSerializer(serializers.Serializer[selectors.DailyCap]):
+    limit = serializers.IntegerField()
+    used = serializers.IntegerField()
+    resets_at = serializers.DateTimeField(allow_null=True, help_text="Null until the first paid credit of the day.")
+
+
 class BalanceSerializer(serializers.Serializer[Any]):
     account = serializers.CharField()
     available = serializers.IntegerField(help_text="Credits that can be spent right now.")
+    held = serializers.IntegerField(help_text="Set aside by open holds.")
+    posted = serializers.IntegerField(help_text="available + held.")
+    debt = serializers.IntegerField(help_text="Owed since a payment was taken back; while there is any, no spending.")
+    low = serializers.BooleanField()
+    daily_cap = DailyCapSerializer(allow_null=True)
     buckets = BucketSerializer(many=True)
     free_today = FreeTodaySerializer(allow_null=True)
     next_refill = RefillSerializer(allow_null=True)
@@ -218,6 +229,11 @@ def balance_data(account: Account, *, now: datetime) -> dict[str, Any]:
     return {
         "account": account.public_id,
         "available": balance.available,
+        "held": balance.held,
+        "posted": balance.available + balance.held,
+        "debt": balance.debt,
+        "low": balance.is_low,
+        "daily_cap": balance.daily_cap,
         "buckets": balance.buckets,
         "free_today": balance.free_today,
         "next_refill": balance.next_refill,
@@ -227,7 +243,7 @@ def balance_data(account: Account, *, now: datetime) -> dict[str, Any]:
 
 def transaction_data(row: Transaction) -> dict[str, Any]:
     """What the API says of a transaction."""
-    order = sorted(row.entries.all(), key=lambda entry: _draw_order(entry.grant))
+    order = sorted(row.entries.all(), key=lambda entry: entry.grant.draw_order)
     return {
         "id": row.public_id,
         "type": row.kind,
@@ -303,11 +319,6 @@ def _decoded(cursor: str, prefix: str) -> uuid.UUID:
         return parse_id(prefix, text)
     except (binascii.Error, UnicodeError, MalformedIdError, ValueError):
         raise InvalidCursorError("Send `next` of the page before, as it was.") from None
-
-
-def _draw_order(grant: Grant) -> tuple[Any, ...]:
-    far = datetime.max.replace(tzinfo=grant.effective_at.tzinfo)
-    return grant.priority, grant.expires_at or far, grant.effective_at, grant.pk
 
 
 def _field_problems(errors: Any, pointer: str = "") -> list[FieldProblem]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from django.db.models import QuerySet
 
 from credits import locks, settling
-from credits.models import Allowance, Entry, Grant, Source, Transaction, Wallet
+from credits.models import Allowance, Entry, Grant, Hold, Source, Transaction, Wallet
 
 BUCKETS = {
     (Source.FREE, Allowance.Period.DAY): "free_daily",
@@ -51,10 +51,23 @@ class Refill:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DailyCap:
+    """How many paid credits may be spent in a day, how many were, and when the next day begins (once it is known)."""
+
+    limit: int
+    used: int
+    resets_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Balance:
     """How much an account can spend now, of what, and when there is more."""
 
     available: int
+    held: int
+    debt: int
+    is_low: bool
+    daily_cap: DailyCap | None
     buckets: tuple[Bucket, ...]
     free_today: FreeToday | None
     next_refill: Refill | None
@@ -68,6 +81,10 @@ def balance(*, account_id: uuid.UUID, now: datetime) -> Balance:
     allowances = Allowance.objects.filter(account_id=account_id, ended_at=None, next_at__isnull=False)
     return Balance(
         available=wallet.balance,
+        held=wallet.held,
+        debt=wallet.debt,
+        is_low=wallet.posted <= wallet.low_at,
+        daily_cap=_daily_cap(wallet, now),
         buckets=tuple(_buckets(grants)),
         free_today=_free_today(account_id, now),
         next_refill=_next_refill(list(allowances)),
@@ -98,6 +115,11 @@ def grants(account_id: uuid.UUID) -> QuerySet[Grant]:
     return Grant.objects.filter(account_id=account_id)
 
 
+def open_holds(account_id: uuid.UUID) -> QuerySet[Hold]:
+    """What is set aside, the first to lapse first. Settle the wallet first."""
+    return Hold.objects.filter(account_id=account_id, status=Hold.Status.OPEN).order_by("expires_at", "id")
+
+
 def transactions(account_id: uuid.UUID) -> QuerySet[Transaction]:
     """The account's ledger, latest first."""
     return Transaction.objects.filter(account_id=account_id).order_by("-id")
@@ -125,6 +147,17 @@ def _buckets(grants: list[Grant]) -> list[Bucket]:
         )
         for kind, members in by_kind.items()
     ]
+
+
+def _daily_cap(wallet: Wallet, now: datetime) -> DailyCap | None:
+    if wallet.cap is None:
+        return None
+    is_running = wallet.cap_day_ends_at is not None and wallet.cap_day_ends_at > now
+    return DailyCap(
+        limit=wallet.cap,
+        used=wallet.cap_used if is_running else 0,
+        resets_at=wallet.cap_day_ends_at if is_running else None,
+    )
 
 
 def _free_today(account_id: uuid.UUID, now: datetime) -> FreeToday | None:

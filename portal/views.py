@@ -7,7 +7,6 @@ from typing import cast
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -90,11 +89,18 @@ def credits(request: HttpRequest) -> HttpResponse:
 @require_GET
 @login_required
 def transactions(request: HttpRequest) -> HttpResponse:
-    """The ledger in plain words."""
+    """The ledger in plain words, a page at a time by where the last one ended: as quick at any depth."""
     account = _account(request)
     selectors.settled_wallet(account_id=account.pk, now=clock.now())
-    page = Paginator(selectors.transactions(account.pk), PAGE).get_page(request.GET.get("page"))
-    return render(request, "portal/transactions.html", {"page": page, "account_zone": account.time_zone})
+    rows = selectors.transactions(account.pk)
+    if before := request.GET.get("before"):
+        try:
+            rows = rows.filter(pk__lt=parse_id("txn", before))
+        except MalformedIdError:
+            raise Http404 from None
+    found = list(rows[: PAGE + 1])
+    shown = {"rows": found[:PAGE], "has_more": len(found) > PAGE, "is_first": not before}
+    return render(request, "portal/transactions.html", {**shown, "account_zone": account.time_zone})
 
 
 @require_POST

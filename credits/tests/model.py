@@ -294,9 +294,11 @@ class Model:
         if promise.until is None or not keep_paid:
             promise.ended, promise.next = True, None
         for lot in self.lots:
-            if lot.promise is promise and lot.until is None and lot.remaining:
+            if lot.promise is promise and lot.until is None:
                 lot.until = max(now, promise.until) if promise.until else now
                 lot.until = max(lot.until, lot.since + timedelta(seconds=1))
+                if promise.month_given and promise.month_given[0] == lot.since:
+                    promise.month_given = (lot.since, lot.until, promise.month_given[2])
         self.settle(now)
 
     # --- time -----------------------------------------------------------------------------------

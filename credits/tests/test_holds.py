@@ -1,0 +1,236 @@
+"""Holds: set aside, captured, released, lapsed; each answered the same however often it is asked."""
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from accounts.models import Account
+from credits import allowances, jobs, ledger, selectors
+from credits.errors import (
+    CaptureConflictError,
+    HoldExpiredError,
+    HoldNotFoundError,
+    HoldNotOpenError,
+    InsufficientCreditsError,
+    InvalidHoldTimeError,
+    KeyReusedError,
+    TooManyHoldsError,
+)
+from credits.models import Allowance, Grant, Hold, Source, Transaction, Wallet
+
+QUARTER = timedelta(minutes=15)
+
+
+def give(account: Account, amount: int, now: datetime, source: Source = Source.PURCHASE, **fields: object) -> Grant:
+    key = f"test:{Grant.objects.count()}"
+    return ledger.grant(account_id=account.pk, amount=amount, source=source, source_key=key, now=now, **fields).grant
+
+
+def hold(account: Account, amount: int, now: datetime, key: str = "call-1", lasts: timedelta = QUARTER) -> ledger.Held:
+    return ledger.hold(
+        account_id=account.pk, amount=amount, idempotency_key=key, expires_at=now + lasts, now=now, feature="chat"
+    )
+
+
+def capture(account: Account, held: ledger.Held, cost: int, now: datetime) -> ledger.Captured:
+    return ledger.capture(account_id=account.pk, hold_id=held.hold_id, cost=cost, now=now)
+
+
+def stands(account: Account) -> tuple[int, int]:
+    wallet = Wallet.objects.get(account=account)
+    return wallet.balance, wallet.held
+
+
+def test_what_is_held_cannot_be_spent(ada_account: Account, now: datetime) -> None:
+    give(ada_account, 10, now)
+
+    held = hold(ada_account, 8, now)
+
+    assert (held.amount, held.balance_after, held.expires_at) == (8, 2, now + QUARTER)
+    assert stands(ada_account) == (2, 8)
+    with pytest.raises(InsufficientCreditsError):
+        ledger.spend(account_id=ada_account.pk, amount=3, idempotency_key="k", now=now)
+    assert not Transaction.objects.exclude(kind="grant").exists()
+
+
+def test_a_capture_of_less_gives_the_rest_back_where_it_came_from(ada_account: Account, now: datetime) -> None:
+    free, bought = give(ada_account, 3, now, Source.FREE), give(ada_account, 10, now)
+    held = hold(ada_account, 8, now)
+
+    captured = capture(ada_account, held, 4, now)
+
+    assert (captured.captured, captured.missing, captured.balance_after) == (4, 0, 9)
+    assert [(lot.grant_id, lot.amount) for lot in captured.lots] == [(free.pk, 3), (bought.pk, 1)]
+    assert stands(ada_account) == (9, 0)
+    row = Transaction.objects.get(pk=captured.transaction_id)
+    assert (row.kind, row.amount, row.feature, row.hold_id) == ("spend", -4, "chat", held.hold_id)
+
+
+def test_a_capture_of_all_of_it(ada_account: Account, now: datetime) -> None:
+    give(ada_account, 10, now)
+
+    assert capture(ada_account, hold(ada_account, 8, now), 8, now).captured == 8
+    assert stands(ada_account) == (2, 0)
+
+
+def test_a_capture_of_more_draws_the_rest_if_all_of_it_is_there(ada_account: Account, now: datetime) -> None:
+    give(ada_account, 10, now)
+
+    captured = capture(ada_account, hold(ada_account, 6, now), 9, now)
+
+    assert (captured.captured, captured.missing) == (9, 0)
+    assert [lot.amount for lot in captured.lots] == [9]  # one grant, one entry
+    assert stands(ada_account) == (1, 0)
+
+
+def test_a_capture_of_more_than_there_is_takes_what_was_held_and_says_so(ada_account: Account, now: datetime) -> None:
+    give(ada_account, 10, now)
+
+    captured = capture(ada_account, hold(ada_account, 6, now), 11, now)
+
+    assert (captured.captured, captured.missing) == (6, 5)
+    assert stands(ada_account) == (4, 0)
+
+
+def test_a_repeated_capture_gets_the_first_answer(ada_account: Account, now: datetime) -> None:
+    give(ada_account, 10, now)
+    held = hold(ada_account, 8, now)
+    first = capture(ada_account, held, 4, now)
+
+    again = capture(ada_account, held, 4, now + timedelta(days=3))
+
+    assert again.is_replayed
+    assert (again.transaction_id, again.captured, again.lots) == (first.transaction_id, 4, first.lots)
+    with pytest.raises(CaptureConflictError):
+        capture(ada_account, held, 5, now)
+    with pytest.raises(HoldNotOpenError):
+        ledger.release(account_id=ada_account.pk, hold_id=held.hold_id, now=now)
+    assert stands(ada_account) == (6, 0)
+
+
+def test_a_release_gives_all_of_it_back_and_can_be_repeated(ada_account: Account, now: datetime) -> None:
+    give(ada_account, 10, now)
+    held = hold(ada_account, 8, now)
+
+    first, again = (ledger.release(account_id=ada_account.pk, hold_id=held.hold_id, now=now) for _ in range(2))
+
+    assert (first.is_replayed, again.is_replayed) == (False, True)
+    assert stands(ada_account) == (10, 0)
+    with pytest.raises(HoldNotOpenError):
+        capture(ada_account, held, 1, now)
+    assert not Transaction.objects.exclude(kind="grant").exists()
+
+
+@pytest.mark.parametrize("by", ["job", "touch"])
+def test_a_hold_that_nobody_settles_lapses(ada_account: Account, now: datetime, by: str) -> None:
+    give(ada_account, 10, now)
+    held = hold(ada_account, 8, now)
+    later = now + QUARTER
+
+    if by == "job":
+        assert jobs.lapse_holds(now=later - timedelta(seconds=1)) == 0
+        assert jobs.lapse_holds(now=later) == 1
+    else:
+        assert selectors.balance(account_id=ada_account.pk, now=later).available == 10
+
+    lapsed = Hold.objects.get(pk=held.hold_id)
+    assert (lapsed.status, lapsed.ended_at) == ("lapsed", later)
+    assert stands(ada_account) == (10, 0)
+    with pytest.raises(HoldExpiredError):
+        capture(ada_account, held, 1, later)
+
+
+def test_a_capture_after_its_time_is_refused_though_no_job_has_run(ada_account: Account, now: datetime) -> None:
+    give(ada_account, 10, now)
+    held = hold(ada_account, 8, now)
+
+    with pytest.raises(HoldExpiredError):
+        capture(ada_account, held, 8, now + QUARTER)
+
+    assert stands(ada_account) == (10, 0)
+
+
+def test_what_comes_back_to_a_grant_whose_time_is_over_expires_there(ada_account: Account, now: datetime) -> None:
+    give(ada_account, 10, now, Source.BONUS, expires_at=now + timedelta(minutes=5))
+    held = hold(ada_account, 8, now)
+
+    captured = capture(ada_account, held, 3, now + timedelta(minutes=10))
+
+    assert captured.captured == 3
+    assert stands(ada_account) == (0, 0)
+    assert [row.amount for row in Transaction.objects.filter(kind="expire").order_by("id")] == [-2, -5]
+
+
+def test_a_key_that_is_repeated_answers_the_first_hold(ada_account: Account, now: datetime) -> None:
+    give(ada_account, 10, now)
+    first = hold(ada_account, 4, now)
+
+    assert hold(ada_account, 4, now + timedelta(minutes=1)).hold_id == first.hold_id
+    with pytest.raises(KeyReusedError):
+        ledger.hold(account_id=ada_account.pk, amount=5, idempotency_key="call-1", expires_at=now + QUARTER, now=now)
+    assert stands(ada_account) == (6, 4)
+
+
+@pytest.mark.parametrize("lasts", [timedelta(0), timedelta(minutes=-1), timedelta(hours=24, seconds=1)])
+def test_a_hold_lasts_more_than_nothing_and_at_most_a_day(
+    ada_account: Account, now: datetime, lasts: timedelta
+) -> None:
+    give(ada_account, 10, now)
+
+    with pytest.raises(InvalidHoldTimeError):
+        hold(ada_account, 1, now, lasts=lasts)
+
+
+def test_there_are_only_so_many_open_holds(ada_account: Account, now: datetime, settings: object) -> None:
+    settings.MAX_OPEN_HOLDS_PER_ACCOUNT = 2  # type: ignore[attr-defined]
+    give(ada_account, 10, now)
+    first = hold(ada_account, 1, now, "a")
+    hold(ada_account, 1, now, "b")
+
+    with pytest.raises(TooManyHoldsError):
+        hold(ada_account, 1, now, "c")
+
+    ledger.release(account_id=ada_account.pk, hold_id=first.hold_id, now=now)
+    assert hold(ada_account, 1, now, "c").amount == 1
+
+
+def test_a_hold_of_another_account_is_not_there(ada_account: Account, now: datetime) -> None:
+    give(ada_account, 10, now)
+    held = hold(ada_account, 4, now)
+    other = Account.objects.create(name="Eve", created_at=now)
+    give(other, 10, now)
+
+    for act in (ledger.release, lambda **what: ledger.capture(cost=1, **what)):
+        with pytest.raises(HoldNotFoundError):
+            act(account_id=other.pk, hold_id=held.hold_id, now=now)
+    assert stands(ada_account) == (6, 4)
+
+
+def test_a_hold_is_one_query_and_so_is_its_capture(
+    ada_account: Account, now: datetime, django_assert_num_queries: object
+) -> None:
+    give(ada_account, 10, now)
+
+    with django_assert_num_queries(1):  # type: ignore[operator]
+        held = hold(ada_account, 4, now)
+    with django_assert_num_queries(1):  # type: ignore[operator]
+        capture(ada_account, held, 3, now)
+
+
+def test_a_refill_meanwhile_does_not_touch_what_is_held(ada_account: Account, now: datetime) -> None:
+    allowances.start(
+        account=ada_account,
+        source=Source.FREE,
+        source_key="free",
+        amount=3,
+        period=Allowance.Period.DAY,
+        anchor=now,
+        now=now,
+    )
+    midnight = datetime.fromisoformat("2026-11-21T23:00Z")
+    held = hold(ada_account, 2, midnight - timedelta(minutes=5))
+
+    captured = capture(ada_account, held, 2, midnight + timedelta(minutes=5))
+
+    assert captured.captured == 2  # of yesterday's
+    assert stands(ada_account) == (3, 0)  # today's are whole; yesterday's last one is gone
