@@ -41,7 +41,8 @@ def add_grant(
         metadata={"source": grant.source, "period": grant.allowance.period if grant.allowance else None},
     )
     limits.note_refill(wallet, grant)
-    pay_debt(wallet, now=now)
+    if pay_debt(wallet, now=now):
+        grant.refresh_from_db(fields=["remaining"])
     return posted
 
 

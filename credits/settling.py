@@ -51,10 +51,9 @@ def settle_locked(wallet: Wallet, *, now: datetime) -> None:
     while (at := due.next_moment()) is not None and at <= now:
         for hold in due.holds_at(at):
             due.follow(end_hold(wallet, hold, Hold.Status.LAPSED, at=at, now=now), now)
-        over = [grant for grant in due.grants if grant.expires_at == at and grant.remaining]
-        if over:
-            posting.expire(wallet, [(grant, grant.remaining) for grant in over], at=at, now=now)
-        due.grants = [grant for grant in due.grants if grant.expires_at != at]
+        if at in due.expiries:
+            _expire(wallet, at=at, now=now)
+            due.expiries.discard(at)
         for allowance in due.allowances_at(at):
             refill(wallet, allowance, due=due, now=now)
     note_next_due(wallet)
@@ -69,8 +68,8 @@ def refill(wallet: Wallet, allowance: Allowance, *, now: datetime, due: "Due | N
         else _refill_month(wallet, allowance, now=now)
     )
     allowance.save(update_fields=["amount", "next_amount", "next_index", "next_at", "last_day_start"])
-    if due is not None and given is not None and given.expires_at is not None and given.expires_at <= now:
-        due.grants.append(given)  # a month that nobody touched was given late and is over already
+    if due is not None and given is not None:
+        due.follow([given], now)  # a month that nobody touched was given late, and may be over already
 
 
 def skip_to(allowance: Allowance, *, now: datetime) -> None:
@@ -129,22 +128,20 @@ def trim_rollover(wallet: Wallet, allowance: Allowance, *, at: datetime, now: da
 class Due:
     """What is due in a wallet, kept in step while it is being settled."""
 
-    grants: list[Grant]
+    expiries: set[datetime]
     holds: list[Hold]
     allowances: list[Allowance] = field(default_factory=list)
 
     def next_moment(self) -> datetime | None:
         """When the first thing that is still open is due."""
-        moments = [grant.expires_at for grant in self.grants]
+        moments: list[datetime | None] = [*self.expiries]
         moments += [hold.expires_at for hold in self.holds]
         moments += [allowance.next_at for allowance in self.allowances]
         return min((moment for moment in moments if moment is not None), default=None)
 
     def follow(self, grants: list[Grant], now: datetime) -> None:
-        """Credits went back to these grants: those that are open again may be due."""
-        changed = {grant.pk for grant in grants}
-        self.grants = [grant for grant in self.grants if grant.pk not in changed]
-        self.grants += [grant for grant in grants if grant.remaining and grant.expires_at and grant.expires_at <= now]
+        """Credits came to these grants, which may be due themselves."""
+        self.expiries |= {grant.expires_at for grant in grants if grant.expires_at and grant.expires_at <= now}
 
     def holds_at(self, at: datetime) -> list[Hold]:
         """The holds that lapse at this moment, taken out."""
@@ -158,8 +155,7 @@ class Due:
 
 
 def _due(wallet: Wallet, now: datetime) -> Due:
-    grants = list(_open_grants(wallet).filter(expires_at__lte=now).order_by("expires_at", "id"))
-    # A hold that lapses gives credits back to a grant that may be over, or be due itself.
+    expiries = set(_open_grants(wallet).filter(expires_at__lte=now).values_list("expires_at", flat=True))
     holds = list(_open_holds(wallet).filter(expires_at__lte=now).order_by("expires_at", "id"))
     allowances = list(_running(wallet).filter(next_at__lte=now).select_related("account").order_by("next_at", "id"))
     for allowance in allowances:
@@ -167,7 +163,16 @@ def _due(wallet: Wallet, now: datetime) -> Due:
             # Days that nobody used are not given: the one that counts is today.
             allowance.next_at = next_day(allowance.last_day_start, now, allowance.account.time_zone).starts_at
             allowance.save(update_fields=["next_at"])
-    return Due(grants, holds, allowances)
+    return Due(expiries, holds, allowances)
+
+
+def _expire(wallet: Wallet, *, at: datetime, now: datetime) -> None:
+    """Post what is left of the grants that end at this moment as gone."""
+    # Read now, not when settling began: what came meanwhile may have paid a debt.
+    over = _open_grants(wallet).filter(expires_at__lte=at).order_by("id")
+    parts = [(grant, grant.remaining) for grant in over]
+    if parts:
+        posting.expire(wallet, parts, at=at, now=now)
 
 
 def _refill_day(wallet: Wallet, allowance: Allowance, *, now: datetime) -> Grant | None:

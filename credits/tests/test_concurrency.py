@@ -1,18 +1,20 @@
 """Many at once, on real connections: exactly what one after the other would have done."""
 
+import random
 import threading
+import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import connection, connections, transaction
 
 from accounts.models import Account
-from credits import audit, ledger
+from credits import allowances, audit, ledger
 from credits.errors import CreditsError, InsufficientCreditsError
-from credits.models import Grant, Source, Transaction, Wallet
+from credits.models import Allowance, Grant, Source, Transaction, Wallet
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -137,3 +139,102 @@ def test_a_lock_that_is_held_too_long_is_given_up(ada_account: Account, now: dat
         holder.join()
 
     assert not Transaction.objects.filter(kind="spend").exists()
+
+
+def test_a_spend_against_what_time_and_money_bring_at_the_same_instant(ada_account: Account, now: datetime) -> None:
+    """Expiry, refill, revocation, capture and lapse against forty spends: each result is one that some order gives."""
+    due = now + timedelta(hours=1)
+    account_id = ada_account.pk
+    ledger.grant(account_id=account_id, amount=7, source=Source.BONUS, source_key="soon", expires_at=due, now=now)
+    pack = ledger.grant(account_id=account_id, amount=20, source=Source.PURCHASE, source_key="pack", now=now).grant
+    allowances.start(
+        account=ada_account,
+        source=Source.PLAN,
+        source_key="plan",
+        amount=5,
+        period=Allowance.Period.MONTH,
+        anchor=due - timedelta(days=31),  # its second month begins right then
+        now=now,
+    )
+    captured, lapsing = (
+        ledger.hold(account_id=account_id, amount=3, idempotency_key=key, expires_at=until, now=now)
+        for key, until in (("captured", due + timedelta(hours=1)), ("lapsing", due))
+    )
+
+    jobs: list[Callable[[], Any]] = [
+        lambda: ledger.settle(account_id=account_id, now=due),
+        lambda: ledger.revoke(
+            account_id=account_id,
+            grant_source_key=pack.source_key,
+            amount=20,
+            source_key="r",
+            rest_becomes_debt=False,
+            now=due,
+        ),
+        lambda: ledger.capture(account_id=account_id, hold_id=captured.hold_id, cost=5, now=due),
+        lambda: ledger.release(account_id=account_id, hold_id=lapsing.hold_id, now=due),
+        *(
+            lambda n=n: ledger.spend(account_id=account_id, amount=1, idempotency_key=f"k{n}", now=due)
+            for n in range(40)
+        ),
+    ]
+    at_once(jobs)
+
+    assert nothing_disagrees()
+    wallet = Wallet.objects.get()
+    assert (wallet.balance, wallet.held, wallet.debt) == (0, 0, 0)
+
+
+def test_ten_thousand_mixed_operations_on_ten_accounts_never_deadlock(db: None, now: datetime) -> None:
+    accounts = [Account.objects.create(name=str(number), created_at=now).pk for number in range(10)]
+    for account_id in accounts:
+        ledger.grant(account_id=account_id, amount=100_000, source=Source.PURCHASE, source_key="start", now=now)
+
+    def work(worker: int) -> int:
+        chance = random.Random(worker)
+        done = 0
+        try:
+            for number in range(1_250):
+                account_id, key = chance.choice(accounts), f"{worker}-{number}"
+                try:
+                    _anything(chance.randrange(8), account_id, key, now)
+                except CreditsError:
+                    continue
+                done += 1
+        finally:
+            connections.close_all()
+        return done
+
+    with ThreadPoolExecutor(8) as pool:
+        done = sum(pool.map(work, range(8)))
+
+    assert done > 9_000
+    assert nothing_disagrees()
+
+
+def _anything(kind: int, account_id: uuid.UUID, key: str, now: datetime) -> None:
+    """One operation of a kind: mostly spends, as in life."""
+    match kind:
+        case 0:
+            ledger.grant(account_id=account_id, amount=5, source=Source.BONUS, source_key=key, now=now)
+        case 1:
+            held = ledger.hold(
+                account_id=account_id, amount=4, idempotency_key=key, expires_at=now + timedelta(hours=1), now=now
+            )
+            ledger.capture(account_id=account_id, hold_id=held.hold_id, cost=2, now=now)
+        case 2:
+            held = ledger.hold(
+                account_id=account_id, amount=4, idempotency_key=key, expires_at=now + timedelta(hours=1), now=now
+            )
+            ledger.release(account_id=account_id, hold_id=held.hold_id, now=now)
+        case 3:
+            spent = ledger.spend(account_id=account_id, amount=2, idempotency_key=key, now=now)
+            ledger.reverse(
+                account_id=account_id,
+                transaction_id=spent.transaction_id,
+                idempotency_key=f"{key}-undo",
+                reason="",
+                now=now,
+            )
+        case _:
+            ledger.spend(account_id=account_id, amount=1, idempotency_key=key, now=now)
