@@ -7,7 +7,7 @@ DATA ?= .data
 ARGS ?= help
 BIN := .venv/bin
 
-.PHONY: help demo test lint types tests manage lock format clean
+.PHONY: help demo test lint types tests manage bench lock format clean
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | column -t -s '|' || true
@@ -31,6 +31,9 @@ types: .venv/tests
 tests: .venv/tests
 	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS:help=)
 
+bench: .venv/bench ## Measure the ledger against the physical limit and other ways: make bench [ARGS="--seconds 1"]
+	$(BIN)/python -m benchmarks.ledger $(ARGS:help=)
+
 format: .venv/tests ## Put imports and layout in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
@@ -40,6 +43,8 @@ lock: ## Resolve the dependencies anew (needs uv)
 		--generate-hashes --no-emit-index-url --no-header -o requirements.lock
 	uv pip compile pyproject.toml --universal --python-version 3.11 --extra sandbox --extra dev -c requirements.lock \
 		--generate-hashes --no-emit-index-url --no-header -o requirements-dev.lock
+	uv pip compile pyproject.toml --universal --python-version 3.11 --extra sandbox --extra bench -c requirements.lock \
+		--generate-hashes --no-emit-index-url --no-header -o requirements-bench.lock
 
 clean: ## Remove the virtual environment and caches; the demo's data stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache staticfiles
@@ -60,3 +65,8 @@ clean: ## Remove the virtual environment and caches; the demo's data stays
 	@echo "Installing what the tests need (requirements-dev.lock, checked by hash)."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@touch $@ .venv/runs
+
+.venv/bench: .venv/runs requirements-bench.lock
+	@echo "Installing what the benchmark compares with (requirements-bench.lock, checked by hash)."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@touch $@

@@ -125,6 +125,8 @@ TEMPLATES = [
 # --- Database, cache, queue ----------------------------------------------------------------------
 # A statement or a lock that takes longer than this is answered with 503 rather than waited for.
 STATEMENT_TIMEOUT_MS = env.int("STATEMENT_TIMEOUT_MS", default=15_000)
+# The ledger's hot statements are prepared once a connection. Off for a pooler that cannot keep them.
+PREPARE_STATEMENTS = env.bool("PREPARE_STATEMENTS", default=True)
 LOCK_TIMEOUT_MS = env.int("LOCK_TIMEOUT_MS", default=2_000)
 _database = environ.Env.db_url_config(DATABASE_URL)
 DATABASES = {

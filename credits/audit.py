@@ -86,9 +86,9 @@ CHECKS = {
     "entry is of the account of its transaction and its grant": """
         SELECT w.account_id, w.transaction_id AS subject, 0 AS expected, w.amount AS found
         FROM credits_entry w
-        JOIN credits_transaction t ON t.id = w.transaction_id
-        JOIN credits_grant g ON g.id = w.grant_id
-        WHERE (t.account_id <> w.account_id OR g.account_id <> w.account_id) AND {account}
+        LEFT JOIN credits_transaction t ON t.id = w.transaction_id
+        LEFT JOIN credits_grant g ON g.id = w.grant_id
+        WHERE (t.account_id IS DISTINCT FROM w.account_id OR g.account_id IS DISTINCT FROM w.account_id) AND {account}
     """,
     "every account with a ledger has a wallet": """
         SELECT DISTINCT w.account_id, w.account_id AS subject, 1 AS expected, 0 AS found

@@ -260,8 +260,12 @@ class Entry(models.Model):
     """What one transaction did to one grant. Append-only: the database refuses changes."""
 
     pk = models.CompositePrimaryKey("transaction_id", "grant_id")
-    transaction = models.ForeignKey(Transaction, on_delete=models.PROTECT, related_name="entries", db_index=False)
-    grant = models.ForeignKey(Grant, on_delete=models.PROTECT, related_name="entries")
+    # No database foreign keys: the function has just written or locked both rows, neither is ever deleted, and checking
+    # them again costs a third of a spend. The audit looks whether both are there.
+    transaction = models.ForeignKey(
+        Transaction, on_delete=models.PROTECT, related_name="entries", db_index=False, db_constraint=False
+    )
+    grant = models.ForeignKey(Grant, on_delete=models.PROTECT, related_name="entries", db_constraint=False)
     account: models.ForeignKey[Any, Any] = models.ForeignKey(
         "accounts.Account", on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
     )
@@ -341,8 +345,9 @@ class HoldLot(models.Model):
     """What one hold took from one grant, and how much of that was captured in the end."""
 
     pk = models.CompositePrimaryKey("hold_id", "grant_id")
-    hold = models.ForeignKey(Hold, on_delete=models.PROTECT, related_name="lots", db_index=False)
-    grant = models.ForeignKey(Grant, on_delete=models.PROTECT, related_name="hold_lots")
+    # (As for entries.)
+    hold = models.ForeignKey(Hold, on_delete=models.PROTECT, related_name="lots", db_index=False, db_constraint=False)
+    grant = models.ForeignKey(Grant, on_delete=models.PROTECT, related_name="hold_lots", db_constraint=False)
     account: models.ForeignKey[Any, Any] = models.ForeignKey(
         "accounts.Account", on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
     )

@@ -217,7 +217,8 @@ def _drawn(wallet: Wallet, amount: int) -> list[tuple[Grant, int]]:
     if not amount:
         return []
     with connection.cursor() as cursor:
-        cursor.execute("SELECT grant_id, amount FROM credits_draw(%s, %s)", [wallet.account_id, amount])
-        taken = cursor.fetchall()
-    grants = Grant.objects.in_bulk([grant_id for grant_id, _ in taken])
-    return [(grants[grant_id], -part) for grant_id, part in taken]
+        cursor.execute("SELECT lots FROM credits_draw(%s, %s, NULL, NULL)", [wallet.account_id, amount])
+        (drawn,) = cursor.fetchone()
+    taken = sql.lots(drawn)
+    grants = Grant.objects.in_bulk([lot.grant_id for lot in taken])
+    return [(grants[lot.grant_id], -lot.amount) for lot in taken]

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from django.db import connection
+import psycopg
+from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connections
+from psycopg.rows import dict_row
 
 from credits import limits, locks, settling
 from credits.errors import (
@@ -23,6 +26,16 @@ from credits.errors import (
 )
 from credits.ledger.results import Lot
 from credits.models import Wallet
+
+SIGNATURES = {
+    "credits_spend": "uuid uuid bigint text bytea text bigint text jsonb text timestamptz",
+    "credits_hold": "uuid uuid bigint text bytea text bigint text jsonb text timestamptz timestamptz integer",
+    "credits_capture": "uuid uuid uuid bigint jsonb text timestamptz",
+}
+STATEMENTS = {
+    name: "SELECT * FROM {}({})".format(name, ", ".join(f"%s::{kind}" for kind in signature.split()))  # noqa: S608
+    for name, signature in SIGNATURES.items()
+}
 
 # A new account: open its wallet, settle it, begin its day, and go on. One more for a race with a move of the clock.
 MAX_ROUNDS = 5
@@ -67,10 +80,17 @@ def fingerprint(operation: str, *parts: Any) -> bytes:
     return hashlib.sha256(meaning.encode()).digest()
 
 
+def _parsed(value: Any) -> list[dict[str, Any]]:
+    """Django leaves JSON as text on its connections."""
+    found: list[dict[str, Any]] = json.loads(value) if isinstance(value, str) else value
+    return found
+
+
 def lots(value: Any) -> tuple[Lot, ...]:
     """The lots in a function's answer."""
-    rows = json.loads(value) if isinstance(value, str) else value
-    return tuple(Lot(grant_id=uuid.UUID(row["grant"]), source=row["source"], amount=row["amount"]) for row in rows)
+    return tuple(
+        Lot(grant_id=uuid.UUID(row["grant"]), source=row["source"], amount=row["amount"]) for row in _parsed(value)
+    )
 
 
 def _refusal(
@@ -93,8 +113,14 @@ def _refusal(
 
 
 def _call_once(function: str, arguments: Sequence[Any]) -> dict[str, Any]:
-    places = ", ".join(["%s"] * len(arguments))
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT * FROM {function}({places})", arguments)  # noqa: S608 - names of ours only
-        names = [column.name for column in cursor.description or ()]
-        return dict(zip(names, cursor.fetchone(), strict=True))
+    """One round trip by a prepared statement: Django's own cursor would have it parsed and planned each time."""
+    database = connections[DEFAULT_DB_ALIAS]
+    database.validate_no_broken_transaction()
+    database.close_if_health_check_failed()
+    database.ensure_connection()
+    with database.wrap_database_errors, psycopg.Cursor(database.connection, row_factory=dict_row) as cursor:
+        cursor.execute(STATEMENTS[function], arguments, prepare=settings.PREPARE_STATEMENTS, binary=True)
+        row: dict[str, Any] | None = cursor.fetchone()
+    if row is None:
+        raise RuntimeError(f"{function} answered nothing")
+    return row

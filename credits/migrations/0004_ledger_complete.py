@@ -42,8 +42,8 @@ class Migration(migrations.Migration):
             name='HoldLot',
             fields=[
                 ('pk', models.CompositePrimaryKey('hold_id', 'grant_id', blank=True, editable=False, primary_key=True, serialize=False)),
-                ('hold', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='lots', to='credits.hold')),
-                ('grant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='hold_lots', to='credits.grant')),
+                ('hold', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='lots', to='credits.hold')),
+                ('grant', models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.PROTECT, related_name='hold_lots', to='credits.grant')),
                 ('account', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.account')),
                 ('place', models.SmallIntegerField()),
                 ('amount', models.BigIntegerField(verbose_name='amount')),
@@ -247,6 +247,16 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name='holdlot',
             constraint=models.CheckConstraint(condition=models.Q(('captured__gte', 0), ('captured__lte', models.F('amount'))), name='hold_lot_captured_within_amount'),
+        ),
+        migrations.AlterField(
+            model_name='entry',
+            name='grant',
+            field=models.ForeignKey(db_constraint=False, on_delete=django.db.models.deletion.PROTECT, related_name='entries', to='credits.grant'),
+        ),
+        migrations.AlterField(
+            model_name='entry',
+            name='transaction',
+            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='entries', to='credits.transaction'),
         ),
         # What was promised before there were series is a series of its own.
         migrations.RunSQL("UPDATE credits_allowance SET series = source_key", migrations.RunSQL.noop),

@@ -22,7 +22,7 @@ CREATE FUNCTION credits_capture(
     OUT lots jsonb,
     OUT crossed text[],
     OUT needs_settling boolean
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     wallet credits_wallet;
     reserved credits_hold;
@@ -97,9 +97,7 @@ BEGIN
         INTO first_expiry, returned_paid FROM given_back b;
 
     IF extra > 0 THEN
-        SELECT jsonb_agg(jsonb_build_object('grant', d.grant_id, 'amount', d.amount)),
-               coalesce(sum(d.amount) FILTER (WHERE d.source IN ('plan', 'purchase')), 0)
-            INTO drawn, extra_paid FROM credits_draw(p_account_id, extra) d;
+        SELECT d.lots, d.paid INTO drawn, extra_paid FROM credits_draw(p_account_id, extra, NULL, NULL) d;
     END IF;
 
     outcome := 'captured';

@@ -36,25 +36,39 @@ BEGIN
 END;
 $$;
 
--- Take `p_amount` credits from the open grants, in their order; answers what came from which.
-CREATE FUNCTION credits_draw(p_account_id uuid, p_amount bigint)
-RETURNS TABLE (grant_id uuid, source text, amount bigint) LANGUAGE plpgsql AS $$
+-- Take `p_amount` credits from the open grants, in their order, and note it: as entries of a transaction, or as lots of
+-- a hold, or (both null) nowhere, when the caller does. Answers what came from which, and how much was paid for.
+CREATE FUNCTION credits_draw(
+    p_account_id uuid, p_amount bigint, p_transaction_id uuid, p_hold_id uuid, OUT lots jsonb, OUT paid bigint
+) LANGUAGE plpgsql AS $$
 DECLARE
     lot record;
     needed bigint := p_amount;
+    taken bigint;
+    place integer := 0;
 BEGIN
+    lots := '[]';
+    paid := 0;
     FOR lot IN
         SELECT g.id, g.remaining, g.source FROM credits_grant g
             WHERE g.account_id = p_account_id AND g.is_open
             ORDER BY g.priority, g.expires_at NULLS LAST, g.effective_at, g.id
     LOOP
-        grant_id := lot.id;
-        source := lot.source;
-        amount := least(needed, lot.remaining);
-        UPDATE credits_grant g SET remaining = g.remaining - credits_draw.amount
-            WHERE g.account_id = p_account_id AND g.id = lot.id;
-        RETURN NEXT;
-        needed := needed - amount;
+        taken := least(needed, lot.remaining);
+        place := place + 1;
+        UPDATE credits_grant g SET remaining = g.remaining - taken WHERE g.account_id = p_account_id AND g.id = lot.id;
+        IF p_transaction_id IS NOT NULL THEN
+            INSERT INTO credits_entry (transaction_id, grant_id, account_id, amount)
+                VALUES (p_transaction_id, lot.id, p_account_id, -taken);
+        ELSIF p_hold_id IS NOT NULL THEN
+            INSERT INTO credits_holdlot (hold_id, grant_id, account_id, place, amount, captured)
+                VALUES (p_hold_id, lot.id, p_account_id, place, taken, 0);
+        END IF;
+        IF lot.source IN ('plan', 'purchase') THEN
+            paid := paid + taken;
+        END IF;
+        lots := lots || jsonb_build_object('grant', lot.id, 'source', lot.source, 'amount', taken);
+        needed := needed - taken;
         EXIT WHEN needed = 0;
     END LOOP;
     IF needed > 0 THEN
@@ -77,10 +91,14 @@ $$;
 
 -- Which limits the credits of an account (held ones included) went below: once for each crossing.
 CREATE FUNCTION credits_crossed(wallet credits_wallet, p_before bigint, p_after bigint)
-RETURNS text[] LANGUAGE sql IMMUTABLE AS $$
-    SELECT array_remove(ARRAY[
-        CASE WHEN p_before > t.low_at AND p_after <= t.low_at THEN 'low' END,
-        CASE WHEN p_before > 0 AND p_after = 0 THEN 'empty' END
-    ], NULL)
-    FROM (SELECT coalesce(wallet.low_threshold_override, wallet.low_threshold) AS low_at) t
+RETURNS text[] LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+    low_at bigint := coalesce(wallet.low_threshold_override, wallet.low_threshold);
+BEGIN
+    IF p_after > low_at THEN
+        RETURN '{}';
+    END IF;
+    RETURN CASE WHEN p_before > low_at THEN '{low}'::text[] ELSE '{}' END
+        || CASE WHEN p_before > 0 AND p_after = 0 THEN '{empty}'::text[] ELSE '{}' END;
+END;
 $$;

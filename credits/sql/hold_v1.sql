@@ -20,7 +20,7 @@ CREATE FUNCTION credits_hold(
     OUT created_at timestamptz,
     OUT expires_at timestamptz,
     OUT lots jsonb
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     wallet credits_wallet;
     prior credits_hold;
@@ -67,15 +67,7 @@ BEGIN
                               quantity, description, metadata, actor, created_at, expires_at)
         VALUES (p_hold_id, p_account_id, 'open', p_amount, balance_after, p_key, p_fingerprint, p_feature,
                 p_quantity, p_description, p_metadata, p_actor, p_now, p_expires_at);
-    WITH drawn AS MATERIALIZED (
-        SELECT * FROM credits_draw(p_account_id, p_amount) WITH ORDINALITY AS d (grant_id, source, amount, place)
-    ), written AS (
-        INSERT INTO credits_holdlot (hold_id, grant_id, account_id, place, amount, captured)
-            SELECT p_hold_id, d.grant_id, p_account_id, d.place, d.amount, 0 FROM drawn d
-    )
-    SELECT jsonb_agg(jsonb_build_object('grant', d.grant_id, 'source', d.source, 'amount', d.amount) ORDER BY d.place),
-           coalesce(sum(d.amount) FILTER (WHERE d.source IN ('plan', 'purchase')), 0)
-        INTO lots, paid FROM drawn d;
+    SELECT d.lots, d.paid INTO lots, paid FROM credits_draw(p_account_id, p_amount, NULL, p_hold_id) d;
     UPDATE credits_wallet w
         SET balance = w.balance - p_amount,
             held = w.held + p_amount,

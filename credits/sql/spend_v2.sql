@@ -30,7 +30,7 @@ CREATE FUNCTION credits_spend(
     OUT created_at timestamptz,
     OUT lots jsonb,
     OUT crossed text[]
-) LANGUAGE plpgsql AS $$
+) LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     wallet credits_wallet;
     prior credits_transaction;
@@ -77,15 +77,7 @@ BEGIN
                                      fingerprint, feature, quantity, description, metadata, actor, created_at)
         VALUES (p_transaction_id, p_account_id, 'spend', -p_amount, balance_after, 0, p_key,
                 p_fingerprint, p_feature, p_quantity, p_description, p_metadata, p_actor, p_now);
-    WITH drawn AS MATERIALIZED (
-        SELECT * FROM credits_draw(p_account_id, p_amount) WITH ORDINALITY AS d (grant_id, source, amount, place)
-    ), written AS (
-        INSERT INTO credits_entry (transaction_id, grant_id, account_id, amount)
-            SELECT p_transaction_id, d.grant_id, p_account_id, -d.amount FROM drawn d
-    )
-    SELECT jsonb_agg(jsonb_build_object('grant', d.grant_id, 'source', d.source, 'amount', d.amount) ORDER BY d.place),
-           coalesce(sum(d.amount) FILTER (WHERE d.source IN ('plan', 'purchase')), 0)
-        INTO lots, paid FROM drawn d;
+    SELECT d.lots, d.paid INTO lots, paid FROM credits_draw(p_account_id, p_amount, p_transaction_id, NULL) d;
     UPDATE credits_wallet w
         SET balance = w.balance - p_amount,
             cap_used = CASE WHEN w.cap_day_ends_at > p_now THEN w.cap_used + paid ELSE w.cap_used END,
