@@ -68,5 +68,11 @@ class PaymentProviderUnavailableError(BillingError):
     status_code = 503
 
 
+class RefundRefusedError(BillingError):
+    code = "refund_refused"
+    title = "This cannot be refunded"
+    status_code = 409
+
+
 class FulfilmentError(Exception):
     """What Stripe says does not fit what we sold; nothing is granted until a person has looked."""

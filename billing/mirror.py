@@ -11,6 +11,8 @@ from accounts.models import Account
 MODELS = {
     "checkout.session": mirrored.Session,
     "customer": mirrored.Customer,
+    "dispute": mirrored.Dispute,
+    "refund": mirrored.Refund,
     "invoice": mirrored.Invoice,
     "payment_intent": mirrored.PaymentIntent,
     "charge": mirrored.Charge,

@@ -157,6 +157,8 @@ class Order(models.Model):
     idempotency_key = models.CharField(_("idempotency key"), max_length=255)
     stripe_session_id = models.CharField(_("Stripe session"), max_length=255, unique=True, null=True, blank=True)
     stripe_subscription_id = models.CharField(_("Stripe subscription"), max_length=255, blank=True, db_index=True)
+    refunded_minor = models.PositiveBigIntegerField(_("refunded"), default=0)
+    is_disputed = models.BooleanField(_("disputed"), default=False)
     checkout_url = models.URLField(_("checkout page"), max_length=2000, blank=True)
     success_url = models.URLField(max_length=2000, blank=True)
     cancel_url = models.URLField(max_length=2000, blank=True)
@@ -234,6 +236,38 @@ class Subscription(models.Model):
 
 
 RUNNING = (Subscription.Status.TRIALING, Subscription.Status.ACTIVE, Subscription.Status.PAST_DUE)
+
+
+class Clawback(models.Model):
+    """What should be, and was, taken back of one grant because its money went back: a target, reached step by step."""
+
+    class Cause(models.TextChoices):
+        REFUND = "refund", _("Refund")  # takes what is left
+        DISPUTE = "dispute", _("Dispute")  # takes all of it once it is lost; what was spent is owed
+
+    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+        "accounts.Account", on_delete=models.PROTECT, related_name="clawbacks"
+    )
+    grant_source_key = models.CharField(_("grant"), max_length=255)
+    cause = models.CharField(_("cause"), max_length=7, choices=Cause.choices)
+    stripe_charge_id = models.CharField(_("Stripe charge"), max_length=255, db_index=True)
+    target = models.PositiveBigIntegerField(_("to take back"), default=0)
+    taken = models.PositiveBigIntegerField(_("taken"), default=0)
+    owed = models.PositiveBigIntegerField(_("became debt"), default=0)
+    steps = models.PositiveIntegerField(default=0, editable=False)
+    updated_at = models.DateTimeField(_("updated"))
+
+    class Meta:
+        verbose_name = _("clawback")
+        verbose_name_plural = _("clawbacks")
+        constraints = [
+            models.UniqueConstraint(
+                name="clawback_once_per_grant_and_cause", fields=["account", "grant_source_key", "cause"]
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.cause} of {self.grant_source_key}: {self.taken + self.owed} of {self.target}"
 
 
 class InboxEvent(models.Model):

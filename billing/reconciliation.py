@@ -7,7 +7,8 @@ object rests on is looked at before it: a price's product, an invoice's subscrip
 from collections.abc import Callable
 from datetime import datetime
 
-from billing import catalogue_sync, fulfilment, mirror, stripe_api, stripe_objects
+from billing import catalogue_sync, fulfilment, mirror, money_back, stripe_api, stripe_objects
+from billing.errors import FulfilmentError
 from billing.stripe_api import NotAtStripeError
 from billing.stripe_objects import Stripe
 
@@ -38,7 +39,23 @@ def bring_in_line(*, kind: str, object_id: str, now: datetime) -> bool:
     mirror.sync(kind, found)
     if kind in FULFIL:
         FULFIL[kind](current, now=now)
+    elif kind in ("refund", "dispute"):
+        bring_in_line(kind="charge", object_id=stripe_objects.reference(current["charge"]), now=now)
+    elif kind == "charge" and money_back.concerns(current):
+        _bring_money_back(current, now=now)
     return True
+
+
+def _bring_money_back(charge: Stripe, *, now: datetime) -> None:
+    """Some of a charge's money went back: see what it had paid for, that this was granted, and take credits back."""
+    found = stripe_api.origin_of_payment(stripe_objects.reference(charge.get("payment_intent")))
+    if found is None:
+        raise FulfilmentError(f"Charge {charge['id']} paid for nothing of ours.")
+    kind, object_id = found
+    bring_in_line(kind=kind, object_id=object_id, now=now)
+    origin = stripe_api.plain(stripe_api.retrieve(kind, object_id))
+    disputes = stripe_api.disputes_of_charge(charge["id"])
+    money_back.settle(charge=charge, origin=origin, disputes=disputes, now=now)
 
 
 def _rests_on(kind: str, current: Stripe) -> list[tuple[str, str]]:

@@ -12,8 +12,13 @@ import stripe
 from django.conf import settings
 from django.db import connection
 
-from billing.errors import BillingError, PaymentProviderUnavailableError, PriceNotSellableError
-from billing.stripe_objects import Stripe
+from billing.errors import (
+    BillingError,
+    PaymentProviderUnavailableError,
+    PriceNotSellableError,
+    RefundRefusedError,
+)
+from billing.stripe_objects import Stripe, reference
 
 NETWORK_RETRIES = 2  # by the client, with its own backoff and the same idempotency key
 
@@ -24,6 +29,8 @@ KINDS: dict[str, tuple[Any, list[str]]] = {
     "invoice": (stripe.Invoice, []),
     "payment_intent": (stripe.PaymentIntent, []),
     "charge": (stripe.Charge, []),
+    "dispute": (stripe.Dispute, []),
+    "refund": (stripe.Refund, []),
     "payment_method": (stripe.PaymentMethod, []),
     "price": (stripe.Price, []),
     "product": (stripe.Product, []),
@@ -89,6 +96,38 @@ def retrieve(kind: str, identifier: str) -> Any:
 def plain(found: Any) -> Stripe:
     """A client's object as a plain dictionary."""
     return cast(Stripe, json.loads(str(found)))
+
+
+def origin_of_payment(payment_intent_id: str) -> tuple[str, str] | None:
+    """What a payment was made for: a checkout session or an invoice, by its kind and id."""
+    with calling():
+        for session in stripe.checkout.Session.list(payment_intent=payment_intent_id, limit=1).data:
+            return "checkout.session", session.id
+        about = {"type": "payment_intent", "payment_intent": payment_intent_id}
+        for paid in stripe.InvoicePayment.list(payment=cast(Any, about), limit=1).data:
+            return "invoice", reference(paid.invoice)
+    return None
+
+
+def disputes_of_charge(charge_id: str) -> list[Stripe]:
+    """Every dispute about a charge."""
+    with calling():
+        return [plain(dispute) for dispute in stripe.Dispute.list(charge=charge_id, limit=100).data]
+
+
+def create_refund(*, idempotency_key: str, payment_intent_id: str, amount_minor: int, reason: str) -> str:
+    """Give money back; the id of the refund. Raises RefundRefusedError when Stripe will not."""
+    with calling():
+        try:
+            made = stripe.Refund.create(
+                payment_intent=payment_intent_id,
+                amount=amount_minor,
+                metadata={"reason": reason},
+                idempotency_key=idempotency_key,
+            )
+        except stripe.InvalidRequestError as error:
+            raise RefundRefusedError(f"Stripe refuses this refund: {error.user_message or error}") from error
+    return str(made.id)
 
 
 def create_customer(*, account_id: str, email: str, name: str) -> Any:

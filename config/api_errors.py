@@ -1,11 +1,11 @@
 """Errors as RFC 9457 problems: every refusal has a stable `code`, says what to do, and names its request."""
 
-from typing import Any, cast
+from typing import Any
 
 import structlog
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
-from django.db import OperationalError
+from django.db import InternalError, OperationalError
 from django.http import Http404, JsonResponse
 from rest_framework import exceptions
 from rest_framework.response import Response
@@ -91,9 +91,9 @@ def _described(  # noqa: PLR0911 - one line a kind of refusal
         if (seconds := getattr(error, "retry_after_s", None)) is not None:
             headers["Retry-After"] = str(seconds)
         return error.status_code, error.code, error.title, str(error), error.extra, headers
-    if isinstance(error, OperationalError) and _is_busy(error):
-        detail = "Others are changing this account. Send the same request, with the same key, again."
-        return 503, "busy", "Busy", detail, {"retryable": True}, {"Retry-After": str(BUSY_RETRY_S)}
+    if isinstance(error, OperationalError | InternalError) and (found := _database_trouble(error)):
+        code, title, detail = found
+        return 503, code, title, detail, {"retryable": True}, {"Retry-After": str(BUSY_RETRY_S)}
     if isinstance(error, Http404):
         return 404, "not_found", "Not found", "There is nothing at this address.", {}, {}
     if isinstance(error, PermissionDenied):
@@ -112,7 +112,13 @@ def _challenge(status: int) -> dict[str, str]:
     return {"WWW-Authenticate": 'Bearer realm="api"'} if status == 401 else {}  # noqa: PLR2004 - HTTP
 
 
-def _is_busy(error: OperationalError) -> bool:
-    """A lock or a statement that took too long: waiting helps."""
-    state = cast(Any, error.__cause__).sqlstate if hasattr(error.__cause__, "sqlstate") else ""
-    return state in ("55P03", "57014", "40P01", "40001")
+def _database_trouble(error: OperationalError | InternalError) -> tuple[str, str, str] | None:
+    """Trouble that passes: a wait that took too long, or a database that is away, full or read-only for the moment."""
+    state = getattr(error.__cause__, "sqlstate", None) or ""
+    again = "Send the same request, with the same key, again."
+    if state in ("55P03", "57014", "40P01", "40001"):
+        return "busy", "Busy", f"Others are changing this account. {again}"
+    # Connections that fail have no state; classes 08 (connection), 53 (resources), 57 (shutting down), and read-only.
+    if not state or state[:2] in ("08", "53", "57") or state == "25006":
+        return "unavailable", "Not available right now", f"Nothing was changed, or it was and is kept. {again}"
+    return None

@@ -30,7 +30,7 @@ CHECKS = {
         FROM credits_wallet w
         LEFT JOIN (
             SELECT account_id, sum(debt_change) AS total FROM credits_transaction
-            WHERE kind IN ('revoke', 'adjust', 'debt') GROUP BY account_id
+            WHERE kind IN ('revoke', 'restore', 'adjust', 'debt') GROUP BY account_id
         ) t USING (account_id)
         WHERE w.debt <> coalesce(t.total, 0) AND {account}
     """,

@@ -155,7 +155,7 @@ def _story(grant: Grant, uses: list[Use], held: int) -> LotStory:
         spent=-total(Kind.SPEND),
         returned=total(Kind.REVERSE),
         expired=-total(Kind.EXPIRE),
-        taken_back=-total(Kind.REVOKE, Kind.ADJUST, Kind.DEBT),
+        taken_back=-total(Kind.REVOKE, Kind.RESTORE, Kind.ADJUST, Kind.DEBT),
         held=held,
         remaining=sum(use.credits for use in uses) - held,
         uses=tuple(uses),

@@ -180,6 +180,7 @@ class Transaction(models.Model):
         EXPIRE = "expire", _("Credits expired")
         REVERSE = "reverse", _("Credits given back")  # a spend undone, whole or in part
         REVOKE = "revoke", _("Credits taken back")  # the money behind them went back
+        RESTORE = "restore", _("Credits restored")  # and came again: a dispute was won
         ADJUST = "adjust", _("Adjusted")  # by an operator
         DEBT = "debt", _("Debt paid")  # by credits that were paid for
 

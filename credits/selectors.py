@@ -5,7 +5,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
 from credits import locks, settling
 from credits.models import Allowance, Entry, Grant, Hold, Source, Transaction, Wallet
@@ -113,6 +113,19 @@ def open_grants(account_id: uuid.UUID) -> QuerySet[Grant]:
 def grants(account_id: uuid.UUID) -> QuerySet[Grant]:
     """Every grant that the account ever had."""
     return Grant.objects.filter(account_id=account_id)
+
+
+def grants_of_cause(account_id: uuid.UUID, source_key: str) -> list[Grant]:
+    """The grants that one payment brought so far: its own, its bonus, and those of the promise it paid for."""
+    found = Grant.objects.filter(account_id=account_id).filter(
+        Q(source_key__in=(source_key, f"{source_key}:bonus")) | Q(allowance__source_key=source_key)
+    )
+    return list(found.order_by("id"))
+
+
+def promises_more(account_id: uuid.UUID, source_key: str) -> bool:
+    """Whether a promise has periods left to give."""
+    return Allowance.objects.filter(account_id=account_id, source_key=source_key, next_at__isnull=False).exists()
 
 
 def open_holds(account_id: uuid.UUID) -> QuerySet[Hold]:

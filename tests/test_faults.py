@@ -2,21 +2,30 @@
 
 import os
 import random
+import select
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import threading
 import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
+from psycopg.types.json import Jsonb
 
+from accounts.public_ids import new_id
+from credits.ledger.sql import STATEMENTS
 from sandbox.places import Place
-from sandbox.postgres import Postgres
+from sandbox.postgres import Postgres, binaries
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.xdist_group("faults")
@@ -24,6 +33,7 @@ pytestmark = pytest.mark.xdist_group("faults")
 KILLS = 12
 KEYS = 2_000
 BALANCE = 1_000_000
+CUTS = 1_000
 
 
 @dataclass
@@ -91,6 +101,61 @@ def wait_for(log: Path, keys: int, process: subprocess.Popen[bytes]) -> None:
         time.sleep(0.01)
 
 
+def spend_over(connection: psycopg.Connection, account_id: uuid.UUID, key: str) -> str:
+    """Spend a credit by the ledger's own statement; how it ended."""
+    arguments = [account_id, new_id(), 1, key, b"", "", None, "", Jsonb({}), "", datetime.now(UTC)]
+    row = connection.execute(STATEMENTS["credits_spend"], arguments).fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+class Cutter:
+    """A proxy before the database. After `cut`, the next request still gets through, and its answer does not."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self._behind = psycopg.conninfo.conninfo_to_dict(url)
+        self._folder = Path(tempfile.mkdtemp(prefix="cut-"))
+        self.url = f"postgresql://postgres@/{self._behind['dbname']}?host={self._folder}"
+        self._is_cut = threading.Event()
+        self._listener = socket.socket(socket.AF_UNIX)
+
+    def __enter__(self) -> "Cutter":
+        self._listener.bind(str(self._folder / ".s.PGSQL.5432"))
+        self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listener.close()
+        shutil.rmtree(self._folder)
+
+    def cut(self) -> None:
+        self._is_cut.set()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(f"{self._behind['host']}/.s.PGSQL.5432")
+            self._is_cut.clear()
+            threading.Thread(target=self._carry, args=[client, server], daemon=True).start()
+
+    def _carry(self, client: socket.socket, server: socket.socket) -> None:
+        with client, server:
+            while True:
+                for ready in select.select([client, server], [], [])[0]:
+                    try:
+                        data = ready.recv(65_536)
+                        if not data or (ready is server and self._is_cut.is_set()):
+                            return
+                        (server if ready is client else client).sendall(data)
+                    except OSError:
+                        return
+
+
 def test_a_client_that_is_killed_has_spent_what_it_was_told_and_nothing_twice(bank: Bank, tmp_path: Path) -> None:
     chance = random.Random(20261121)
     tried: set[str] = set()
@@ -113,6 +178,44 @@ def test_a_client_that_is_killed_has_spent_what_it_was_told_and_nothing_twice(ba
     assert set(spent) <= tried
     assert bank.query("SELECT balance FROM credits_wallet") == [(BALANCE - sum(spent.values()),)]
     assert bank.manage("audit_ledger").returncode == 0
+
+
+def test_a_connection_cut_after_the_commit_costs_nothing_and_gives_nothing_twice(bank: Bank, tmp_path: Path) -> None:
+    """A client that never hears the answer asks again with its key, and gets the first answer."""
+    with Cutter(bank.postgres.url(), tmp_path) as cutter, psycopg.connect(bank.postgres.url(), autocommit=True) as sure:
+        for number in range(CUTS):
+            with psycopg.connect(cutter.url, autocommit=True) as unsure:
+                cutter.cut()
+                with pytest.raises(psycopg.OperationalError):
+                    spend_over(unsure, bank.account_id, f"cut-{number}")
+            assert spend_over(sure, bank.account_id, f"cut-{number}") in ("spent", "replayed")
+
+        outcomes = Counter(spend_over(sure, bank.account_id, f"cut-{number}") for number in range(CUTS))
+    assert outcomes == {"replayed": CUTS}
+    assert bank.query("SELECT balance FROM credits_wallet") == [(BALANCE - CUTS,)]
+
+
+def test_a_restored_dump_holds_the_same_books(bank: Bank, tmp_path: Path) -> None:
+    log = tmp_path / "client"
+    client = bank.start_spender("c", log)
+    wait_for(log, 200, client)
+    client.kill()
+    client.wait()
+    time.sleep(0.5)
+    totals = "SELECT count(*), sum(amount) FROM credits_entry"
+    before = bank.query(totals)
+
+    dump = tmp_path / "dump.sql"
+    subprocess.run([binaries() / "pg_dump", "--no-owner", "-f", dump, bank.postgres.url()], check=True)
+    bank.postgres.create_database("restored")
+    restored = bank.postgres.url("restored")
+    subprocess.run([binaries() / "psql", "-q", "-v", "ON_ERROR_STOP=1", "-f", dump, restored], check=True)
+
+    with psycopg.connect(restored) as connection:
+        assert connection.execute(totals).fetchall() == before
+    bank.environment["DATABASE_URL"] = restored
+    audited = bank.manage("audit_ledger")
+    assert (audited.returncode, "0 disagreements" in audited.stdout) == (0, True)
 
 
 def test_a_database_that_is_killed_under_load_has_lost_nothing_it_acknowledged(bank: Bank, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ Each locks the account's wallet, settles what time has brought, looks, and write
 answers what the first one did. Refusals are errors of `credits.errors`, and change nothing.
 """
 
-from credits.ledger.correcting import adjust, reverse, revoke
+from credits.ledger.correcting import adjust, restore, reverse, revoke
 from credits.ledger.granting import grant
 from credits.ledger.holding import LONGEST_HOLD, capture, hold, release
 from credits.ledger.results import Captured, Corrected, Granted, Held, Lot, Released, Revoked, Spent
@@ -26,6 +26,7 @@ __all__ = [
     "grant",
     "hold",
     "release",
+    "restore",
     "reverse",
     "revoke",
     "settle",

@@ -107,9 +107,7 @@ def revoke(
         settling.settle_locked(wallet, now=now)
         if known := _known(wallet, key, fingerprint):
             return Revoked(taken=-known.amount, debt=known.debt_change, transaction=known, is_replayed=True)
-        grant = Grant.objects.filter(account_id=account_id, source_key=grant_source_key).first()
-        if grant is None:
-            raise GrantNotFoundError(f"The account has no grant {grant_source_key}.")
+        grant = _grant(account_id, grant_source_key)
         if amount > grant.amount:
             raise InvalidAmountError(amount)
         taken = min(amount, grant.remaining)
@@ -132,6 +130,51 @@ def revoke(
         settling.note_next_due(wallet)
         limits.announce_change(wallet, before=before, now=now)
         return Revoked(taken=taken, debt=debt, transaction=posted, is_replayed=False)
+
+
+def restore(
+    *,
+    account_id: uuid.UUID,
+    grant_source_key: str,
+    credits: int,
+    debt: int,
+    source_key: str,
+    now: datetime,
+    description: str = "",
+    actor: str = "",
+) -> Corrected:
+    """Undo a revocation: `credits` that it took come back to their grant, and `debt` that it made is owed no more.
+
+    What of the debt was paid meanwhile comes back as credits. A repeated `source_key` answers the first call. Raises
+    GrantNotFoundError, KeyReusedError, or InvalidAmountError for more than the grant can hold.
+    """
+    for amount in filter(None, (credits, debt)):
+        sql.check_amount(amount)
+    key, fingerprint = OURS + source_key, sql.fingerprint("restore", grant_source_key, credits, debt)
+    with transaction.atomic():
+        wallet = locks.wallet(account_id)
+        settling.settle_locked(wallet, now=now)
+        if known := _known(wallet, key, fingerprint):
+            return Corrected(transaction=known, is_replayed=True)
+        grant = _grant(account_id, grant_source_key)
+        forgiven = min(debt, wallet.debt)
+        returned = credits + debt - forgiven
+        if not credits + debt > 0 or returned > grant.amount - grant.remaining:
+            raise InvalidAmountError(credits + debt)
+        posted = posting.post(
+            wallet,
+            Kind.RESTORE,
+            [(grant, returned)] if returned else [],
+            debt_change=-forgiven,
+            now=now,
+            description=description,
+            actor=actor,
+            idempotency_key=key,
+            fingerprint=fingerprint,
+        )
+        posting.after_return(wallet, [(grant, returned)], at=now, now=now)
+        settling.note_next_due(wallet)
+        return Corrected(transaction=posted, is_replayed=False)
 
 
 def adjust(
@@ -179,6 +222,13 @@ def adjust(
         settling.note_next_due(wallet)
         limits.announce_change(wallet, before=before, now=now)
         return Corrected(transaction=posted, is_replayed=False)
+
+
+def _grant(account_id: uuid.UUID, source_key: str) -> Grant:
+    grant = Grant.objects.filter(account_id=account_id, source_key=source_key).first()
+    if grant is None:
+        raise GrantNotFoundError(f"The account has no grant {source_key}.")
+    return grant
 
 
 def _known(wallet: Wallet, key: str, fingerprint: bytes) -> Transaction | None:

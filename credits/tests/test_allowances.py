@@ -273,3 +273,17 @@ def test_a_job_can_be_run_by_hand(ada_account: Account, now: datetime, capsys: p
     for wrong in ("yesterday", "2026-11-22T12:00:00"):
         with pytest.raises(CommandError):
             call_command("run_job", "reset_daily_credits", "--now", wrong)
+
+
+def test_a_clock_that_goes_back_and_forth_gives_each_period_once(ada_account: Account, now: datetime) -> None:
+    promise(ada_account, 3, DAY, now)
+    promise(ada_account, 5, MONTH, now, zone="UTC")
+    moment = now
+    for hour in range(24 * 40):
+        moment = now + timedelta(hours=hour)
+        for at in (moment, moment - timedelta(hours=1), moment + timedelta(hours=1)):
+            settling.settle(account_id=ada_account.pk, now=at)
+
+    days = Grant.objects.filter(allowance__period=DAY).order_by("effective_at")
+    assert days.count() == len({grant.effective_at for grant in days}) == 41
+    assert Grant.objects.filter(allowance__period=MONTH).count() == 2

@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,19 @@ def at_once(jobs: list[Callable[[], Any]]) -> list[Any]:
 
     with ThreadPoolExecutor(len(jobs)) as pool:
         return list(pool.map(run, jobs))
+
+
+def pool_of(workers: int, work: Callable[[int], Any]) -> list[Any]:
+    """What each of so many threads answers, each on a connection of its own."""
+
+    def run(worker: int) -> Any:
+        try:
+            return work(worker)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(run, range(workers)))
 
 
 def nothing_disagrees() -> bool:
@@ -185,6 +199,38 @@ def test_a_spend_against_what_time_and_money_bring_at_the_same_instant(ada_accou
     assert (wallet.balance, wallet.held, wallet.debt) == (0, 0, 0)
 
 
+def test_a_hundred_random_histories_each_have_one_order_that_explains_them(db: None, now: datetime) -> None:
+    """Linearisable: the answers form one chain of balances, and nobody's answer is older than what he knew already."""
+    for history in range(100):
+        account = Account.objects.create(name=str(history), created_at=now)
+        ledger.grant(account_id=account.pk, amount=60, source=Source.BONUS, source_key="t", now=now)
+
+        def work(
+            worker: int, account: Account = account, history: int = history
+        ) -> list[tuple[float, float, int, int]]:
+            chance = random.Random(f"{history}-{worker}")
+            told = []
+            for number in range(4):
+                amount, started_at = chance.randint(1, 4), time.monotonic()
+                try:
+                    spent = ledger.spend(
+                        account_id=account.pk, amount=amount, idempotency_key=f"{worker}-{number}", now=now
+                    )
+                except InsufficientCreditsError:
+                    continue
+                told.append((started_at, time.monotonic(), amount, spent.balance_after))
+            return told
+
+        chain = sorted((row for rows in pool_of(8, work) for row in rows), key=lambda row: -row[3])
+
+        balance = 60
+        for started_at, _, amount, balance_after in chain:
+            balance -= amount
+            assert balance_after == balance
+            later = chain[chain.index((started_at, _, amount, balance_after)) + 1 :]
+            assert all(ended_at > started_at for _, ended_at, *_ in later)
+
+
 def test_ten_thousand_mixed_operations_on_ten_accounts_never_deadlock(db: None, now: datetime) -> None:
     accounts = [Account.objects.create(name=str(number), created_at=now).pk for number in range(10)]
     for account_id in accounts:
@@ -193,22 +239,16 @@ def test_ten_thousand_mixed_operations_on_ten_accounts_never_deadlock(db: None, 
     def work(worker: int) -> int:
         chance = random.Random(worker)
         done = 0
-        try:
-            for number in range(1_250):
-                account_id, key = chance.choice(accounts), f"{worker}-{number}"
-                try:
-                    _anything(chance.randrange(8), account_id, key, now)
-                except CreditsError:
-                    continue
-                done += 1
-        finally:
-            connections.close_all()
+        for number in range(1_250):
+            account_id, key = chance.choice(accounts), f"{worker}-{number}"
+            try:
+                _anything(chance.randrange(8), account_id, key, now)
+            except CreditsError:
+                continue
+            done += 1
         return done
 
-    with ThreadPoolExecutor(8) as pool:
-        done = sum(pool.map(work, range(8)))
-
-    assert done > 9_000
+    assert sum(pool_of(8, work)) > 9_000
     assert nothing_disagrees()
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.local_stripe import checkout, events
+from sandbox.local_stripe import checkout, events, money_back
 from sandbox.local_stripe.core import LocalStripe
 from sandbox.local_stripe.errors import StripeApiError, invalid
 
@@ -36,6 +36,16 @@ def _complete(stripe: LocalStripe, values: Row, _send: events.Send, session_id: 
         return {"outcome": outcome, "error": error.body["error"]["message"], "status": "open"}
     row = stripe.get("checkout.session", session_id)
     return {"outcome": outcome, "status": row["status"], "payment_status": row["payment_status"]}
+
+
+def _dispute(stripe: LocalStripe, _values: Row, _send: events.Send, charge_id: str) -> Row:
+    opened = money_back.open_dispute(stripe, charge_id)
+    return {"dispute": opened["id"], "status": opened["status"]}
+
+
+def _close_dispute(stripe: LocalStripe, values: Row, _send: events.Send, dispute_id: str) -> Row:
+    closed = money_back.close_dispute(stripe, dispute_id, values.get("outcome", ""))
+    return {"dispute": closed["id"], "status": closed["status"]}
 
 
 def _advance(stripe: LocalStripe, values: Row, _send: events.Send) -> Row:
@@ -72,6 +82,8 @@ def _resend(stripe: LocalStripe, _values: Row, _send: events.Send, event_id: str
 
 _ROUTES: list[tuple[str, str, Callable[..., Row]]] = [
     ("POST", r"checkout/(\w+)/complete", _complete),
+    ("POST", r"charges/(\w+)/dispute", _dispute),
+    ("POST", r"disputes/(\w+)/close", _close_dispute),
     ("POST", r"clock/advance", _advance),
     ("POST", r"webhooks", _mode),
     ("POST", r"webhooks/flush", _flush),

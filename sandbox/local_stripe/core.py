@@ -85,9 +85,18 @@ class LocalStripe:
 
     def __init__(self, *, store: Store, clock: SandboxClock, public_url: str = "http://127.0.0.1:12111") -> None:
         # The routes are registered by importing the modules that serve them.
-        from sandbox.local_stripe import catalogue, checkout, customers, events, payments, portal, subscriptions
+        from sandbox.local_stripe import (
+            catalogue,
+            checkout,
+            customers,
+            events,
+            money_back,
+            payments,
+            portal,
+            subscriptions,
+        )
 
-        self.parts = (catalogue, checkout, customers, events, payments, portal, subscriptions)
+        self.parts = (catalogue, checkout, customers, events, money_back, payments, portal, subscriptions)
         self.store = store
         self.clock = clock
         self.public_url = public_url

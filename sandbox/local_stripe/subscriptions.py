@@ -83,7 +83,13 @@ def invoice_lines(stripe: LocalStripe, values: Row, invoice_id: str) -> Row:
 
 @route("GET", "/v1/invoice_payments", "InvoicePaymentListParams")
 def list_invoice_payments(stripe: LocalStripe, values: Row) -> Row:
-    return stripe.listed("invoice_payment", values, by=("invoice", "status"))
+    wanted = (values.get("payment") or {}).get("payment_intent")
+    return stripe.listed(
+        "invoice_payment",
+        values,
+        by=("invoice", "status"),
+        where=lambda row: wanted is None or row["payment"]["payment_intent"] == wanted,
+    )
 
 
 def start(stripe: LocalStripe, customer: Row, card: Row, price: Row, quantity: int, metadata: dict[str, str]) -> Row:

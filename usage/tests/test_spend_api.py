@@ -5,13 +5,15 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+import psycopg
 import pytest
+from django.db import OperationalError
 from django.test import Client
 
 from accounts import clock, keys
 from accounts.models import Account, Scope
-from credits import ledger
-from credits.models import Source, Transaction, Wallet
+from credits import ledger, limits
+from credits.models import Grant, Source, Transaction, Wallet
 from usage.models import Feature
 
 Post = Callable[..., Any]
@@ -227,3 +229,45 @@ def test_an_unknown_address_answers_a_problem(client: Client) -> None:
     answer = client.get("/api/v1/nothing")
 
     assert (answer.status_code, answer["Content-Type"]) == (404, "application/problem+json")
+
+
+def test_a_wait_that_takes_too_long_is_503_and_safe_to_retry(post: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    for state, code in (("55P03", "busy"), ("25006", "unavailable"), ("53100", "unavailable"), (None, "unavailable")):
+        cause = psycopg.OperationalError()
+        cause.sqlstate = state
+        failure = OperationalError()
+        failure.__cause__ = cause
+        monkeypatch.setattr(ledger, "spend", _raiser(failure))
+
+        answer = post({"amount": 1})
+
+        assert (answer.status_code, answer.json()["code"], answer["Retry-After"]) == (503, code, "1")
+    monkeypatch.undo()
+    assert post({"amount": 1}).status_code == 201
+
+
+def test_the_day_s_cap_is_429_and_says_when_it_ends(post: Post, funded: Account) -> None:
+    limits.set_daily_cap(account_id=funded.pk, cap=3)
+
+    answer = post({"amount": 4})
+
+    problem = answer.json()
+    assert (answer.status_code, problem["code"], problem["limit"], problem["used"]) == (429, "daily_cap_reached", 3, 0)
+    assert 0 < int(answer["Retry-After"]) <= 86_400
+    assert_nothing_spent()
+
+
+def test_what_is_owed_is_402(post: Post, funded: Account, present: datetime) -> None:
+    Wallet.objects.filter(account=funded).update(debt=5)
+    Grant.objects.update(source=Source.BONUS)
+
+    answer = post({"amount": 1})
+
+    assert (answer.status_code, answer.json()["code"], answer.json()["debt"]) == (402, "account_in_debt", 5)
+
+
+def _raiser(error: Exception) -> Callable[..., None]:
+    def raise_it(**_what: Any) -> None:
+        raise error
+
+    return raise_it

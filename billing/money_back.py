@@ -1,0 +1,103 @@
+"""Credits follow the money back: refunds and disputes as a target to be reached, not as steps to be added up.
+
+A charge tells how much of it was refunded in all, and its disputes how they stand. From that follows how many credits
+of each grant should be taken back; the difference to what was taken before is posted. So the number, the order and
+the repetition of webhooks do not matter. A refund takes what is left of a grant. A dispute takes what is left when it
+is opened, all of it when it is lost (what was spent is owed), and nothing when it is won.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from accounts.models import Account
+from billing import mirror, stripe_objects
+from billing.errors import FulfilmentError
+from billing.models import Clawback, Order
+from billing.stripe_objects import Stripe
+from credits import allowances, ledger, selectors
+from credits.models import Grant
+
+# Of a dispute: the money came back, or never went.
+HARMLESS = ("won", "warning_closed", "prevented", "warning_needs_response", "warning_under_review")
+LOST = "lost"
+
+
+def concerns(charge: Stripe) -> bool:
+    """Whether any money of a charge went back, or may."""
+    return bool(charge.get("amount_refunded") or charge.get("disputed") or charge.get("refunded"))
+
+
+def settle(*, charge: Stripe, origin: Stripe, disputes: Iterable[Stripe], now: datetime) -> None:
+    """Bring the credits that a charge paid for in line with what of its money is still here.
+
+    `origin` is the checkout session or the invoice that the charge paid. Raises FulfilmentError for a stranger's.
+    """
+    account = mirror.account_of_customer(stripe_objects.customer_id(origin))
+    if account is None:
+        raise FulfilmentError(f"Charge {charge['id']} is of a customer who is none of ours.")
+    disputes = list(disputes)
+    refunded = charge["amount_refunded"]
+    disputed = sum(dispute["amount"] for dispute in disputes if dispute["status"] not in HARMLESS)
+    is_lost = any(dispute["status"] == LOST for dispute in disputes)
+    is_all = refunded + disputed >= charge["amount"]
+    for grant in _grants(account, origin):
+        by_refund = grant.amount * refunded // charge["amount"]
+        by_dispute = min(grant.amount * disputed // charge["amount"], grant.amount - by_refund)
+        _reach(grant, Clawback.Cause.REFUND, by_refund, charge, with_debt=False, now=now)
+        _reach(grant, Clawback.Cause.DISPUTE, by_dispute, charge, with_debt=is_lost, now=now)
+    if is_all and (is_lost or not disputed):
+        _stop_promise(account, origin, now=now)
+    Order.objects.filter(account=account, stripe_session_id=origin["id"]).update(
+        refunded_minor=refunded, is_disputed=bool(disputed)
+    )
+
+
+def _grants(account: Account, origin: Stripe) -> list[Grant]:
+    """What was granted for a session or an invoice, so far."""
+    kind = "invoice" if origin["object"] == "invoice" else "session"
+    return selectors.grants_of_cause(account.pk, f"stripe:{kind}:{origin['id']}")
+
+
+def _reach(grant: Grant, cause: Clawback.Cause, target: int, charge: Stripe, *, with_debt: bool, now: datetime) -> None:
+    """Take back, or give back, what is between the target and what was done before."""
+    with transaction.atomic():
+        about: dict[str, Any] = {"account_id": grant.account_id, "grant_source_key": grant.source_key}
+        if target:
+            new = Clawback(**about, cause=cause, stripe_charge_id=charge["id"], updated_at=now)
+            Clawback.objects.bulk_create([new], ignore_conflicts=True)
+        row = Clawback.objects.select_for_update().filter(**about, cause=cause).first()
+        if row is None:
+            return
+        row.steps += 1
+        step = {**about, "source_key": f"stripe:{cause}:{charge['id']}:{grant.source_key}:{row.steps}", "now": now}
+        step |= {"description": f"{cause.label}: {charge['id']}", "actor": "stripe"}
+        # What was waived before (a refund leaves what was spent) stays waived, unless it may become debt now.
+        more = target - (row.taken + row.owed if with_debt else max(row.target, row.taken + row.owed))
+        less = row.taken + row.owed - target
+        if more > 0:
+            revoked = ledger.revoke(**step, amount=more, rest_becomes_debt=with_debt)
+            row.taken += revoked.taken
+            row.owed += revoked.debt
+        elif less > 0:
+            owed, taken = min(row.owed, less), less - min(row.owed, less)
+            ledger.restore(**step, credits=taken, debt=owed)
+            row.taken -= taken
+            row.owed -= owed
+        elif row.target == target:
+            return
+        row.target = target
+        row.updated_at = now
+        row.save(update_fields=["target", "taken", "owed", "steps", "updated_at"])
+
+
+def _stop_promise(account: Account, origin: Stripe, *, now: datetime) -> None:
+    """Months of a yearly plan that are still to come are not given when its whole price went back."""
+    if origin["object"] == "invoice" and (subscription_id := stripe_objects.invoice_subscription_id(origin)):
+        source_key = f"stripe:invoice:{origin['id']}"
+        if selectors.promises_more(account.pk, source_key):
+            allowances.end(
+                account_id=account.pk, series=f"stripe:subscription:{subscription_id}", keep_paid=False, now=now
+            )

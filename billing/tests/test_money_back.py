@@ -1,0 +1,196 @@
+"""Refunds and disputes: credits follow the money, as a target, in whatever order and number it is heard of."""
+
+from typing import Any
+
+import pytest
+import stripe
+
+from accounts import clock
+from accounts.models import Account
+from billing import inbox
+from billing.models import Clawback, Order
+from billing.tests.conftest import Shop
+from credits import audit, ledger, selectors
+from credits.models import Grant, Source, Wallet
+from sandbox.local_stripe import money_back
+
+FREE = 8
+
+
+@pytest.fixture
+def bought(shop: Shop, customer: Account) -> Order:
+    """Ada bought 20 credits for EUR 5.00; her 8 free ones are spent."""
+    order = shop.checkout(customer)
+    shop.pay(order)
+    shop.deliver()
+    spend(customer, FREE, "free")
+    order.refresh_from_db()
+    return order
+
+
+def spend(account: Account, amount: int, key: str = "k") -> None:
+    if amount:
+        ledger.spend(account_id=account.pk, amount=amount, idempotency_key=key, now=clock.now())
+
+
+def stands(account: Account) -> tuple[int, int]:
+    wallet = Wallet.objects.get(account=account)
+    return wallet.balance, wallet.debt
+
+
+def charge_of(shop: Shop) -> str:
+    return str(next(iter(shop.stripe.store.all("charge")))["id"])
+
+
+def refund(shop: Shop, minor: int | None = None) -> None:
+    how: dict[str, Any] = {} if minor is None else {"amount": minor}
+    stripe.Refund.create(charge=charge_of(shop), **how)
+
+
+def dispute(shop: Shop) -> str:
+    return str(money_back.open_dispute(shop.stripe, charge_of(shop))["id"])
+
+
+def agrees() -> bool:
+    return not [row for check in audit.CHECKS for row in audit.disagreements(check=check)]
+
+
+@pytest.mark.parametrize(("spent", "left"), [(0, 0), (5, 0), (20, 0)])
+def test_a_full_refund_takes_what_is_left_and_makes_no_debt(
+    shop: Shop, bought: Order, customer: Account, spent: int, left: int
+) -> None:
+    spend(customer, spent)
+    refund(shop)
+    shop.deliver(copies=3)
+
+    assert stands(customer) == (left, 0)
+    bought.refresh_from_db()
+    assert (bought.refunded_minor, shop.failures()) == (500, [])
+    assert agrees()
+
+
+def test_refunds_in_parts_take_their_part_rounded_down(shop: Shop, bought: Order, customer: Account) -> None:
+    for minor, left in ((99, 17), (1, 16), (400, 0)):
+        refund(shop, minor)
+        shop.deliver()
+        assert stands(customer) == (left, 0)
+
+
+def test_what_a_refund_left_to_the_customer_stays_theirs(shop: Shop, bought: Order, customer: Account) -> None:
+    spend(customer, 15)
+    refund(shop, 250)  # half: 10 credits, of which 5 are left
+    shop.deliver()
+    assert stands(customer) == (0, 0)
+
+    spent = selectors.transactions(customer.pk).filter(kind="spend").first()
+    assert spent is not None
+    ledger.reverse(
+        account_id=customer.pk, transaction_id=spent.pk, idempotency_key="r", reason="It failed", now=clock.now()
+    )
+    for event in list(shop.stripe.store.all("event")):
+        inbox.replay(event_id=event["id"], now=clock.now())
+
+    assert stands(customer) == (15, 0)
+
+
+@pytest.mark.parametrize("spent", [0, 7, 20])
+@pytest.mark.parametrize("outcome", ["won", "lost"])
+@pytest.mark.parametrize("refunded", [0, 100, 250])
+@pytest.mark.parametrize("how", [{}, {"order": "reversed"}, {"order": "shuffled", "seed": 4, "copies": 3}], ids=str)
+def test_refunds_and_disputes_in_any_order_end_in_the_same_place(  # noqa: PLR0917 - pytest passes them
+    shop: Shop, bought: Order, customer: Account, spent: int, outcome: str, refunded: int, how: dict[str, Any]
+) -> None:
+    """Fifty-four cases: what was spent x how it ended x what was refunded before x how the webhooks came."""
+    spend(customer, spent)
+    if refunded:
+        refund(shop, refunded)
+    money_back.close_dispute(shop.stripe, dispute(shop), outcome)
+    shop.deliver(**how)
+    shop.deliver()
+
+    by_refund = min(20 * refunded // 500, 20 - spent)
+    if outcome == "won":
+        expected = (20 - spent - by_refund, 0)
+    else:
+        to_take = 20 - 20 * refunded // 500
+        left = 20 - spent - by_refund
+        expected = (left - min(left, to_take), to_take - min(left, to_take))
+    assert stands(customer) == expected
+    assert agrees()
+
+
+def test_an_open_dispute_freezes_what_is_left_and_a_won_one_gives_it_back(
+    shop: Shop, bought: Order, customer: Account
+) -> None:
+    spend(customer, 5)
+    opened = dispute(shop)
+    shop.deliver()
+    assert stands(customer) == (0, 0)
+    bought.refresh_from_db()
+    assert bought.is_disputed
+
+    money_back.close_dispute(shop.stripe, opened, "won")
+    shop.deliver()
+
+    assert stands(customer) == (15, 0)
+    bought.refresh_from_db()
+    assert not bought.is_disputed
+
+
+def test_a_lost_dispute_is_owed_and_the_next_purchase_pays_it(shop: Shop, bought: Order, customer: Account) -> None:
+    spend(customer, 5)
+    money_back.close_dispute(shop.stripe, dispute(shop), "lost")
+    shop.deliver()
+    assert stands(customer) == (0, 5)
+
+    shop.pay(shop.checkout(customer, key="again"))
+    shop.deliver()
+
+    assert stands(customer) == (15, 0)
+
+
+def test_a_refund_heard_of_before_its_purchase_waits_for_nothing(shop: Shop, customer: Account) -> None:
+    order = shop.checkout(customer)
+    shop.pay(order)
+    refund(shop)
+    shop.deliver(order="reversed")
+
+    order.refresh_from_db()
+    assert (order.status, order.refunded_minor) == ("completed", 500)
+    assert stands(customer) == (FREE, 0)
+    assert shop.failures() == []
+
+
+def test_a_refunded_month_of_a_plan_is_taken_back(shop: Shop, customer: Account) -> None:
+    shop.pay(shop.checkout(customer, item="pro"))
+    shop.deliver()
+
+    refund(shop, 1000)
+    shop.deliver()
+
+    assert Grant.objects.get(source=Source.PLAN).remaining == 50
+
+
+def test_a_charge_of_a_stranger_is_kept_and_takes_nothing(shop: Shop, bought: Order, customer: Account) -> None:
+    other = stripe.Customer.create(email="eve@example.com")
+    row = shop.stripe.get("checkout.session", bought.stripe_session_id or "")
+    shop.stripe.changed("checkout.session", row | {"customer": other.id})
+    refund(shop)
+    shop.deliver()
+
+    assert stands(customer) == (20, 0)
+    assert not Clawback.objects.exists()
+    assert any("FulfilmentError" in failure for failure in shop.failures())
+
+
+def test_every_step_is_in_the_ledger_with_its_cause(shop: Shop, bought: Order, customer: Account) -> None:
+    refund(shop, 250)
+    shop.deliver()
+    opened = dispute(shop)
+    shop.deliver()
+    money_back.close_dispute(shop.stripe, opened, "won")
+    shop.deliver()
+
+    told = selectors.transactions(customer.pk).filter(kind__in=("revoke", "restore")).order_by("id")
+    words = [(row.kind, row.amount, row.description.partition(":")[0]) for row in told]
+    assert words == [("revoke", -10, "Refund"), ("revoke", -10, "Dispute"), ("restore", 10, "Dispute")]
