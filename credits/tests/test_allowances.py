@@ -287,3 +287,45 @@ def test_a_clock_that_goes_back_and_forth_gives_each_period_once(ada_account: Ac
     days = Grant.objects.filter(allowance__period=DAY).order_by("effective_at")
     assert days.count() == len({grant.effective_at for grant in days}) == 41
     assert Grant.objects.filter(allowance__period=MONTH).count() == 2
+
+
+def test_what_was_due_is_posted_in_the_order_in_which_it_was_due(ada_account: Account, now: datetime) -> None:
+    promise(ada_account, 3, DAY, now)
+    promise(ada_account, 5, MONTH, now, zone="UTC")
+    settling.settle(account_id=ada_account.pk, now=now + timedelta(days=70))
+
+    due = [row.due_at for row in Transaction.objects.exclude(due_at=None).order_by("id")][1:]
+    assert due == sorted(due)
+    assert len(due) == 6
+
+
+def test_a_promise_that_is_paid_until_a_boundary_gives_nothing_there(ada_account: Account, now: datetime) -> None:
+    promise(ada_account, 5, MONTH, now, zone="UTC", paid_until=datetime(2027, 1, 21, 11, tzinfo=UTC))
+
+    settling.settle(account_id=ada_account.pk, now=now + timedelta(days=100))
+
+    assert Grant.objects.count() == 2
+
+
+def test_the_last_month_lasts_as_long_as_it_was_paid_for(ada_account: Account, now: datetime) -> None:
+    paid_until = datetime(2027, 1, 21, 16, tzinfo=UTC)  # five hours after the anniversary
+    promise(ada_account, 5, MONTH, now, zone="UTC", periods=2, paid_until=paid_until)
+
+    settling.settle(account_id=ada_account.pk, now=now + timedelta(days=40))
+
+    ends = list(Grant.objects.order_by("effective_at").values_list("expires_at", flat=True))
+    assert ends == [datetime(2026, 12, 21, 11, tzinfo=UTC), paid_until]
+
+
+def test_twenty_hours_are_enough_for_a_new_date_and_less_is_not(ada_account: Account) -> None:
+    midnight = datetime(2026, 11, 20, 23, tzinfo=UTC)  # the 21st in Amsterdam
+    promise(ada_account, 3, DAY, midnight)
+    Account.objects.filter(pk=ada_account.pk).update(time_zone="Pacific/Kiritimati")  # the 22nd comes at 10:00 UTC
+    Wallet.objects.filter(account=ada_account).update(next_due_at=midnight)
+    Allowance.objects.update(next_at=midnight)
+
+    settling.settle(account_id=ada_account.pk, now=midnight + timedelta(hours=20, seconds=-1))
+    assert Grant.objects.count() == 1
+    settling.settle(account_id=ada_account.pk, now=midnight + timedelta(hours=20))
+
+    assert Grant.objects.count() == 2

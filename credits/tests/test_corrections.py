@@ -260,3 +260,64 @@ def test_a_grant_of_other_terms_is_refused(ada_account: Account, now: datetime) 
 
     with pytest.raises(GrantConflictError):
         ledger.grant(amount=21, **terms)
+
+
+def test_an_operator_may_take_all_there_is(ada_account: Account, now: datetime) -> None:
+    give(ada_account, 9, now)
+
+    taken = ledger.adjust(
+        account_id=ada_account.pk, idempotency_key="f", reason="Closing", actor="user:1", now=now, take=9
+    )
+
+    assert (taken.transaction.amount, stands(ada_account)) == (-9, (0, 0))
+
+
+def test_a_first_revocation_is_no_replay(ada_account: Account, now: datetime) -> None:
+    pack = give(ada_account, 20, now)
+
+    assert not revoke(ada_account, pack, 5, now, debt=True).is_replayed
+    assert not revoke(ada_account, pack, 5, now, debt=True, cause="re_2").is_replayed
+    assert stands(ada_account) == (10, 0)
+
+
+class TestRestore:
+    """A dispute that is won."""
+
+    def restore(self, account: Account, grant: Grant, credits: int, debt: int, now: datetime) -> ledger.Corrected:
+        return ledger.restore(
+            account_id=account.pk,
+            grant_source_key=grant.source_key,
+            credits=credits,
+            debt=debt,
+            source_key="stripe:dispute:du_1",
+            now=now,
+        )
+
+    def test_what_was_taken_comes_back_and_what_was_owed_is_not(self, ada_account: Account, now: datetime) -> None:
+        pack = give(ada_account, 20, now)
+        spend(ada_account, 15, now)
+        revoke(ada_account, pack, 20, now, debt=True)
+
+        first, again = (self.restore(ada_account, pack, 5, 15, now) for _ in range(2))
+
+        assert (first.is_replayed, again.is_replayed) == (False, True)
+        assert stands(ada_account) == (5, 0)
+
+    def test_a_debt_that_was_paid_meanwhile_comes_back_as_credits(self, ada_account: Account, now: datetime) -> None:
+        pack = give(ada_account, 20, now)
+        spend(ada_account, 15, now)
+        revoke(ada_account, pack, 20, now, debt=True)
+        give(ada_account, 10, now)  # pays ten of the fifteen
+        assert stands(ada_account) == (0, 5)
+
+        self.restore(ada_account, pack, 5, 15, now)
+
+        assert stands(ada_account) == (15, 0)
+
+    def test_more_than_was_granted_is_refused(self, ada_account: Account, now: datetime) -> None:
+        pack = give(ada_account, 20, now)
+
+        for credits, debt in ((1, 0), (0, 1), (0, 0)):
+            with pytest.raises(InvalidAmountError):
+                self.restore(ada_account, pack, credits, debt, now)
+        assert stands(ada_account) == (20, 0)

@@ -234,3 +234,18 @@ def test_a_refill_meanwhile_does_not_touch_what_is_held(ada_account: Account, no
 
     assert captured.captured == 2  # of yesterday's
     assert stands(ada_account) == (3, 0)  # today's are whole; yesterday's last one is gone
+
+
+def test_a_hold_may_last_a_whole_day_and_keeps_what_it_was_told(ada_account: Account, now: datetime) -> None:
+    give(ada_account, 10, now)
+    held = ledger.hold(
+        account_id=ada_account.pk,
+        amount=4,
+        idempotency_key="k",
+        expires_at=now + timedelta(hours=24),
+        metadata={"model": "m"},
+        now=now,
+    )
+
+    kept = Hold.objects.get(pk=held.hold_id)
+    assert (kept.metadata, kept.expires_at - kept.created_at) == ({"model": "m"}, timedelta(hours=24))

@@ -216,3 +216,22 @@ class TestLowBalance:
         ledger.capture(account_id=ada_account.pk, hold_id=held.hold_id, cost=7, now=now)
 
         assert [name for name, _ in heard] == ["low"]
+
+    @pytest.mark.django_db(transaction=True)
+    def test_what_time_or_an_operator_takes_is_told_too(
+        self, ada_account: Account, now: datetime, heard: list[tuple[str, int]]
+    ) -> None:
+        give(ada_account, 7, now, Source.BONUS, expires_at=now + timedelta(hours=1))
+        give(ada_account, 1, now)
+        ledger.settle(account_id=ada_account.pk, now=now + timedelta(hours=1))
+        assert heard == [("low", 1)]
+
+        ledger.adjust(
+            account_id=ada_account.pk,
+            idempotency_key="f",
+            reason="Closing",
+            actor="user:1",
+            now=now + timedelta(hours=2),
+            take=1,
+        )
+        assert heard == [("low", 1), ("out", 0)]

@@ -192,3 +192,15 @@ def test_entries_add_up_to_their_transaction(ada_account: Account, now: datetime
     spent = spend(ada_account, 4, now)
 
     assert sum(Entry.objects.filter(transaction_id=spent.transaction_id).values_list("amount", flat=True)) == -4
+
+
+def test_the_order_of_metadata_is_not_part_of_a_request(ada_account: Account, now: datetime) -> None:
+    give(ada_account, 10, now)
+    first = spend(ada_account, 1, now, metadata={"a": 1, "b": 2})
+
+    assert spend(ada_account, 1, now, metadata={"b": 2, "a": 1}).is_replayed
+    assert Transaction.objects.get(pk=first.transaction_id).metadata == {"a": 1, "b": 2}
+
+
+def test_a_single_credit_can_be_granted(ada_account: Account, now: datetime) -> None:
+    assert give(ada_account, 1, now).remaining == 1
