@@ -13,7 +13,7 @@ from django.db import IntegrityError, transaction
 from django.urls import reverse
 
 from accounts.models import Account
-from billing import mirror, reconciliation, stripe_api, stripe_objects
+from billing import alignment, mirror, stripe_api, stripe_objects
 from billing.errors import (
     AlreadySubscribedError,
     BillingError,
@@ -78,7 +78,7 @@ def start(
 def refresh(order: Order, *, now: datetime) -> Order:
     """Ask Stripe how the payment stands and fulfil what is paid: what the webhook does, without waiting for it."""
     if order.is_waiting and order.stripe_session_id:
-        reconciliation.bring_in_line(kind="checkout.session", object_id=order.stripe_session_id, now=now)
+        alignment.bring_in_line(kind="checkout.session", object_id=order.stripe_session_id, now=now)
         order.refresh_from_db()
     return order
 

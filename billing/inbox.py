@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import F
 
-from billing import reconciliation
+from billing import alignment
 from billing.models import InboxEvent
 
 logger = structlog.get_logger(__name__)
@@ -94,7 +94,7 @@ def _act(row: InboxEvent, *, now: datetime) -> InboxEvent.State:
     kind = kind_of(row.type)
     if not kind or row.payload["data"]["object"].get("object") != kind:
         return STATE.IGNORED
-    is_there = reconciliation.bring_in_line(kind=kind, object_id=row.object_id, now=now)
+    is_there = alignment.bring_in_line(kind=kind, object_id=row.object_id, now=now)
     return STATE.PROCESSED if is_there else STATE.IGNORED  # deleted since: there is nothing to bring in line
 
 

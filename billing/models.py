@@ -255,6 +255,8 @@ class Clawback(models.Model):
     taken = models.PositiveBigIntegerField(_("taken"), default=0)
     owed = models.PositiveBigIntegerField(_("became debt"), default=0)
     steps = models.PositiveIntegerField(default=0, editable=False)
+    # How the charge stood when this was last brought in line with it.
+    seen = models.CharField(_("seen"), max_length=120, blank=True)
     updated_at = models.DateTimeField(_("updated"))
 
     class Meta:

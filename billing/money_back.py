@@ -23,11 +23,24 @@ from credits.models import Grant
 # Of a dispute: the money came back, or never went.
 HARMLESS = ("won", "warning_closed", "prevented", "warning_needs_response", "warning_under_review")
 LOST = "lost"
+LONGEST_STANDING = 120
 
 
 def concerns(charge: Stripe) -> bool:
     """Whether any money of a charge went back, or may."""
     return bool(charge.get("amount_refunded") or charge.get("disputed") or charge.get("refunded"))
+
+
+def standing(charge: Stripe, disputes: Iterable[Stripe]) -> str:
+    """How a charge stands, in a few words: the same words, the same credits."""
+    told = sorted(f"{dispute['amount']} disputed: {dispute['status']}" for dispute in disputes)
+    return "; ".join([f"{charge['amount_refunded']} refunded", *told])[:LONGEST_STANDING]
+
+
+def is_settled(charge: Stripe, disputes: Iterable[Stripe]) -> bool:
+    """Whether credits were brought in line with the charge as it stands now."""
+    rows = Clawback.objects.filter(stripe_charge_id=charge["id"])
+    return rows.exists() and not rows.exclude(seen=standing(charge, disputes)).exists()
 
 
 def settle(*, charge: Stripe, origin: Stripe, disputes: Iterable[Stripe], now: datetime) -> None:
@@ -48,6 +61,7 @@ def settle(*, charge: Stripe, origin: Stripe, disputes: Iterable[Stripe], now: d
         by_dispute = min(grant.amount * disputed // charge["amount"], grant.amount - by_refund)
         _reach(grant, Clawback.Cause.REFUND, by_refund, charge, with_debt=False, now=now)
         _reach(grant, Clawback.Cause.DISPUTE, by_dispute, charge, with_debt=is_lost, now=now)
+    Clawback.objects.filter(stripe_charge_id=charge["id"]).update(seen=standing(charge, disputes))
     if is_all and (is_lost or not disputed):
         _stop_promise(account, origin, now=now)
     Order.objects.filter(account=account, stripe_session_id=origin["id"]).update(

@@ -1,70 +1,118 @@
-"""Looking at an object at Stripe again, and bringing everything of ours in line with what it is now.
+"""Does what Stripe was paid agree with what we granted? Looked at from both sides, and mended from Stripe's.
 
-Webhooks, the page a customer comes back to, and sweeps all end here, so that it cannot matter who came first. What an
-object rests on is looked at before it: a price's product, an invoice's subscription, a checkout's first invoice.
+A webhook that never came, a worker that was down for days, a grant without a payment: all show here. Mending brings
+each object in line as its webhook would have; that is safe however often it is done. What we granted and Stripe was
+not paid for is reported and left to a person.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from billing import catalogue_sync, fulfilment, mirror, money_back, stripe_api, stripe_objects
-from billing.errors import FulfilmentError
-from billing.stripe_api import NotAtStripeError
+import structlog
+
+from billing import alignment, mirror, money_back, stripe_api, stripe_objects
+from billing.errors import BillingError, FulfilmentError
+from billing.models import Order
 from billing.stripe_objects import Stripe
+from credits import selectors
 
-# What acts on credits or the catalogue; other kinds are only mirrored.
-FULFIL: dict[str, Callable[..., object]] = {
-    "checkout.session": fulfilment.fulfil_session,
-    "subscription": fulfilment.fulfil_subscription,
-    "invoice": fulfilment.fulfil_invoice,
-    "product": catalogue_sync.bring_product_in_line,
-    "price": catalogue_sync.bring_price_in_line,
-}
+logger = structlog.get_logger(__name__)
+
+Watch = Callable[[Iterable[Any]], Iterable[Any]]
 
 
-def bring_in_line(*, kind: str, object_id: str, now: datetime) -> bool:
-    """Mirror and fulfil one object as it is at Stripe now; False when it is not there any more.
+@dataclass(frozen=True, kw_only=True)
+class Difference:
+    """One thing that Stripe and we do not agree about. `kind` and `object_id` name it at Stripe."""
 
-    Raises FulfilmentError when it cannot be placed, and PaymentProviderUnavailableError.
-    """
+    kind: str
+    object_id: str
+    problem: str
+    can_be_mended: bool = True
+
+
+def differences(*, since: datetime, watch: Watch = iter) -> Iterator[Difference]:
+    """Everything that differs among what happened since then. Asks Stripe for all of it."""
+    created = {"gte": int(since.timestamp())}
+    paid: set[str] = set()
+    for found in watch(stripe_api.list_all("checkout.session", created=created)):
+        yield from _of_session(stripe_api.plain(found), paid)
+    for found in watch(stripe_api.list_all("invoice", created=created, status="paid")):
+        yield from _of_invoice(stripe_api.plain(found), paid)
+    for found in watch(stripe_api.list_all("charge", created=created)):
+        yield from _of_charge(stripe_api.plain(found))
+    for kind, prefix in (("checkout.session", "stripe:session:"), ("invoice", "stripe:invoice:")):
+        for _account, source_key in selectors.granted_since(prefix, since):
+            if source_key not in paid and not _is_paid(kind, source_key.removeprefix(prefix)):
+                yield Difference(
+                    kind=kind,
+                    object_id=source_key.removeprefix(prefix),
+                    problem="credits were granted, and Stripe knows of no payment",
+                    can_be_mended=False,
+                )
+
+
+def mend(difference: Difference, *, now: datetime) -> bool:
+    """Bring one object in line; False, and a line in the log, when it cannot be."""
+    if not difference.can_be_mended:
+        return False
     try:
-        found = stripe_api.retrieve(kind, object_id)
-    except NotAtStripeError:
+        return alignment.bring_in_line(kind=difference.kind, object_id=difference.object_id, now=now)
+    except (BillingError, FulfilmentError) as error:
+        logger.warning("cannot_be_mended", kind=difference.kind, object_id=difference.object_id, error=str(error))
         return False
-    current = stripe_api.plain(found)
-    if current.get("deleted"):
-        return False
-    for kind_below, id_below in _rests_on(kind, current):
-        bring_in_line(kind=kind_below, object_id=id_below, now=now)
-    mirror.sync(kind, found)
-    if kind in FULFIL:
-        FULFIL[kind](current, now=now)
-    elif kind in ("refund", "dispute"):
-        bring_in_line(kind="charge", object_id=stripe_objects.reference(current["charge"]), now=now)
-    elif kind == "charge" and money_back.concerns(current):
-        _bring_money_back(current, now=now)
-    return True
 
 
-def _bring_money_back(charge: Stripe, *, now: datetime) -> None:
-    """Some of a charge's money went back: see what it had paid for, that this was granted, and take credits back."""
-    found = stripe_api.origin_of_payment(stripe_objects.reference(charge.get("payment_intent")))
-    if found is None:
-        raise FulfilmentError(f"Charge {charge['id']} paid for nothing of ours.")
-    kind, object_id = found
-    bring_in_line(kind=kind, object_id=object_id, now=now)
-    origin = stripe_api.plain(stripe_api.retrieve(kind, object_id))
+def _of_session(session: Stripe, paid: set[str]) -> Iterator[Difference]:
+    account = mirror.account_of_customer(stripe_objects.customer_id(session))
+    about = {"kind": "checkout.session", "object_id": session["id"]}
+    order = Order.objects.filter(stripe_session_id=session["id"]).first()
+    is_paid = session["payment_status"] in ("paid", "no_payment_required")
+    if session["mode"] == "payment" and session["status"] == "complete" and is_paid:
+        source_key = f"stripe:session:{session['id']}"
+        paid.add(source_key)
+        if account is None or order is None:
+            # A checkout that was started elsewhere in the same Stripe account is none of our business.
+            if stripe_objects.session_order_id(session).startswith("co_"):
+                yield Difference(**about, problem="paid, by a customer or for an order that we do not know")
+        elif not selectors.is_granted(account.pk, source_key):
+            yield Difference(**about, problem="paid, and not granted")
+    elif order is not None and _has_moved_on(session, order):
+        yield Difference(**about, problem=f"is {session['status']}, and its order still waits")
+
+
+def _has_moved_on(session: Stripe, order: Order) -> bool:
+    """Whether an order waits for a session that waits for nothing, or (a delayed payment) for something else."""
+    is_done = session["status"] == "expired" or (session["status"] == "complete" and session["mode"] == "subscription")
+    is_on_its_way = session["status"] == "complete" and order.status == Order.Status.OPEN
+    return order.is_waiting and (is_done or is_on_its_way)
+
+
+def _of_invoice(invoice: Stripe, paid: set[str]) -> Iterator[Difference]:
+    if not stripe_objects.invoice_subscription_id(invoice):
+        return
+    account = mirror.account_of_customer(stripe_objects.customer_id(invoice))
+    source_key = f"stripe:invoice:{invoice['id']}"
+    paid.add(source_key)
+    if account is not None and not selectors.is_granted(account.pk, source_key):
+        yield Difference(kind="invoice", object_id=invoice["id"], problem="paid, and its credits are not promised")
+
+
+def _of_charge(charge: Stripe) -> Iterator[Difference]:
+    if not money_back.concerns(charge):
+        return
     disputes = stripe_api.disputes_of_charge(charge["id"])
-    money_back.settle(charge=charge, origin=origin, disputes=disputes, now=now)
+    if not money_back.is_settled(charge, disputes):
+        standing = money_back.standing(charge, disputes)
+        yield Difference(kind="charge", object_id=charge["id"], problem=f"{standing}; credits are not in line with it")
 
 
-def _rests_on(kind: str, current: Stripe) -> list[tuple[str, str]]:
-    if kind == "price":
-        return [("product", stripe_objects.reference(current["product"]))]
-    if kind == "invoice" and (subscription_id := stripe_objects.invoice_subscription_id(current)):
-        return [("subscription", subscription_id)]
-    if kind == "checkout.session" and (invoice_id := stripe_objects.reference(current.get("invoice"))):
-        return [("invoice", invoice_id)]
-    if kind == "checkout.session" and (subscription_id := stripe_objects.reference(current.get("subscription"))):
-        return [("subscription", subscription_id)]
-    return []
+def _is_paid(kind: str, object_id: str) -> bool:
+    """Whether an object that was made before the span is paid all the same."""
+    try:
+        found = stripe_api.plain(stripe_api.retrieve(kind, object_id))
+    except stripe_api.NotAtStripeError:
+        return False
+    return bool(found.get("status") == "paid" or found.get("payment_status") in ("paid", "no_payment_required"))

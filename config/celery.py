@@ -21,5 +21,6 @@ app.conf.beat_schedule = {
     "expire_credits": {"task": "credits.tasks.expire_credits", "schedule": 300.0},
     "lapse_holds": {"task": "credits.tasks.lapse_holds", "schedule": 60.0},
     "sweep_inbox": {"task": "billing.tasks.sweep_inbox", "schedule": 10.0},
+    "reconcile": {"task": "billing.tasks.reconcile", "schedule": crontab(hour=2, minute=30)},
     "audit_ledger": {"task": "credits.tasks.audit_ledger", "schedule": crontab(hour=3, minute=30)},
 }

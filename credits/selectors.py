@@ -2,6 +2,7 @@
 
 import uuid
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -121,6 +122,22 @@ def grants_of_cause(account_id: uuid.UUID, source_key: str) -> list[Grant]:
         Q(source_key__in=(source_key, f"{source_key}:bonus")) | Q(allowance__source_key=source_key)
     )
     return list(found.order_by("id"))
+
+
+def is_granted(account_id: uuid.UUID, source_key: str) -> bool:
+    """Whether a payment has brought its grant, or its promise."""
+    return (
+        Grant.objects.filter(account_id=account_id, source_key=source_key).exists()
+        or Allowance.objects.filter(account_id=account_id, source_key=source_key).exists()
+    )
+
+
+def granted_since(prefix: str, since: datetime) -> Iterator[tuple[uuid.UUID, str]]:
+    """The accounts and source keys of the grants that payments named `prefix...` brought since then."""
+    rows = Grant.objects.filter(source_key__startswith=prefix, effective_at__gte=since).exclude(
+        source_key__endswith=":bonus"
+    )
+    yield from rows.values_list("account_id", "source_key").iterator()
 
 
 def promises_more(account_id: uuid.UUID, source_key: str) -> bool:

@@ -31,6 +31,7 @@ class Migration(migrations.Migration):
                 ('taken', models.PositiveBigIntegerField(default=0, verbose_name='taken')),
                 ('owed', models.PositiveBigIntegerField(default=0, verbose_name='became debt')),
                 ('steps', models.PositiveIntegerField(default=0, editable=False)),
+                ('seen', models.CharField(blank=True, max_length=120, verbose_name='seen')),
                 ('updated_at', models.DateTimeField(verbose_name='updated')),
                 ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='clawbacks', to='accounts.account')),
             ],

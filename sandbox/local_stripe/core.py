@@ -188,10 +188,14 @@ class LocalStripe:
     ) -> dict[str, Any]:
         """A page of objects, latest first, filtered by the parameters named in `by`."""
         wanted = {name: values[name] for name in by if values.get(name) is not None}
+        created = values.get("created")
+        span = created if isinstance(created, dict) else {}
         rows = [
             row
             for row in self.store.all(kind)
-            if all(row.get(name) == value for name, value in wanted.items()) and (where is None or where(row))
+            if all(row.get(name) == value for name, value in wanted.items())
+            and span.get("gte", 0) <= row.get("created", 0) <= span.get("lte", row.get("created", 0))
+            and (where is None or where(row))
         ][::-1]
         if after := values.get("starting_after"):
             position = next((number for number, row in enumerate(rows) if row["id"] == after), len(rows))

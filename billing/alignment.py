@@ -1,0 +1,70 @@
+"""Looking at an object at Stripe again, and bringing everything of ours in line with what it is now.
+
+Webhooks, the page a customer comes back to, and sweeps all end here, so that it cannot matter who came first. What an
+object rests on is looked at before it: a price's product, an invoice's subscription, a checkout's first invoice.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+
+from billing import catalogue_sync, fulfilment, mirror, money_back, stripe_api, stripe_objects
+from billing.errors import FulfilmentError
+from billing.stripe_api import NotAtStripeError
+from billing.stripe_objects import Stripe
+
+# What acts on credits or the catalogue; other kinds are only mirrored.
+FULFIL: dict[str, Callable[..., object]] = {
+    "checkout.session": fulfilment.fulfil_session,
+    "subscription": fulfilment.fulfil_subscription,
+    "invoice": fulfilment.fulfil_invoice,
+    "product": catalogue_sync.bring_product_in_line,
+    "price": catalogue_sync.bring_price_in_line,
+}
+
+
+def bring_in_line(*, kind: str, object_id: str, now: datetime) -> bool:
+    """Mirror and fulfil one object as it is at Stripe now; False when it is not there any more.
+
+    Raises FulfilmentError when it cannot be placed, and PaymentProviderUnavailableError.
+    """
+    try:
+        found = stripe_api.retrieve(kind, object_id)
+    except NotAtStripeError:
+        return False
+    current = stripe_api.plain(found)
+    if current.get("deleted"):
+        return False
+    for kind_below, id_below in _rests_on(kind, current):
+        bring_in_line(kind=kind_below, object_id=id_below, now=now)
+    mirror.sync(kind, found)
+    if kind in FULFIL:
+        FULFIL[kind](current, now=now)
+    elif kind in ("refund", "dispute"):
+        bring_in_line(kind="charge", object_id=stripe_objects.reference(current["charge"]), now=now)
+    elif kind == "charge" and money_back.concerns(current):
+        _bring_money_back(current, now=now)
+    return True
+
+
+def _bring_money_back(charge: Stripe, *, now: datetime) -> None:
+    """Some of a charge's money went back: see what it had paid for, that this was granted, and take credits back."""
+    found = stripe_api.origin_of_payment(stripe_objects.reference(charge.get("payment_intent")))
+    if found is None:
+        raise FulfilmentError(f"Charge {charge['id']} paid for nothing of ours.")
+    kind, object_id = found
+    bring_in_line(kind=kind, object_id=object_id, now=now)
+    origin = stripe_api.plain(stripe_api.retrieve(kind, object_id))
+    disputes = stripe_api.disputes_of_charge(charge["id"])
+    money_back.settle(charge=charge, origin=origin, disputes=disputes, now=now)
+
+
+def _rests_on(kind: str, current: Stripe) -> list[tuple[str, str]]:
+    if kind == "price":
+        return [("product", stripe_objects.reference(current["product"]))]
+    if kind == "invoice" and (subscription_id := stripe_objects.invoice_subscription_id(current)):
+        return [("subscription", subscription_id)]
+    if kind == "checkout.session" and (invoice_id := stripe_objects.reference(current.get("invoice"))):
+        return [("invoice", invoice_id)]
+    if kind == "checkout.session" and (subscription_id := stripe_objects.reference(current.get("subscription"))):
+        return [("subscription", subscription_id)]
+    return []
