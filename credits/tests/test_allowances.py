@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connections
+from django.db import connections, transaction
 
 from accounts.models import Account
 from credits import allowances, jobs, ledger, selectors, settling
@@ -329,3 +329,32 @@ def test_twenty_hours_are_enough_for_a_new_date_and_less_is_not(ada_account: Acc
     settling.settle(account_id=ada_account.pk, now=midnight + timedelta(hours=20))
 
     assert Grant.objects.count() == 2
+
+
+def test_a_change_between_two_periods_counts_from_the_next_one(ada_account: Account, now: datetime) -> None:
+    promise(ada_account, 10, MONTH, now, zone="UTC", series="s")
+    allowances.pause(account_id=ada_account.pk, series="s", now=now + timedelta(days=5))
+    allowances.resume(account_id=ada_account.pk, series="s", now=now + timedelta(days=40))
+
+    allowances.change(account_id=ada_account.pk, series="s", amount=70, now=now + timedelta(days=41))
+
+    assert available(ada_account, now + timedelta(days=41)) == 0
+    assert available(ada_account, now + timedelta(days=65)) == 70
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_wallet_that_is_being_used_is_left_to_its_user(ada_account: Account, now: datetime) -> None:
+    promise(ada_account, 3, DAY, now)
+    tomorrow = now + timedelta(days=1)
+
+    def settle() -> bool:
+        try:
+            return settling.settle_if_free(account_id=ada_account.pk, now=tomorrow)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            Wallet.objects.select_for_update().get(account=ada_account)
+            assert pool.submit(settle).result(5) is False
+        assert pool.submit(settle).result(5) is True

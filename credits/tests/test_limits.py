@@ -99,6 +99,18 @@ def test_the_day_is_the_account_s_own_through_dst_and_travel(ada_account: Accoun
     assert 10 <= len(spent_at) <= 24 * 12 / 20 + 1  # travelling: a new day every 20 hours at the most
 
 
+def test_a_date_that_goes_on_elsewhere_is_no_new_day(ada_account: Account, now: datetime) -> None:
+    give(ada_account, 500, now)
+    limits.set_daily_cap(account_id=ada_account.pk, cap=10)
+    spend(ada_account, 10, now, "a")
+    Account.objects.filter(pk=ada_account.pk).update(time_zone="America/New_York")
+
+    with pytest.raises(DailyCapReachedError):  # midnight in Amsterdam is six in the evening there
+        spend(ada_account, 1, datetime(2026, 11, 21, 23, 30, tzinfo=UTC), "b")
+
+    assert spend(ada_account, 1, datetime(2026, 11, 22, 5, tzinfo=UTC), "c").amount == -1
+
+
 @pytest.mark.django_db(transaction=True)
 def test_many_at_once_at_the_edge_of_midnight_never_pass_the_cap(ada_account: Account) -> None:
     before = datetime(2026, 11, 21, 22, 59, 59, tzinfo=UTC)

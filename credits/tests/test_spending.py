@@ -204,3 +204,10 @@ def test_the_order_of_metadata_is_not_part_of_a_request(ada_account: Account, no
 
 def test_a_single_credit_can_be_granted(ada_account: Account, now: datetime) -> None:
     assert give(ada_account, 1, now).remaining == 1
+
+
+def test_the_largest_balance_can_be_reached(ada_account: Account, now: datetime) -> None:
+    give(ada_account, 2**53 - 1, now)
+    give(ada_account, 1, now)
+
+    assert Wallet.objects.get(account=ada_account).balance == 2**53
