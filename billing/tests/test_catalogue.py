@@ -101,3 +101,23 @@ def test_products_of_others_are_left_alone(shop: Shop, customer: Account) -> Non
     shop.deliver()
 
     assert (Pack.objects.count(), Plan.objects.count()) == (packs, plans)
+
+
+@pytest.mark.parametrize("name", presets.names())
+def test_every_preset_can_be_sold(db: None, local_stripe: object, name: str) -> None:
+    preset = presets.load(name)
+    said: list[str] = []
+
+    bootstrap.push(preset, say=said.append)
+    again: list[str] = []
+    bootstrap.push(preset, say=again.append)
+
+    assert again == []
+    assert not [line for line in said if "left out" in line]
+    assert Plan.objects.filter(is_default=True).count() == 1
+    assert Plan.objects.count() == len(preset.plans)
+    assert {pack.credits for pack in Pack.objects.all()} == {pack["credits"] for pack in preset.packs}
+    sold = [price for item in (*preset.plans, *preset.packs) for price in item.get("prices", [])]
+    assert Price.objects.count() == len(sold)
+    assert sum(Price.objects.values_list("amount_minor", flat=True)) == sum(price["amount_minor"] for price in sold)
+    assert {plan.monthly_credits for plan in Plan.objects.all()} == {plan["monthly_credits"] for plan in preset.plans}
