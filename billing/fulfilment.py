@@ -20,8 +20,9 @@ from credits.money import FREE, Money
 
 MONTHS_PAID = {Price.Interval.MONTH: 1, Price.Interval.YEAR: 12}
 
-# Reasons for an invoice that pays for a whole period of a plan.
+# Reasons for an invoice that pays for a whole period of a plan, and for one that pays for a change within it.
 WHOLE_PERIOD = ("subscription_create", "subscription_cycle")
+PART_OF_A_PERIOD = "subscription_update"
 
 
 def fulfil_session(session: Stripe, *, now: datetime) -> None:
@@ -73,6 +74,9 @@ def fulfil_invoice(invoice: Stripe, *, now: datetime) -> None:
     subscription_id = stripe_objects.invoice_subscription_id(invoice)
     if not subscription_id or not stripe_objects.is_paid_invoice(invoice):
         return
+    if invoice["billing_reason"] == PART_OF_A_PERIOD:
+        _fulfil_change(invoice, subscription_id, now=now)
+        return
     if invoice["billing_reason"] not in WHOLE_PERIOD:
         raise FulfilmentError(f"Invoice {invoice['id']} ({invoice['billing_reason']}) is not for a whole period.")
     account = _account_of(invoice)
@@ -104,6 +108,29 @@ def fulfil_invoice(invoice: Stripe, *, now: datetime) -> None:
             )
         for order in Order.objects.filter(account=account, stripe_subscription_id=subscription_id):
             _complete(order, now=now)
+
+
+def _fulfil_change(invoice: Stripe, subscription_id: str, *, now: datetime) -> None:
+    """Give what an upgrade adds to the running period, once it is paid. (A downgrade counts from the next one.)"""
+    account = _account_of(invoice)
+    bought = [line for line in stripe_objects.invoice_lines(invoice) if line.is_proration and line.amount_minor > 0]
+    if len(bought) != 1:
+        raise FulfilmentError(f"Invoice {invoice['id']} changes to {len(bought)} plans; one is expected.")
+    (line,) = bought
+    price = _known_price(line.price_id)
+    if price.plan is None:
+        raise FulfilmentError(f"Price {line.price_id} is not of a plan.")
+    is_running = allowances.change(
+        account_id=account.pk,
+        series=_series(subscription_id),
+        amount=price.plan.monthly_credits * line.quantity,
+        source_key=f"stripe:invoice:{invoice['id']}",
+        paid=Money(invoice["amount_paid"], invoice["currency"] if invoice["amount_paid"] else ""),
+        period_ends_at=line.ends_at,
+        now=now,
+    )
+    if not is_running and line.ends_at > now:
+        raise FulfilmentError(f"Invoice {invoice['id']} changes a period whose own invoice was not heard of yet.")
 
 
 def _series(subscription_id: str) -> str:

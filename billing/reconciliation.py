@@ -91,7 +91,9 @@ def _has_moved_on(session: Stripe, order: Order) -> bool:
 
 
 def _of_invoice(invoice: Stripe, paid: set[str]) -> Iterator[Difference]:
-    if not stripe_objects.invoice_subscription_id(invoice):
+    # What a change adds may rightly be nothing (up, down and up again), so that its invoice tells no difference.
+    if not stripe_objects.invoice_subscription_id(invoice) or invoice["billing_reason"] == "subscription_update":
+        paid.add(f"stripe:invoice:{invoice['id']}")
         return
     account = mirror.account_of_customer(stripe_objects.customer_id(invoice))
     source_key = f"stripe:invoice:{invoice['id']}"

@@ -13,7 +13,7 @@ from credits import locks, posting, settling
 from credits.models import PRIORITY, Allowance, Grant, Source, Wallet
 from credits.money import FREE, Money
 
-# In the source key of what an upgrade adds to a period.
+# In the source key of what an upgrade adds to a period, where it has no other.
 TOP_UP = ":to:"
 
 
@@ -75,28 +75,41 @@ def start(
         return allowance
 
 
-def change(*, account_id: uuid.UUID, series: str, amount: int, now: datetime) -> None:
-    """From now on the series gives `amount` credits a period.
+def change(
+    *,
+    account_id: uuid.UUID,
+    series: str,
+    amount: int,
+    now: datetime,
+    source_key: str = "",
+    paid: Money = FREE,
+    period_ends_at: datetime | None = None,
+) -> bool:
+    """From now on the series gives `amount` credits a period. False when the series gives nothing at the moment.
 
     More than before: the difference to what this period gave comes at once and goes with it. Less: from the next
     period on. So a customer who goes up and down and up again has had one period's credits of the dearest plan, no
-    more. A repeated call changes nothing; a series that is over is left alone.
+    more. A repeated call changes nothing. `paid` is for the difference, which is granted under `source_key`;
+    with `period_ends_at`, only if the period that is running is the one that ends then.
     """
     with transaction.atomic():
         wallet = locks.wallet(account_id)
         settling.settle_locked(wallet, now=now)
         allowance = _current(account_id, series, now)
         if allowance is None:
-            return
+            return False
+        if period_ends_at is not None and allowance.paid_until != period_ends_at:
+            return True  # heard of after its period: what it added would be over
         given = _given_this_period(allowance, now)
         if given is not None and amount > given.amount:
-            _top_up(wallet, allowance, given, amount, now=now)
+            _top_up(wallet, allowance, given, amount, source_key=source_key, paid=paid, now=now)
         if given is None or amount >= given.amount:
             allowance.amount, allowance.next_amount = amount, None
         else:
             allowance.next_amount = amount
         allowance.save(update_fields=["amount", "next_amount"])
         settling.note_next_due(wallet)
+        return True
 
 
 def pause(*, account_id: uuid.UUID, series: str, now: datetime) -> None:
@@ -161,8 +174,8 @@ class _Period:
 
 
 def _given_this_period(allowance: Allowance, now: datetime) -> _Period | None:
-    rows = Grant.objects.filter(allowance=allowance, effective_at__lte=now).order_by("-effective_at")
-    first = rows.filter(Q(expires_at=None) | Q(expires_at__gt=now)).exclude(source_key__contains=TOP_UP).first()
+    rows = Grant.objects.filter(allowance=allowance, effective_at__lte=now).order_by("-effective_at", "-id")
+    first = rows.filter(Q(expires_at=None) | Q(expires_at__gt=now), is_top_up=False).first()
     if first is None:
         return None
     period = rows.filter(effective_at__gte=first.effective_at)
@@ -170,17 +183,21 @@ def _given_this_period(allowance: Allowance, now: datetime) -> _Period | None:
     return _Period(amount, first.effective_at, first.expires_at, period.count())
 
 
-def _top_up(wallet: Wallet, allowance: Allowance, given: _Period, amount: int, *, now: datetime) -> None:
+def _top_up(
+    wallet: Wallet, allowance: Allowance, given: _Period, amount: int, *, source_key: str, paid: Money, now: datetime
+) -> None:
     grant = Grant(
         account_id=allowance.account_id,
         source=allowance.source,
-        source_key=allowance.refill_key(f"{given.starts_at.isoformat()}{TOP_UP}{amount}"),
+        source_key=source_key or allowance.refill_key(f"{given.starts_at.isoformat()}{TOP_UP}{amount}"),
         amount=amount - given.amount,
         priority=allowance.priority,
         effective_at=now,
         expires_at=given.ends_at,
         allowance=allowance,
-        currency="",
+        paid_minor=paid.minor,
+        currency=paid.currency,
+        is_top_up=True,
     )
     posting.add_grant(wallet, grant, now=now)
 

@@ -126,6 +126,7 @@ class Grant(models.Model):
     allowance = models.ForeignKey(
         "credits.Allowance", on_delete=models.PROTECT, null=True, blank=True, related_name="grants"
     )
+    is_top_up = models.BooleanField(_("added by an upgrade"), default=False)  # to a period that had its grant already
 
     class Meta:
         verbose_name = _("grant")

@@ -289,3 +289,112 @@ def test_events_of_kinds_we_do_not_follow_are_kept_and_ignored(shop: Shop, clien
     shop.deliver()
 
     assert InboxEvent.objects.get(type="invoice_payment.paid").state == "ignored"
+
+
+class TestChangingPlans:
+    """Up at once and paid for the difference; down with the next period."""
+
+    @pytest.fixture
+    def team(self, shop: Shop) -> Price:
+        product = stripe.Product.create(
+            name="Team", metadata={"tegoed_kind": "plan", "tegoed_code": "team", "included_credits": "400"}
+        )
+        stripe.Price.create(product=product.id, currency="eur", unit_amount=5000, recurring={"interval": "month"})
+        shop.deliver()
+        return Price.objects.get(plan__code="team")
+
+    @pytest.fixture
+    def subscribed(self, shop: Shop, customer: Account, team: Price) -> Subscription:
+        shop.pay(shop.checkout(customer, item="pro"))
+        shop.deliver()
+        return Subscription.objects.get(account=customer)
+
+    def change(self, subscribed: Subscription, price: Price, proration: str) -> None:
+        found = stripe.Subscription.retrieve(subscribed.stripe_subscription_id)
+        stripe.Subscription.modify(
+            found.id,
+            items=[{"id": found["items"]["data"][0]["id"], "price": price.stripe_price_id}],
+            proration_behavior=proration,  # type: ignore[arg-type]
+        )
+
+    @pytest.mark.parametrize("how", [{"copies": 3}, {"order": "reversed"}, {"order": "shuffled", "seed": 2}], ids=str)
+    def test_an_upgrade_gives_the_difference_at_once(
+        self, shop: Shop, customer: Account, subscribed: Subscription, team: Price, how: dict[str, object]
+    ) -> None:
+        shop.advance(days=10)
+        self.change(subscribed, team, "always_invoice")
+        shop.deliver(**how)
+
+        added = Grant.objects.get(is_top_up=True)
+        first = Grant.objects.get(source=Source.PLAN, is_top_up=False)
+        assert (added.amount, added.expires_at) == (300, first.expires_at)
+        assert added.paid_minor == pytest.approx(3000 * 20 / 30, rel=0.05)
+        subscribed.refresh_from_db()
+        assert subscribed.price == team
+        assert shop.failures() == []
+
+        shop.advance(days=25)
+        shop.deliver()
+        assert Grant.objects.filter(source=Source.PLAN).latest("effective_at").amount == 400
+
+    def test_an_upgrade_heard_of_before_its_subscription_waits_for_it(
+        self, shop: Shop, customer: Account, team: Price
+    ) -> None:
+        shop.pay(shop.checkout(customer, item="pro"))
+        subscription = next(iter(shop.stripe.store.all("subscription")))
+        shop.advance(days=3)
+        stripe.Subscription.modify(
+            subscription["id"],
+            items=[{"id": subscription["items"]["data"][0]["id"], "price": team.stripe_price_id}],
+            proration_behavior="always_invoice",
+        )
+        shop.deliver(order="reversed")
+        shop.advance(minutes=5)
+        shop.work_off()
+
+        assert balance(customer) == 3 + 5 + 400
+        assert [row for check in audit.CHECKS for row in audit.disagreements(check=check)] == []
+
+    def test_a_downgrade_takes_nothing_away_and_counts_from_the_next_period(
+        self, shop: Shop, customer: Account, subscribed: Subscription, team: Price
+    ) -> None:
+        pro = subscribed.price
+        self.change(subscribed, team, "always_invoice")
+        shop.deliver()
+        self.change(subscribed, pro, "none")
+        shop.deliver()
+        assert balance(customer) == FREE + 400
+
+        shop.advance(days=32)
+        shop.deliver()
+
+        assert Grant.objects.filter(source=Source.PLAN).latest("effective_at").amount == 100
+
+    def test_up_down_and_up_again_is_one_period_of_the_dearest_plan(
+        self, shop: Shop, customer: Account, subscribed: Subscription, team: Price
+    ) -> None:
+        pro = subscribed.price
+        for _ in range(2):
+            self.change(subscribed, team, "always_invoice")
+            shop.deliver()
+            self.change(subscribed, pro, "always_invoice")
+            shop.deliver()
+
+        assert balance(customer) == FREE + 400
+        assert [row for check in audit.CHECKS for row in audit.disagreements(check=check)] == []
+
+    def test_an_upgrade_that_is_replayed_in_the_next_period_adds_nothing(
+        self, shop: Shop, customer: Account, subscribed: Subscription, team: Price
+    ) -> None:
+        pro = subscribed.price
+        self.change(subscribed, team, "always_invoice")
+        self.change(subscribed, pro, "none")
+        shop.deliver()
+        shop.advance(days=32)
+        shop.deliver()
+        before = balance(customer)
+
+        for event in list(shop.stripe.store.all("event")):
+            inbox.replay(event_id=event["id"], now=clock.now())
+
+        assert balance(customer) == before

@@ -8,6 +8,11 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AddField(
+            model_name="grant",
+            name="is_top_up",
+            field=models.BooleanField(default=False, verbose_name="added by an upgrade"),
+        ),
         migrations.AlterField(
             model_name='transaction',
             name='kind',

@@ -1,6 +1,7 @@
 """Subscriptions and their invoices: started by a checkout, renewed by the clock, cancelled at the end or at once."""
 
 import calendar
+import copy
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,7 +32,8 @@ def subscription(stripe: LocalStripe, values: Row, subscription_id: str) -> Row:
 
 @route("POST", "/v1/subscriptions/{subscription_id}", "SubscriptionModifyParams")
 def update_subscription(stripe: LocalStripe, values: Row, subscription_id: str) -> Row:
-    unknown = values.keys() - {"cancel_at_period_end", "metadata", "default_payment_method", "description"}
+    known = {"cancel_at_period_end", "metadata", "default_payment_method", "description", "items", "proration_behavior"}
+    unknown = values.keys() - known
     if unknown:
         raise invalid(f"The local Stripe cannot change {', '.join(sorted(unknown))} yet.", param=min(unknown))
     row = stripe.get("subscription", subscription_id)
@@ -41,7 +43,55 @@ def update_subscription(stripe: LocalStripe, values: Row, subscription_id: str) 
         ends = values["cancel_at_period_end"]
         values["cancel_at"] = row["items"]["data"][0]["current_period_end"] if ends else None
         values["canceled_at"] = stripe.timestamp() if ends else None
-    return update(stripe, "subscription", subscription_id, values)
+    items, proration = values.pop("items", None), values.pop("proration_behavior", "create_prorations")
+    if items is not None:
+        _change_item(stripe, row, items, proration)
+    return update(stripe, "subscription", subscription_id, values) if values else row
+
+
+def _change_item(stripe: LocalStripe, row: Row, items: list[Row], proration: str) -> None:
+    """Another price or quantity from now on: with its difference billed at once, or without any."""
+    item = row["items"]["data"][0]
+    if len(items) != 1 or items[0].get("id") != item["id"]:
+        raise invalid("The local Stripe changes a subscription's one item, named by its id.", param="items")
+    price = stripe.get("price", items[0]["price"]) if "price" in items[0] else item["price"]
+    if price["recurring"]["interval"] != item["price"]["recurring"]["interval"]:
+        raise invalid("The local Stripe cannot change the interval of a subscription yet.", param="items")
+    if proration not in ("always_invoice", "none"):
+        raise invalid("The local Stripe bills a change at once (always_invoice) or not at all (none).")
+    before = dict(item)
+    previous = {"items": {"data": [before]}}
+    item |= {"price": price, "quantity": items[0].get("quantity", item["quantity"])}
+    stripe.changed("subscription_item", item)
+    stripe.changed("subscription", row)
+    if proration == "always_invoice":
+        _invoice_change(stripe, row, before)
+    stripe.emit("customer.subscription.updated", row, previous)
+
+
+def _invoice_change(stripe: LocalStripe, row: Row, before: Row) -> None:
+    """Bill what is left of the period: the old price back, the new one on top."""
+    item = row["items"]["data"][0]
+    begins, ends, now = item["current_period_start"], item["current_period_end"], stripe.timestamp()
+    bill = _invoice(stripe, row, "subscription_update", announce=False)
+    (template,) = bill["lines"]["data"]
+    lines = []
+    for sign, side in ((-1, before), (1, item)):
+        whole = side["price"]["unit_amount"] * side["quantity"]
+        line = copy.deepcopy(template) | {"id": new_id("il"), "amount": sign * whole * (ends - now) // (ends - begins)}
+        line |= {"subtotal": line["amount"], "quantity": side["quantity"], "quantity_decimal": str(side["quantity"])}
+        line["period"] = {"start": now, "end": ends}
+        line["parent"]["subscription_item_details"]["proration"] = True
+        line["pricing"]["price_details"] = {"price": side["price"]["id"], "product": side["price"]["product"]}
+        line["pricing"]["unit_amount_decimal"] = str(side["price"]["unit_amount"])
+        lines.append(line)
+    total = sum(line["amount"] for line in lines)
+    bill["lines"]["data"] = lines
+    bill |= {"subtotal": total, "total": total, "amount_due": max(0, total), "amount_remaining": max(0, total)}
+    stripe.changed("invoice", bill)
+    stripe.emit("invoice.created", bill)
+    stripe.emit("invoice.finalized", bill)
+    _pay(stripe, row)
 
 
 @route("DELETE", "/v1/subscriptions/{subscription_id}", "SubscriptionCancelParams")
@@ -164,7 +214,7 @@ def _renew(stripe: LocalStripe, subscription_id: str) -> None:
     stripe.at(item["current_period_end"], "renew_subscription", subscription_id)
 
 
-def _invoice(stripe: LocalStripe, row: Row, reason: str) -> Row:
+def _invoice(stripe: LocalStripe, row: Row, reason: str, *, announce: bool = True) -> Row:
     """The bill for the subscription's current period."""
     item, customer = row["items"]["data"][0], stripe.get("customer", row["customer"])
     amount = item["price"]["unit_amount"] * item["quantity"]
@@ -254,14 +304,18 @@ def _invoice(stripe: LocalStripe, row: Row, reason: str) -> Row:
     )
     row["latest_invoice"] = identifier
     stripe.changed("subscription", row)
-    stripe.emit("invoice.created", made)
-    stripe.emit("invoice.finalized", made)
+    if announce:
+        stripe.emit("invoice.created", made)
+        stripe.emit("invoice.finalized", made)
     return made
 
 
 def _pay(stripe: LocalStripe, row: Row) -> None:
     """Pay the subscription's latest invoice with the customer's card."""
     bill = stripe.get("invoice", row["latest_invoice"])
+    if not bill["amount_due"]:
+        _settle_bill(stripe, bill)  # nothing to pay: what is over is the customer's credit at Stripe
+        return
     intent = payments.open_intent(
         stripe, stripe.get("customer", row["customer"]), bill["amount_due"], bill["currency"], {}
     )
@@ -278,6 +332,10 @@ def _pay(stripe: LocalStripe, row: Row) -> None:
         status="paid",
         status_transitions={"canceled_at": None, "paid_at": stripe.timestamp()},
     )
+    _settle_bill(stripe, bill)
+
+
+def _settle_bill(stripe: LocalStripe, bill: Row) -> None:
     bill |= {
         "status": "paid",
         "amount_paid": bill["amount_due"],
