@@ -5,16 +5,22 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import action
 
 from accounts import clock
 from accounts.admin_parts import ReadOnlyAdmin, link_to, money
-from billing import inbox
-from billing.models import InboxEvent, Order, Pack, Plan, Price, Subscription
+from billing import inbox, refunding
+from billing.admin_forms import RefundForm
+from billing.errors import BillingError
+from billing.models import Clawback, InboxEvent, Order, Pack, Plan, Price, Subscription
 
 # A replay asks Stripe for each event; more at once would outlast the request.
 MAX_REPLAYED = 50
@@ -74,20 +80,65 @@ class PackAdmin(SoldAdmin):
 @admin.register(Order)
 class OrderAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "public_id", "owner", "description", "credits", "total", "status", "completed_at")
-    list_filter = ("status", "created_at")
+    list_filter = ("status", "is_disputed", "created_at")
     list_select_related = ("account",)
     search_fields = ("account__email", "account__name", "=stripe_session_id", "=stripe_subscription_id")
     ordering = ("-id",)
-    readonly_fields = ("public_id", "owner", "total")
+    readonly_fields = ("public_id", "owner", "total", "refunded")
     fields = (
         ("public_id", "owner"), ("description", "quantity"), ("credits", "bonus_credits"), ("total", "status"),
-        "problem", ("stripe_session_id", "stripe_subscription_id"), ("created_at", "completed_at"), "actor",
+        ("refunded", "is_disputed"), "problem", ("stripe_session_id", "stripe_subscription_id"),
+        ("created_at", "completed_at"), "actor",
     )  # fmt: skip
     owner = link_to("account")
+    actions_detail = ["refund"]
 
     @admin.display(description=_("total"))
     def total(self, row: Order) -> str:
         return money(row.amount_minor, row.currency)
+
+    @admin.display(description=_("refunded"))
+    def refunded(self, row: Order) -> str:
+        return money(row.refunded_minor, row.currency) if row.refunded_minor else "–"
+
+    def has_refund_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return request.user.has_perm("billing.change_order")
+
+    @action(description=_("Refund"), url_path="refund", permissions=["refund"])  # type: ignore[untyped-decorator]
+    def refund(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Give money back, after a look at what that takes."""
+        order = get_object_or_404(Order.objects.select_related("account", "price"), pk=object_id)
+        back = reverse("admin:billing_order_change", args=[order.pk])
+        known = refunding.refundable(order)
+        form = RefundForm(request.POST or None, order=order, most_minor=known.minor)
+        if request.method == "POST" and form.is_valid():
+            try:
+                refunding.refund(
+                    order=order,
+                    amount_minor=form.amount_minor(),
+                    reason=form.cleaned_data["reason"],
+                    actor=f"user:{request.user.pk}",
+                    idempotency_key=form.cleaned_data["token"],
+                    now=clock.now(),
+                )
+            except BillingError as error:
+                form.add_error(None, str(error))
+            else:
+                told = f"Refunded {form.cleaned_data['amount']} {order.currency.upper()}: {form.cleaned_data['reason']}"
+                self.log_change(request, order, told)
+                self.message_user(request, told, messages.SUCCESS)
+                return redirect(back)
+        shown = {
+            **self.admin_site.each_context(request),
+            "title": _("Refund"),
+            "order": order,
+            "form": form,
+            "refundable": known,
+            "paid": money(order.amount_minor, order.currency),
+            "most": money(known.minor, order.currency),
+            "back": back,
+        }
+        return TemplateResponse(request, "billing/refund.html", shown)
 
 
 @admin.register(Subscription)
@@ -144,3 +195,13 @@ class InboxEventAdmin(ReadOnlyAdmin):
             is_well = row.state in (InboxEvent.State.PROCESSED, InboxEvent.State.IGNORED)
             level = messages.SUCCESS if is_well else messages.ERROR
             self.message_user(request, f"{row.type} {row.event_id}: {row.get_state_display()}. {row.error}", level)
+
+
+@admin.register(Clawback)
+class ClawbackAdmin(ReadOnlyAdmin):
+    list_display = ("updated_at", "owner", "cause", "grant_source_key", "target", "taken", "owed", "seen")
+    list_filter = ("cause", "updated_at")
+    list_select_related = ("account",)
+    search_fields = ("account__email", "account__name", "=stripe_charge_id", "=grant_source_key")
+    ordering = ("-updated_at", "-pk")
+    owner = link_to("account")

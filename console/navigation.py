@@ -27,6 +27,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             _("Money"),
             _entry(request, _("Orders"), "shopping_cart", "billing", "order"),
             _entry(request, _("Subscriptions"), "autorenew", "billing", "subscription"),
+            _entry(request, _("Money back"), "undo", "billing", "clawback"),
             _entry(request, _("Webhooks"), "webhook", "billing", "inboxevent"),
         ),
         _group(

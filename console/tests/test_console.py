@@ -5,31 +5,16 @@ from datetime import datetime
 import pytest
 from django.apps import apps
 from django.contrib import admin
-from django.contrib.auth.models import Group, Permission
+from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 
 from accounts import clock, keys
 from accounts.models import Account, ApiKey, User
 from billing.models import InboxEvent, Order
-from billing.tests.conftest import *  # noqa: F403 - the shop, for its customers and orders
 from billing.tests.conftest import Shop
-from console import roles
 from console.stripe_mirror import SAFE_ACTIONS
 from credits.models import Transaction
-
-
-@pytest.fixture
-def support(db: None) -> User:
-    roles.keep_groups()
-    user = User.objects.create_user("support@example.com", is_staff=True)
-    user.groups.add(Group.objects.get(name=roles.SUPPORT))
-    return user
-
-
-@pytest.fixture
-def operator(db: None) -> User:
-    return User.objects.create_superuser("operator@example.com")
 
 
 @pytest.fixture

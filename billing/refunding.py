@@ -1,0 +1,55 @@
+"""Giving money back from our side: Stripe pays it, and credits follow as for any refund."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from billing import alignment, stripe_api, stripe_objects
+from billing.errors import RefundRefusedError
+from billing.models import Order
+from credits import selectors
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refundable:
+    """What of an order can be given back, and what that would take: `granted` credits, of which `left` are unspent."""
+
+    minor: int
+    granted: int
+    left: int
+
+    def credits_for(self, minor: int, whole_minor: int) -> int:
+        """How many credits a refund of so much would take back now."""
+        return min(self.left, self.granted * minor // whole_minor) if whole_minor else 0
+
+
+def refundable(order: Order) -> Refundable:
+    """What can be given back of an order, as we know it; Stripe has the last word."""
+    is_paid = order.status == Order.Status.COMPLETED and not order.is_for_a_plan
+    grants = selectors.grants_of_cause(order.account_id, f"stripe:session:{order.stripe_session_id}")
+    return Refundable(
+        minor=order.amount_minor - order.refunded_minor if is_paid and not order.is_disputed else 0,
+        granted=sum(grant.amount for grant in grants),
+        left=sum(grant.remaining for grant in grants),
+    )
+
+
+def refund(*, order: Order, amount_minor: int, reason: str, actor: str, idempotency_key: str, now: datetime) -> Order:
+    """Give `amount_minor` of an order's money back, and take back what it leaves of the credits.
+
+    A repeated key gives nothing more. Raises RefundRefusedError, which says why, or PaymentProviderUnavailableError.
+    """
+    most = refundable(order).minor
+    if order.is_for_a_plan:
+        raise RefundRefusedError("A plan is refunded in Stripe, by its invoice; the credits follow.")
+    if not 0 < amount_minor <= most:
+        raise RefundRefusedError(f"{amount_minor} cannot be refunded: {most} are left of this order (in minor units).")
+    session = stripe_api.plain(stripe_api.retrieve("checkout.session", order.stripe_session_id or ""))
+    made = stripe_api.create_refund(
+        idempotency_key=f"tegoed-refund-{order.public_id}-{idempotency_key}",
+        payment_intent_id=stripe_objects.reference(session["payment_intent"]),
+        amount_minor=amount_minor,
+        reason=f"{reason} ({actor})",
+    )
+    alignment.bring_in_line(kind="refund", object_id=made, now=now)
+    order.refresh_from_db()
+    return order
