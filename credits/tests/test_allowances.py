@@ -358,3 +358,30 @@ def test_a_wallet_that_is_being_used_is_left_to_its_user(ada_account: Account, n
             Wallet.objects.select_for_update().get(account=ada_account)
             assert pool.submit(settle).result(5) is False
         assert pool.submit(settle).result(5) is True
+
+
+def test_a_limit_of_nothing_rolls_nothing_over(ada_account: Account, now: datetime) -> None:
+    promise(ada_account, 10, MONTH, now, zone="UTC", rollover=Allowance.Rollover.CAPPED, rollover_limit=0)
+
+    assert available(ada_account, now + timedelta(days=70)) == 10
+
+
+def test_what_one_payment_brings_once_has_its_name(ada_account: Account, now: datetime) -> None:
+    paid_until = now + timedelta(days=30)
+    once = {"zone": "UTC", "periods": 1, "paid_until": paid_until, "source_key": "stripe:invoice:in_1"}
+    promise(ada_account, 10, MONTH, now, **once)
+
+    assert Grant.objects.get().source_key == "stripe:invoice:in_1"
+
+
+@pytest.mark.parametrize(("keep_paid", "months"), [(True, 12), (False, 1)])
+def test_an_ended_year_goes_on_if_what_was_paid_for_is_kept(
+    ada_account: Account, now: datetime, keep_paid: bool, months: int
+) -> None:
+    paid_until = datetime(2027, 11, 21, 11, tzinfo=UTC)
+    promise(ada_account, 10, MONTH, now, zone="UTC", periods=12, paid_until=paid_until, series="s")
+
+    allowances.end(account_id=ada_account.pk, series="s", keep_paid=keep_paid, now=now + timedelta(days=5))
+    settling.settle(account_id=ada_account.pk, now=now + timedelta(days=500))
+
+    assert Grant.objects.count() == months

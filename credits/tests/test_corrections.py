@@ -321,3 +321,21 @@ class TestRestore:
             with pytest.raises(InvalidAmountError):
                 self.restore(ada_account, pack, credits, debt, now)
         assert stands(ada_account) == (20, 0)
+
+
+def test_where_there_is_nothing_to_take_nothing_is_written(ada_account: Account, now: datetime) -> None:
+    pack = give(ada_account, 5, now)
+    spend(ada_account, 5, now)
+
+    revoked = revoke(ada_account, pack, 5, now, debt=False)
+
+    assert (revoked.taken, revoked.debt, revoked.transaction, revoked.is_replayed) == (0, 0, None, False)
+    assert not Transaction.objects.filter(kind="revoke").exists()
+
+
+def test_a_grant_that_paid_a_debt_says_what_is_left_of_it(ada_account: Account, now: datetime) -> None:
+    pack = give(ada_account, 20, now)
+    spend(ada_account, 20, now)
+    revoke(ada_account, pack, 20, now, debt=True)
+
+    assert give(ada_account, 50, now).remaining == 30

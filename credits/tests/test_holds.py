@@ -249,3 +249,35 @@ def test_a_hold_may_last_a_whole_day_and_keeps_what_it_was_told(ada_account: Acc
 
     kept = Hold.objects.get(pk=held.hold_id)
     assert (kept.metadata, kept.expires_at - kept.created_at) == ({"model": "m"}, timedelta(hours=24))
+
+
+def test_what_comes_back_at_the_very_end_of_a_grant_expires(ada_account: Account, now: datetime) -> None:
+    ends_at = now + timedelta(minutes=10)
+    give(ada_account, 10, now, Source.BONUS, expires_at=ends_at)
+    held = hold(ada_account, 8, now)
+
+    ledger.release(account_id=ada_account.pk, hold_id=held.hold_id, now=ends_at)
+
+    assert stands(ada_account) == (0, 0)
+
+
+def test_a_hold_for_a_feature_is_the_same_whatever_it_costs_by_then(ada_account: Account, now: datetime) -> None:
+    give(ada_account, 10, now)
+
+    def ask(amount: int, quantity: int) -> ledger.Held:
+        return ledger.hold(
+            account_id=ada_account.pk,
+            amount=amount,
+            idempotency_key="k",
+            expires_at=now + QUARTER,
+            feature="chat",
+            quantity=quantity,
+            now=now,
+        )
+
+    first = ask(4, 1)
+    again = ask(5, 1)
+
+    assert (again.hold_id, again.amount, again.is_replayed) == (first.hold_id, 4, True)
+    with pytest.raises(KeyReusedError):
+        ask(4, 2)

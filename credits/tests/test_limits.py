@@ -247,3 +247,16 @@ class TestLowBalance:
             take=1,
         )
         assert heard == [("low", 1), ("out", 0)]
+
+    @pytest.mark.django_db(transaction=True)
+    def test_arriving_at_the_threshold_is_told_and_leaving_from_it_is_not(
+        self, ada_account: Account, now: datetime, heard: list[tuple[str, int]]
+    ) -> None:
+        for hours, amount in ((1, 4), (2, 1)):
+            give(ada_account, amount, now, Source.BONUS, expires_at=now + timedelta(hours=hours))
+        give(ada_account, 4, now)
+
+        ledger.settle(account_id=ada_account.pk, now=now + timedelta(hours=1))
+        assert heard == [("low", 5)]
+        ledger.settle(account_id=ada_account.pk, now=now + timedelta(hours=2))
+        assert heard == [("low", 5)]
