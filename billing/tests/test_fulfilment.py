@@ -12,7 +12,7 @@ from billing.tests.conftest import Shop
 from credits import audit, selectors
 from credits.models import Grant, Source
 from sandbox.local_stripe import checkout as hosted
-from sandbox.local_stripe import events
+from sandbox.local_stripe import collecting, events
 from sandbox.local_stripe.checkout import Outcome
 from sandbox.local_stripe.errors import StripeApiError
 from sandbox.local_stripe.transport import InProcessClient
@@ -398,3 +398,60 @@ class TestChangingPlans:
             inbox.replay(event_id=event["id"], now=clock.now())
 
         assert balance(customer) == before
+
+
+class TestFailedPayments:
+    """A month that is not paid for is not given; what was paid for stays; paying late gives it once."""
+
+    @pytest.fixture
+    def renewal_failed(self, shop: Shop, customer: Account) -> Subscription:
+        shop.pay(shop.checkout(customer, item="pro"))
+        shop.deliver()
+        collecting.set_declines(shop.stripe, next(iter(shop.stripe.store.all("customer")))["id"], is_on=True)
+        shop.advance(days=31)
+        shop.deliver()
+        return Subscription.objects.get(account=customer)
+
+    def plan_grants(self) -> list[tuple[int, int]]:
+        grants = Grant.objects.filter(source=Source.PLAN).order_by("effective_at")
+        return [(grant.amount, grant.remaining) for grant in grants]
+
+    def test_an_unpaid_month_is_not_given(self, shop: Shop, customer: Account, renewal_failed: Subscription) -> None:
+        assert renewal_failed.status == "past_due"
+        assert balance(customer) == FREE
+        assert self.plan_grants() == [(100, 0)]
+        assert shop.failures() == []
+
+    @pytest.mark.parametrize("how", [{}, {"order": "reversed", "copies": 2}], ids=str)
+    def test_a_month_that_is_paid_late_is_given_once(
+        self, shop: Shop, customer: Account, renewal_failed: Subscription, how: dict[str, object]
+    ) -> None:
+        collecting.set_declines(shop.stripe, next(iter(shop.stripe.store.all("customer")))["id"], is_on=False)
+        shop.advance(days=3)  # Stripe tries again
+        shop.deliver(**how)
+
+        renewal_failed.refresh_from_db()
+        assert renewal_failed.status == "active"
+        assert self.plan_grants() == [(100, 0), (100, 100)]
+
+    def test_the_customer_can_pay_at_once(self, shop: Shop, customer: Account, renewal_failed: Subscription) -> None:
+        collecting.set_declines(shop.stripe, next(iter(shop.stripe.store.all("customer")))["id"], is_on=False)
+        open_bill = next(row for row in shop.stripe.store.all("invoice") if row["status"] == "open")
+
+        stripe.Invoice.pay(open_bill["id"])
+        shop.advance(days=20)  # the tries that were planned come to nothing
+        shop.deliver()
+
+        assert self.plan_grants() == [(100, 0), (100, 100)]
+
+    def test_after_the_last_try_the_plan_ends_and_the_free_one_goes_on(
+        self, shop: Shop, customer: Account, renewal_failed: Subscription
+    ) -> None:
+        shop.advance(days=20)
+        shop.deliver()
+
+        renewal_failed.refresh_from_db()
+        assert (renewal_failed.status, renewal_failed.is_running) == ("canceled", False)
+        assert self.plan_grants() == [(100, 0)]
+        assert balance(customer) == FREE
+        assert shop.checkout(customer, item="pro", key="again").checkout_url  # and may begin anew

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.local_stripe import checkout, events, money_back
+from sandbox.local_stripe import checkout, collecting, events, money_back
 from sandbox.local_stripe.core import LocalStripe
 from sandbox.local_stripe.errors import StripeApiError, invalid
 
@@ -36,6 +36,13 @@ def _complete(stripe: LocalStripe, values: Row, _send: events.Send, session_id: 
         return {"outcome": outcome, "error": error.body["error"]["message"], "status": "open"}
     row = stripe.get("checkout.session", session_id)
     return {"outcome": outcome, "status": row["status"], "payment_status": row["payment_status"]}
+
+
+def _card(stripe: LocalStripe, values: Row, _send: events.Send, customer_id: str) -> Row:
+    if not isinstance(values.get("declines"), bool):
+        raise invalid("declines must be true or false.", param="declines")
+    collecting.set_declines(stripe, customer_id, is_on=values["declines"])
+    return {"customer": customer_id, "declines": values["declines"]}
 
 
 def _dispute(stripe: LocalStripe, _values: Row, _send: events.Send, charge_id: str) -> Row:
@@ -82,6 +89,7 @@ def _resend(stripe: LocalStripe, _values: Row, _send: events.Send, event_id: str
 
 _ROUTES: list[tuple[str, str, Callable[..., Row]]] = [
     ("POST", r"checkout/(\w+)/complete", _complete),
+    ("POST", r"customers/(\w+)/card", _card),
     ("POST", r"charges/(\w+)/dispute", _dispute),
     ("POST", r"disputes/(\w+)/close", _close_dispute),
     ("POST", r"clock/advance", _advance),

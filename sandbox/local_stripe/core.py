@@ -88,6 +88,7 @@ class LocalStripe:
         from sandbox.local_stripe import (
             catalogue,
             checkout,
+            collecting,
             customers,
             events,
             money_back,
@@ -96,7 +97,7 @@ class LocalStripe:
             subscriptions,
         )
 
-        self.parts = (catalogue, checkout, customers, events, money_back, payments, portal, subscriptions)
+        self.parts = (catalogue, checkout, collecting, customers, events, money_back, payments, portal, subscriptions)
         self.store = store
         self.clock = clock
         self.public_url = public_url

@@ -5,7 +5,7 @@ import copy
 from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.local_stripe import payments
+from sandbox.local_stripe import collecting
 from sandbox.local_stripe.catalogue import update
 from sandbox.local_stripe.core import LocalStripe, route, timer
 from sandbox.local_stripe.errors import invalid
@@ -91,7 +91,7 @@ def _invoice_change(stripe: LocalStripe, row: Row, before: Row) -> None:
     stripe.changed("invoice", bill)
     stripe.emit("invoice.created", bill)
     stripe.emit("invoice.finalized", bill)
-    _pay(stripe, row)
+    collecting.pay(stripe, row)
 
 
 @route("DELETE", "/v1/subscriptions/{subscription_id}", "SubscriptionCancelParams")
@@ -185,7 +185,7 @@ def start(stripe: LocalStripe, customer: Row, card: Row, price: Row, quantity: i
     )
     _invoice(stripe, row, "subscription_create")
     stripe.emit("customer.subscription.created", row)
-    _pay(stripe, row)
+    collecting.pay(stripe, row)
     stripe.at(item["current_period_end"], "renew_subscription", identifier)
     return row
 
@@ -209,7 +209,7 @@ def _renew(stripe: LocalStripe, subscription_id: str) -> None:
     }
     stripe.changed("subscription_item", item)
     _invoice(stripe, row, "subscription_cycle")
-    _pay(stripe, row)
+    collecting.pay(stripe, row)
     stripe.emit("customer.subscription.updated", row, previous)
     stripe.at(item["current_period_end"], "renew_subscription", subscription_id)
 
@@ -308,46 +308,6 @@ def _invoice(stripe: LocalStripe, row: Row, reason: str, *, announce: bool = Tru
         stripe.emit("invoice.created", made)
         stripe.emit("invoice.finalized", made)
     return made
-
-
-def _pay(stripe: LocalStripe, row: Row) -> None:
-    """Pay the subscription's latest invoice with the customer's card."""
-    bill = stripe.get("invoice", row["latest_invoice"])
-    if not bill["amount_due"]:
-        _settle_bill(stripe, bill)  # nothing to pay: what is over is the customer's credit at Stripe
-        return
-    intent = payments.open_intent(
-        stripe, stripe.get("customer", row["customer"]), bill["amount_due"], bill["currency"], {}
-    )
-    payments.succeed(stripe, intent)
-    stripe.new(
-        "invoice_payment",
-        "inpay",
-        invoice=bill["id"],
-        amount_paid=bill["amount_due"],
-        amount_requested=bill["amount_due"],
-        currency=bill["currency"],
-        is_default=True,
-        payment={"type": "payment_intent", "payment_intent": intent["id"]},
-        status="paid",
-        status_transitions={"canceled_at": None, "paid_at": stripe.timestamp()},
-    )
-    _settle_bill(stripe, bill)
-
-
-def _settle_bill(stripe: LocalStripe, bill: Row) -> None:
-    bill |= {
-        "status": "paid",
-        "amount_paid": bill["amount_due"],
-        "amount_remaining": 0,
-        "attempt_count": bill["attempt_count"] + 1,
-        "attempted": True,
-        "auto_advance": False,
-        "status_transitions": bill["status_transitions"] | {"paid_at": stripe.timestamp()},
-    }
-    stripe.changed("invoice", bill)
-    stripe.emit("invoice.paid", bill)
-    stripe.emit("invoice.payment_succeeded", bill)
 
 
 def _after(anchor: int, price: Row, count: int) -> int:
