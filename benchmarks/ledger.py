@@ -106,8 +106,8 @@ INSERT INTO accounts_account (id, kind, name, email, time_zone, created_at)
 INSERT INTO credits_wallet (account_id, balance, held, debt, cap_used, low_threshold)
     SELECT id, 1000000000, 0, 0, 0, 5 FROM accounts_account;
 INSERT INTO credits_grant (id, account_id, source, source_key, amount, remaining, priority, effective_at, paid_minor,
-                           currency)
-    SELECT id, id, 'purchase', 'bench', 1000000000, 1000000000, 50, now(), 0, '' FROM accounts_account;
+                           currency, is_top_up)
+    SELECT id, id, 'purchase', 'bench', 1000000000, 1000000000, 50, now(), 0, '', false FROM accounts_account;
 CREATE TABLE bare_wallet (number int PRIMARY KEY, balance bigint NOT NULL) WITH (fillfactor = 50);
 CREATE TABLE bare_change (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, number int NOT NULL,
                           amount bigint NOT NULL, key uuid NOT NULL UNIQUE, created_at timestamptz NOT NULL);

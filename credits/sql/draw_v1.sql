@@ -49,11 +49,16 @@ DECLARE
 BEGIN
     lots := '[]';
     paid := 0;
-    FOR lot IN
-        SELECT g.id, g.remaining, g.source FROM credits_grant g
-            WHERE g.account_id = p_account_id AND g.is_open
-            ORDER BY g.priority, g.expires_at NULLS LAST, g.effective_at, g.id
     LOOP
+        -- The first open grant; most spends end with it, and an emptied one is open no more.
+        SELECT g.id, g.remaining, g.source INTO lot FROM credits_grant g
+            WHERE g.account_id = p_account_id AND g.is_open
+            ORDER BY g.priority, g.expires_at NULLS LAST, g.effective_at, g.id LIMIT 1;
+        IF NOT FOUND THEN
+            -- The wallet said there was enough and the grants say there is not: never guess, never go on.
+            RAISE EXCEPTION 'wallet % and its grants disagree by %', p_account_id, needed
+                USING ERRCODE = 'data_corrupted';
+        END IF;
         taken := least(needed, lot.remaining);
         place := place + 1;
         UPDATE credits_grant g SET remaining = g.remaining - taken WHERE g.account_id = p_account_id AND g.id = lot.id;
@@ -71,10 +76,6 @@ BEGIN
         needed := needed - taken;
         EXIT WHEN needed = 0;
     END LOOP;
-    IF needed > 0 THEN
-        -- The wallet said there was enough and the grants say there is not: never guess, never go on.
-        RAISE EXCEPTION 'wallet % and its grants disagree by %', p_account_id, needed USING ERRCODE = 'data_corrupted';
-    END IF;
 END;
 $$;
 

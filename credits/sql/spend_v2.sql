@@ -33,8 +33,8 @@ CREATE FUNCTION credits_spend(
 ) LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     wallet credits_wallet;
-    prior credits_transaction;
-    paid bigint;
+    prior record;
+    drawn record;
 BEGIN
     IF p_amount <= 0 THEN
         RAISE EXCEPTION 'a spend takes a positive amount, not %', p_amount USING ERRCODE = 'check_violation';
@@ -46,7 +46,7 @@ BEGIN
         RETURN;
     END IF;
 
-    SELECT * INTO prior FROM credits_transaction t
+    SELECT t.id, t.amount, t.balance_after, t.created_at, t.fingerprint INTO prior FROM credits_transaction t
         WHERE t.account_id = p_account_id AND t.idempotency_key = p_key;
     IF FOUND THEN
         IF prior.fingerprint IS DISTINCT FROM p_fingerprint THEN
@@ -63,9 +63,13 @@ BEGIN
     END IF;
 
     balance_after := wallet.balance;
-    outcome := credits_refusal(wallet, p_amount, p_now);
-    IF outcome IS NOT NULL THEN
-        RETURN;
+    -- What is plainly there and not limited needs no further look.
+    IF coalesce(wallet.next_due_at <= p_now, false) OR wallet.balance < p_amount OR wallet.debt > 0
+            OR wallet.frozen_at IS NOT NULL OR coalesce(wallet.daily_cap_override, wallet.daily_cap) IS NOT NULL THEN
+        outcome := credits_refusal(wallet, p_amount, p_now);
+        IF outcome IS NOT NULL THEN
+            RETURN;
+        END IF;
     END IF;
 
     outcome := 'spent';
@@ -77,12 +81,15 @@ BEGIN
                                      fingerprint, feature, quantity, description, metadata, actor, created_at)
         VALUES (p_transaction_id, p_account_id, 'spend', -p_amount, balance_after, 0, p_key,
                 p_fingerprint, p_feature, p_quantity, p_description, p_metadata, p_actor, p_now);
-    SELECT d.lots, d.paid INTO lots, paid FROM credits_draw(p_account_id, p_amount, p_transaction_id, NULL) d;
+    drawn := credits_draw(p_account_id, p_amount, p_transaction_id, NULL);
+    lots := drawn.lots;
     UPDATE credits_wallet w
         SET balance = w.balance - p_amount,
-            cap_used = CASE WHEN w.cap_day_ends_at > p_now THEN w.cap_used + paid ELSE w.cap_used END,
+            cap_used = CASE WHEN w.cap_day_ends_at > p_now THEN w.cap_used + drawn.paid ELSE w.cap_used END,
             touched_on = (p_now AT TIME ZONE 'UTC')::date
         WHERE w.account_id = p_account_id;
-    crossed := credits_crossed(wallet, wallet.balance + wallet.held, wallet.balance + wallet.held - p_amount);
+    IF wallet.balance + wallet.held - p_amount <= coalesce(wallet.low_threshold_override, wallet.low_threshold) THEN
+        crossed := credits_crossed(wallet, wallet.balance + wallet.held, wallet.balance + wallet.held - p_amount);
+    END IF;
 END;
 $$;
