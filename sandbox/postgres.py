@@ -104,16 +104,29 @@ class Postgres:
         command = self._as_owner("postgres", "-D", self._place.postgres, "-k", self._place.sockets)
         for setting in ("listen_addresses=", "max_connections=200", *self._settings):
             command += ["-c", setting]
-        with self._place.postgres_log.open("ab") as log:
-            # A session of its own: Ctrl-C in the terminal is for the runner, which then stops this in its turn.
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd="/")
         deadline = time.monotonic() + START_TIMEOUT_S
+        self._process = self._spawn(command)
         while not self._answers():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                tail = "\n".join(self._place.postgres_log.read_text(errors="replace").splitlines()[-15:])
+            if time.monotonic() > deadline or (self._process.poll() is not None and not self._has_orphans()):
+                tail = "\n".join(self._log_lines()[-15:])
                 self.stop()
                 raise PostgresError(f"PostgreSQL did not start; the end of {self._place.postgres_log}:\n{tail}")
+            if self._process.poll() is not None:
+                # The last server was killed, and its sessions need a moment to notice.
+                self._process = self._spawn(command)
             time.sleep(0.05)
+
+    def _spawn(self, command: list[str]) -> "subprocess.Popen[bytes]":
+        with self._place.postgres_log.open("ab") as log:
+            # A session of its own: Ctrl-C in the terminal is for the runner, which then stops this in its turn.
+            return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd="/")
+
+    def _has_orphans(self) -> bool:
+        """Whether the server would not start because processes of a killed one are still there."""
+        return any("shared memory block" in line for line in self._log_lines()[-3:])
+
+    def _log_lines(self) -> list[str]:
+        return self._place.postgres_log.read_text(errors="replace").splitlines()
 
     def _answers(self) -> bool:
         try:
