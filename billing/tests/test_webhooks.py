@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,8 +10,10 @@ from django.conf import settings
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
+from kombu.exceptions import OperationalError
 from pytest_django import Settings
 
+from billing import inbox, tasks
 from billing.models import InboxEvent
 from sandbox.local_stripe.events import signature
 
@@ -172,3 +174,19 @@ def test_a_body_of_unknown_length_is_refused(client: Client) -> None:
     answer = client.generic("POST", reverse("stripe-webhook"), b"", content_type="application/json", CONTENT_LENGTH="x")
 
     assert answer.status_code == 411
+
+
+def test_without_redis_an_event_is_kept_and_the_sweep_finds_it(
+    send: Send, present: datetime, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
+) -> None:
+    def unreachable(**_what: Any) -> None:
+        raise OperationalError("Error 111 connecting to 127.0.0.1:1.")
+
+    monkeypatch.setattr(tasks.process_event, "delay", unreachable)
+
+    with django_capture_on_commit_callbacks(execute=True) as rung:
+        assert send().status_code == 200
+
+    assert len(rung) == 1
+    assert inbox.due(now=present) == []  # the doorbell has its moment first
+    assert inbox.due(now=present + timedelta(minutes=1)) == ["evt_1"]

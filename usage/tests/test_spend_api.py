@@ -9,6 +9,7 @@ import psycopg
 import pytest
 from django.db import OperationalError
 from django.test import Client
+from pytest_django import Settings
 
 from accounts import clock, keys
 from accounts.models import Account, Scope
@@ -244,6 +245,17 @@ def test_a_wait_that_takes_too_long_is_503_and_safe_to_retry(post: Post, monkeyp
         assert (answer.status_code, answer.json()["code"], answer["Retry-After"]) == (503, code, "1")
     monkeypatch.undo()
     assert post({"amount": 1}).status_code == 201
+
+
+def test_spending_does_not_need_redis(post: Post, settings: Settings) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": settings.REDIS_URL}
+    }
+
+    answers = [post({"amount": 1}, f"k{number}").status_code for number in range(10)]
+
+    assert answers == [201] * 10
 
 
 def test_the_day_s_cap_is_429_and_says_when_it_ends(post: Post, funded: Account) -> None:
