@@ -27,33 +27,36 @@ def bring_in_line(*, kind: str, object_id: str, now: datetime) -> bool:
 
     Raises FulfilmentError when it cannot be placed, and PaymentProviderUnavailableError.
     """
+    return _bring(kind, object_id, now=now) is not None
+
+
+def _bring(kind: str, object_id: str, *, now: datetime) -> Stripe | None:
+    """Like `bring_in_line`, answering the object."""
     try:
         found = stripe_api.retrieve(kind, object_id)
     except NotAtStripeError:
-        return False
+        return None
     current = stripe_api.plain(found)
     if current.get("deleted"):
-        return False
+        return None
     for kind_below, id_below in _rests_on(kind, current):
-        bring_in_line(kind=kind_below, object_id=id_below, now=now)
+        _bring(kind_below, id_below, now=now)
     mirror.sync(kind, found)
     if kind in FULFIL:
         FULFIL[kind](current, now=now)
     elif kind in ("refund", "dispute"):
-        bring_in_line(kind="charge", object_id=stripe_objects.reference(current["charge"]), now=now)
+        _bring("charge", stripe_objects.reference(current["charge"]), now=now)
     elif kind == "charge" and money_back.concerns(current):
         _bring_money_back(current, now=now)
-    return True
+    return current
 
 
 def _bring_money_back(charge: Stripe, *, now: datetime) -> None:
     """Some of a charge's money went back: see what it had paid for, that this was granted, and take credits back."""
     found = stripe_api.origin_of_payment(stripe_objects.reference(charge.get("payment_intent")))
-    if found is None:
+    origin = _bring(*found, now=now) if found else None
+    if origin is None:
         raise FulfilmentError(f"Charge {charge['id']} paid for nothing of ours.")
-    kind, object_id = found
-    bring_in_line(kind=kind, object_id=object_id, now=now)
-    origin = stripe_api.plain(stripe_api.retrieve(kind, object_id))
     disputes = stripe_api.disputes_of_charge(charge["id"])
     money_back.settle(charge=charge, origin=origin, disputes=disputes, now=now)
 

@@ -17,10 +17,6 @@ class Refundable:
     granted: int
     left: int
 
-    def credits_for(self, minor: int, whole_minor: int) -> int:
-        """How many credits a refund of so much would take back now."""
-        return min(self.left, self.granted * minor // whole_minor) if whole_minor else 0
-
 
 def refundable(order: Order) -> Refundable:
     """What can be given back of an order, as we know it; Stripe has the last word."""

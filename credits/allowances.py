@@ -170,7 +170,6 @@ class _Period:
     amount: int
     starts_at: datetime
     ends_at: datetime | None
-    number: int
 
 
 def _given_this_period(allowance: Allowance, now: datetime) -> _Period | None:
@@ -178,9 +177,8 @@ def _given_this_period(allowance: Allowance, now: datetime) -> _Period | None:
     first = rows.filter(Q(expires_at=None) | Q(expires_at__gt=now), is_top_up=False).first()
     if first is None:
         return None
-    period = rows.filter(effective_at__gte=first.effective_at)
-    amount = period.aggregate(total=Sum("amount"))["total"]
-    return _Period(amount, first.effective_at, first.expires_at, period.count())
+    amount = rows.filter(effective_at__gte=first.effective_at).aggregate(total=Sum("amount"))["total"]
+    return _Period(amount, first.effective_at, first.expires_at)
 
 
 def _top_up(

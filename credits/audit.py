@@ -142,6 +142,12 @@ def disagreements(*, check: str, account_id: uuid.UUID | None = None) -> Iterato
         )
 
 
+def all_disagreements(*, account_id: uuid.UUID | None = None) -> Iterator[Disagreement]:
+    """The rows that fail any of CHECKS."""
+    for check in CHECKS:
+        yield from disagreements(check=check, account_id=account_id)
+
+
 def _whole(number: Any) -> int | None:
     """PostgreSQL's sums of bigint are numeric."""
     return None if number is None else int(number)

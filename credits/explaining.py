@@ -6,6 +6,7 @@ nobody had looked. (Daily credits of days on which nobody looked were never post
 
 import uuid
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -73,30 +74,29 @@ def explain_balance(
     """
     settling.settle(account_id=account_id, now=now)
     at = min(at or now, now)
-    grants = _lived_between(account_id, since or at - RECENT, at)
-    uses, holds = _uses(account_id, grants, at), _held(account_id, at)
+    holds = _held(account_id, at)
+    grants = _lived_between(account_id, since or at - RECENT, at, holds)
+    uses = _uses(account_id, grants, at)
     stories = [_story(grant, uses[grant.pk], holds.get(grant.pk, 0)) for grant in grants]
     stories.sort(key=lambda story: story.grant.draw_order)
     return Explanation(
         at=at,
         available=sum(story.remaining for story in stories),
         held=sum(story.held for story in stories),
-        debt=_until(Transaction.objects.filter(account_id=account_id), "", at).aggregate(n=Sum("debt_change"))["n"]
-        or 0,
+        debt=_debt(account_id, at),
         lots=tuple(stories),
     )
 
 
-def _lived_between(account_id: uuid.UUID, since: datetime, at: datetime) -> list[Grant]:
+def _lived_between(account_id: uuid.UUID, since: datetime, at: datetime, held: Collection[uuid.UUID]) -> list[Grant]:
     """The grants that had begun by `at` and were not over before `since`; those with held credits in any case."""
     begun = Grant.objects.filter(account_id=account_id, effective_at__lte=at).select_related("allowance")
     not_over = Q(expires_at=None) | Q(expires_at__gt=since)
-    is_held = Q(pk__in=list(_held(account_id, at)))
-    found = begun.filter(not_over | is_held)
+    found = begun.filter(not_over | Q(pk__in=list(held)))
     used_up_long_ago = (
         Entry.objects.filter(account_id=account_id, grant__in=found.filter(is_open=False))
         .values("grant_id")
-        .annotate(latest=Max(Coalesce("transaction__due_at", "transaction__created_at")))
+        .annotate(latest=Max(_moment("transaction__")))
         .filter(latest__lt=since)
         .values_list("grant_id", flat=True)
     )
@@ -140,9 +140,13 @@ def _debt(account_id: uuid.UUID, at: datetime) -> int:
 
 
 def _until(rows: "QuerySet[Entry] | QuerySet[Transaction]", to_transaction: str, at: datetime) -> "QuerySet[Any]":
-    """The rows whose moment (when they were due, else when they were posted) is not after `at`."""
-    moment = Coalesce(F(f"{to_transaction}due_at"), F(f"{to_transaction}created_at"), output_field=DateTimeField())
-    return rows.annotate(moment=moment).filter(moment__lte=at)
+    """The rows whose moment is not after `at`."""
+    return rows.annotate(moment=_moment(to_transaction)).filter(moment__lte=at)
+
+
+def _moment(to_transaction: str) -> Coalesce:
+    """When a transaction counts from: when it was due, else when it was posted."""
+    return Coalesce(F(f"{to_transaction}due_at"), F(f"{to_transaction}created_at"), output_field=DateTimeField())
 
 
 def _story(grant: Grant, uses: list[Use], held: int) -> LotStory:

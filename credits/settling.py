@@ -5,7 +5,7 @@ when it was due, so that the past can be told as it was.
 """
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
@@ -55,21 +55,18 @@ def settle_locked(wallet: Wallet, *, now: datetime) -> None:
             _expire(wallet, at=at, now=now)
             due.expiries.discard(at)
         for allowance in due.allowances_at(at):
-            refill(wallet, allowance, due=due, now=now)
+            if given := _refill(wallet, allowance, now=now):
+                due.follow([given], now)  # a month that nobody touched was given late, and may be over already
     note_next_due(wallet)
     limits.announce_change(wallet, before=before, now=now)
 
 
-def refill(wallet: Wallet, allowance: Allowance, *, now: datetime, due: "Due | None" = None) -> None:
-    """Give the allowance's next period, and say when the one after it is due; the caller holds the wallet's lock."""
-    given = (
-        _refill_day(wallet, allowance, now=now)
-        if allowance.period == Allowance.Period.DAY
-        else _refill_month(wallet, allowance, now=now)
-    )
+def _refill(wallet: Wallet, allowance: Allowance, *, now: datetime) -> Grant | None:
+    """Give the allowance's next period, and say when the one after it is due."""
+    refill = _refill_day if allowance.period == Allowance.Period.DAY else _refill_month
+    given = refill(wallet, allowance, now=now)
     allowance.save(update_fields=["amount", "next_amount", "next_index", "next_at", "last_day_start"])
-    if due is not None and given is not None:
-        due.follow([given], now)  # a month that nobody touched was given late, and may be over already
+    return given
 
 
 def skip_to(allowance: Allowance, *, now: datetime) -> None:
@@ -106,7 +103,7 @@ def note_next_due(wallet: Wallet) -> None:
     wallet.save(update_fields=["next_due_at"])
 
 
-def trim_rollover(wallet: Wallet, allowance: Allowance, *, at: datetime, now: datetime) -> None:
+def _trim_rollover(wallet: Wallet, allowance: Allowance, *, at: datetime, now: datetime) -> None:
     """Of what rolled over in a series, keep as much as the newest promise allows; the oldest goes first."""
     of_series = Grant.objects.filter(account_id=wallet.account_id, allowance__series=allowance.series)
     latest = of_series.order_by("-effective_at", "-id").first()
@@ -130,7 +127,7 @@ class Due:
 
     expiries: set[datetime]
     holds: list[Hold]
-    allowances: list[Allowance] = field(default_factory=list)
+    allowances: list[Allowance]
 
     def next_moment(self) -> datetime | None:
         """When the first thing that is still open is due."""
@@ -162,7 +159,8 @@ def _due(wallet: Wallet, now: datetime) -> Due:
         if allowance.period == Allowance.Period.DAY:
             # Days that nobody used are not given: the one that counts is today.
             allowance.next_at = next_day(allowance.last_day_start, now, allowance.account.time_zone).starts_at
-            allowance.save(update_fields=["next_at"])
+            if allowance.next_at > now:  # else its refill stores it
+                allowance.save(update_fields=["next_at"])
     return Due(expiries, holds, allowances)
 
 
@@ -197,7 +195,7 @@ def _refill_month(wallet: Wallet, allowance: Allowance, *, now: datetime) -> Gra
         ends_at = None if rolls_over else month_end(allowance, index)
         given = _give(wallet, allowance, str(index), starts_at, ends_at, paid_minor=_share(allowance, index), now=now)
         if rolls_over and given is not None:
-            trim_rollover(wallet, allowance, at=starts_at, now=now)
+            _trim_rollover(wallet, allowance, at=starts_at, now=now)
     allowance.next_at = _month_start(allowance)
     return given
 

@@ -63,13 +63,9 @@ BEGIN
     END IF;
 
     balance_after := wallet.balance;
-    -- What is plainly there and not limited needs no further look.
-    IF coalesce(wallet.next_due_at <= p_now, false) OR wallet.balance < p_amount OR wallet.debt > 0
-            OR wallet.frozen_at IS NOT NULL OR coalesce(wallet.daily_cap_override, wallet.daily_cap) IS NOT NULL THEN
-        outcome := credits_refusal(wallet, p_amount, p_now);
-        IF outcome IS NOT NULL THEN
-            RETURN;
-        END IF;
+    outcome := credits_refusal(wallet, p_amount, p_now);
+    IF outcome IS NOT NULL THEN
+        RETURN;
     END IF;
 
     outcome := 'spent';
@@ -88,8 +84,6 @@ BEGIN
             cap_used = CASE WHEN w.cap_day_ends_at > p_now THEN w.cap_used + drawn.paid ELSE w.cap_used END,
             touched_on = (p_now AT TIME ZONE 'UTC')::date
         WHERE w.account_id = p_account_id;
-    IF wallet.balance + wallet.held - p_amount <= coalesce(wallet.low_threshold_override, wallet.low_threshold) THEN
-        crossed := credits_crossed(wallet, wallet.balance + wallet.held, wallet.balance + wallet.held - p_amount);
-    END IF;
+    crossed := credits_crossed(wallet, wallet.balance + wallet.held, wallet.balance + wallet.held - p_amount);
 END;
 $$;

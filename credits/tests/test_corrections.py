@@ -19,7 +19,7 @@ from credits.errors import (
     TransactionNotFoundError,
 )
 from credits.models import Grant, Source, Transaction, Wallet
-from credits.tests.test_holds import give
+from credits.tests.test_spending import give
 
 
 def spend(account: Account, amount: int, now: datetime, key: str = "job-1") -> ledger.Spent:

@@ -8,7 +8,7 @@ from accounts.models import Account
 from credits import allowances, ledger
 from credits.explaining import explain_balance
 from credits.models import Allowance, Source
-from credits.tests.test_holds import give
+from credits.tests.test_spending import give
 
 HOUR = timedelta(hours=1)
 

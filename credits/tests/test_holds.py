@@ -16,14 +16,10 @@ from credits.errors import (
     KeyReusedError,
     TooManyHoldsError,
 )
-from credits.models import Allowance, Grant, Hold, Source, Transaction, Wallet
+from credits.models import Allowance, Hold, Source, Transaction, Wallet
+from credits.tests.test_spending import give
 
 QUARTER = timedelta(minutes=15)
-
-
-def give(account: Account, amount: int, now: datetime, source: Source = Source.PURCHASE, **fields: object) -> Grant:
-    key = f"test:{Grant.objects.count()}"
-    return ledger.grant(account_id=account.pk, amount=amount, source=source, source_key=key, now=now, **fields).grant
 
 
 def hold(account: Account, amount: int, now: datetime, key: str = "call-1", lasts: timedelta = QUARTER) -> ledger.Held:

@@ -11,7 +11,7 @@ from credits import allowances, ledger, limits, selectors, signals
 from credits.errors import DailyCapReachedError
 from credits.models import Allowance, Source, Wallet
 from credits.tests.test_concurrency import at_once
-from credits.tests.test_holds import give
+from credits.tests.test_spending import give
 
 
 def spend(account: Account, amount: int, now: datetime, key: str) -> ledger.Spent:
