@@ -74,6 +74,10 @@ class Account(models.Model):
         TEAM = "team", _("Team")  # shared by its members
         EXTERNAL = "external", _("External")  # a user of an app that calls us with a service key
 
+    class Language(models.TextChoices):
+        EN = "en", "English"
+        NL = "nl", "Nederlands"
+
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices, default=Kind.PERSONAL)
     name = models.CharField(_("name"), max_length=150, blank=True)
@@ -83,6 +87,9 @@ class Account(models.Model):
         max_length=64,
         default=default_time_zone,
         help_text=_("Its midnight starts the day of the daily credits."),
+    )
+    language = models.CharField(
+        _("language"), max_length=2, choices=Language.choices, default=Language.EN, help_text=_("Of its e-mails.")
     )
     created_at = models.DateTimeField(_("created"), default=timezone.now, db_index=True)
 

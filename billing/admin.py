@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
@@ -17,11 +17,12 @@ from unfold.decorators import action
 
 from accounts import clock
 from accounts.admin_parts import ReadOnlyAdmin, link_to, money
-from billing import inbox, refunding
+from billing import catalogue_sync, inbox, refunding
 from billing.admin_forms import RefundForm
 from billing.errors import BillingError
-from billing.models import Clawback, InboxEvent, Order, Pack, Plan, Price, Subscription
+from billing.models import Clawback, InboxEvent, Order, Pack, Plan, Price, Promotion, Subscription, TopUp
 
+MAX_TOLD = 20
 # A replay asks Stripe for each event; more at once would outlast the request.
 MAX_REPLAYED = 50
 
@@ -51,6 +52,27 @@ class SoldAdmin(ModelAdmin):  # type: ignore[misc]
     search_fields = ("code", "name", "stripe_product_id")
     ordering = ("position",)
     readonly_fields = ("stripe_product_id",)
+    actions_list = ["sync_prices"]
+
+    def has_sync_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return request.user.has_perm("billing.change_price")
+
+    @action(description=_("Sync with Stripe"), url_path="sync", permissions=["sync"])  # type: ignore[untyped-decorator]
+    def sync_prices(self, request: HttpRequest) -> HttpResponse:
+        """Pull products and prices, and say what changed."""
+        back = redirect(reverse(f"admin:billing_{self.opts.model_name}_changelist"))
+        try:
+            changes = catalogue_sync.pull()
+        except BillingError as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return back
+        for line in changes[:MAX_TOLD]:
+            self.message_user(request, line, messages.SUCCESS)
+        if len(changes) != min(len(changes), MAX_TOLD) or not changes:
+            more = len(changes) - MAX_TOLD
+            told = _("And %d more changes.") % more if changes else _("Everything is as Stripe has it already.")
+            self.message_user(request, told, messages.INFO)
+        return back
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -77,6 +99,46 @@ class PackAdmin(SoldAdmin):
     list_display = ("name", "code", "credits", "bonus_credits", "prices", "is_active")
 
 
+@admin.register(Promotion)
+class PromotionAdmin(ModelAdmin):  # type: ignore[misc]
+    list_display = (
+        "name",
+        "code",
+        "pack",
+        "bonus_credits",
+        "is_first_purchase",
+        "starts_at",
+        "ends_at",
+        "used",
+        "is_active",
+    )
+    list_filter = ("is_active", "is_first_purchase")
+    list_select_related = ("pack",)
+    search_fields = ("code", "name")
+    ordering = ("-pk",)
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        completed = Count("orders", filter=Q(orders__status=Order.Status.COMPLETED))
+        return super().get_queryset(request).annotate(completed_orders=completed)
+
+    @admin.display(description=_("paid orders"), ordering="completed_orders")
+    def used(self, row: Any) -> str:
+        return f"{row.completed_orders} / {row.max_uses}" if row.max_uses else str(row.completed_orders)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(TopUp)
+class TopUpAdmin(ReadOnlyAdmin):
+    list_display = ("owner", "price", "below", "max_per_month", "is_on", "problem", "agreed_at")
+    list_filter = ("is_on",)
+    list_select_related = ("account", "price__pack")
+    search_fields = ("account__email", "account__name")
+    ordering = ("-agreed_at",)
+    owner = link_to("account")
+
+
 @admin.register(Order)
 class OrderAdmin(ReadOnlyAdmin):
     list_display = ("created_at", "public_id", "owner", "description", "credits", "total", "status", "completed_at")
@@ -87,7 +149,9 @@ class OrderAdmin(ReadOnlyAdmin):
     readonly_fields = ("public_id", "owner", "total", "refunded")
     fields = (
         ("public_id", "owner"), ("description", "quantity"), ("credits", "bonus_credits"), ("total", "status"),
-        ("refunded", "is_disputed"), "problem", ("stripe_session_id", "stripe_subscription_id"),
+        ("promotion", "promotion_credits"), ("discount_minor", "tax_minor", "paid_minor"), "receipt_url",
+        ("refunded", "is_disputed"), "problem", ("provider", "ui", "payment_id"),
+        ("stripe_session_id", "stripe_subscription_id"),
         ("created_at", "completed_at"), "actor",
     )  # fmt: skip
     owner = link_to("account")

@@ -7,7 +7,16 @@ object rests on is looked at before it: a price's product, an invoice's subscrip
 from collections.abc import Callable
 from datetime import datetime
 
-from billing import catalogue_sync, fulfilment, mirror, money_back, stripe_api, stripe_objects
+from billing import (
+    catalogue_sync,
+    fulfilment,
+    mirror,
+    money_back,
+    plan_fulfilment,
+    stripe_api,
+    stripe_objects,
+    two_plans,
+)
 from billing.errors import FulfilmentError
 from billing.stripe_api import NotAtStripeError
 from billing.stripe_objects import Stripe
@@ -15,8 +24,9 @@ from billing.stripe_objects import Stripe
 # What acts on credits or the catalogue; other kinds are only mirrored.
 FULFIL: dict[str, Callable[..., object]] = {
     "checkout.session": fulfilment.fulfil_session,
-    "subscription": fulfilment.fulfil_subscription,
-    "invoice": fulfilment.fulfil_invoice,
+    "payment_intent": fulfilment.fulfil_intent,
+    "subscription": plan_fulfilment.fulfil_subscription,
+    "invoice": plan_fulfilment.fulfil_invoice,
     "product": catalogue_sync.bring_product_in_line,
     "price": catalogue_sync.bring_price_in_line,
 }
@@ -28,6 +38,13 @@ def bring_in_line(*, kind: str, object_id: str, now: datetime) -> bool:
     Raises FulfilmentError when it cannot be placed, and PaymentProviderUnavailableError.
     """
     return _bring(kind, object_id, now=now) is not None
+
+
+def bring_latest_invoice_in_line(subscription_id: str, *, now: datetime) -> None:
+    """The invoice that a change of a subscription may have made."""
+    current = stripe_api.plain(stripe_api.retrieve("subscription", subscription_id))
+    if invoice_id := stripe_objects.reference(current.get("latest_invoice")):
+        _bring("invoice", invoice_id, now=now)
 
 
 def _bring(kind: str, object_id: str, *, now: datetime) -> Stripe | None:
@@ -44,6 +61,10 @@ def _bring(kind: str, object_id: str, *, now: datetime) -> Stripe | None:
     mirror.sync(kind, found)
     if kind in FULFIL:
         FULFIL[kind](current, now=now)
+    if kind == "invoice" and stripe_objects.is_refused_invoice(current):
+        plan_fulfilment.note_refused(current, why=stripe_api.why_refused(object_id), now=now)
+    elif kind == "subscription":
+        two_plans.repair(current, now=now)
     elif kind in ("refund", "dispute"):
         _bring("charge", stripe_objects.reference(current["charge"]), now=now)
     elif kind == "charge" and money_back.concerns(current):

@@ -18,8 +18,9 @@ from accounts import clock
 from accounts.errors import FieldProblem, InvalidRequestError, NotFoundError
 from accounts.models import Scope
 from accounts.public_ids import MalformedIdError, parse_id
-from billing import catalogue, checkout, webhooks
+from billing import catalogue, catalogue_sync, checkout, webhooks
 from billing.models import Order, Price
+from billing.providers import PROVIDERS
 from credits.api import KEY_PARAMETER, account_of, caller_of, checked, made, timestamp
 from credits.api_requests import WholeNumberField, idempotency_key
 
@@ -60,7 +61,13 @@ class CheckoutRequest(serializers.Serializer[Any]):
     interval = serializers.ChoiceField(choices=["month", "year"], required=False, default="")
     currency = serializers.CharField(max_length=3, required=False, default="")
     quantity = WholeNumberField(required=False, default=1)
-    ui = serializers.ChoiceField(choices=["redirect"], required=False, default="redirect")
+    ui = serializers.ChoiceField(
+        choices=["redirect", "qr", "elements"],
+        required=False,
+        default="redirect",
+        help_text="A payment page, a QR code of it, or a secret for the provider's own card form.",
+    )
+    provider = serializers.ChoiceField(choices=sorted(PROVIDERS), required=False, default="stripe")
     success_url = serializers.CharField(max_length=2000, required=False, default="")
     cancel_url = serializers.CharField(max_length=2000, required=False, default="")
     account = serializers.CharField(required=False)
@@ -71,9 +78,12 @@ class CheckoutSerializer(serializers.Serializer[Any]):
     session_id = serializers.CharField(help_text="The provider's own id.")
     status = serializers.ChoiceField(choices=Order.Status.choices)
     url = serializers.CharField(help_text="Where the customer pays.", allow_null=True)
+    qr_svg_url = serializers.CharField(help_text="With the ui qr: a picture of a QR code of `url`.", required=False)
+    client_secret = serializers.CharField(help_text="With the ui elements: for the provider's script.", required=False)
     credits = serializers.IntegerField()
-    amount = serializers.IntegerField()
+    amount = serializers.IntegerField(help_text="As listed, in the currency's minor units.")
     currency = serializers.CharField()
+    receipt_url = serializers.CharField(allow_null=True)
     expires_at = serializers.DateTimeField(allow_null=True)
 
 
@@ -121,12 +131,17 @@ class CheckoutsView(APIView):
             ),
             quantity=asked["quantity"],
             idempotency_key=key,
+            ui=Order.Ui(asked["ui"]),
+            provider=asked["provider"],
             actor=caller_of(request).actor,
             success_url=asked["success_url"],
             cancel_url=asked["cancel_url"],
             now=now,
         )
-        return made(checkout_data(started.order), is_replayed=started.is_replayed)
+        shown = checkout_data(started.order)
+        if started.client_secret:
+            shown["client_secret"] = started.client_secret
+        return made(shown, is_replayed=started.is_replayed)
 
 
 class CheckoutView(APIView):
@@ -143,6 +158,19 @@ class CheckoutView(APIView):
         if order is None:
             raise NotFoundError("There is no such checkout.")
         return Response(checkout_data(order))
+
+
+class SyncSerializer(serializers.Serializer[Any]):
+    changes = serializers.ListField(child=serializers.CharField(), help_text="What changed, a line each.")
+
+
+class SyncPricesView(APIView):
+    required_scope = Scope.CREDITS_GRANT
+
+    @extend_schema(operation_id="sync_prices", request=None, responses=SyncSerializer)
+    def post(self, request: Request) -> Response:
+        """Pull products and prices from Stripe, and say what changed. (Only a service key has this scope.)"""
+        return Response({"changes": catalogue_sync.pull()})
 
 
 class PortalSessionSerializer(serializers.Serializer[Any]):
@@ -173,13 +201,16 @@ def stripe_webhook(request: HttpRequest) -> HttpResponse:
 
 def checkout_data(order: Order) -> dict[str, Any]:
     """What the API says of a checkout."""
+    is_open = order.status == Order.Status.OPEN
     return {
         "id": order.public_id,
-        "session_id": order.stripe_session_id or "",
+        "session_id": order.stripe_session_id or order.payment_id or "",
         "status": order.status,
-        "url": order.checkout_url if order.status == Order.Status.OPEN else None,
-        "credits": order.credits + order.bonus_credits,
+        "url": order.checkout_url if is_open else None,
+        **({"qr_svg_url": checkout.qr_url(order)} if is_open and order.ui == Order.Ui.QR else {}),
+        "credits": order.all_credits,
         "amount": order.amount_minor,
         "currency": order.currency,
+        "receipt_url": order.receipt_url or None,
         "expires_at": timestamp(order.expires_at) if order.expires_at else None,
     }

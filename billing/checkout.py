@@ -1,26 +1,33 @@
 """Starting a purchase, and asking how it stands.
 
 What a purchase costs and gives is frozen on an Order before Stripe is asked for a page; the client names an item,
-never an amount. No call to Stripe is made inside a transaction.
+never an amount. No provider is called inside a transaction.
 """
 
+import io
 from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import urlsplit
 
+import segno
 from django.conf import settings
+from django.core.signing import Signer
 from django.db import IntegrityError, transaction
 from django.urls import reverse
 
 from accounts.models import Account
-from billing import alignment, mirror, stripe_api, stripe_objects
+from accounts.public_ids import parse_id
+from billing import mirror, promotions, providers, stripe_api
 from billing.errors import (
     AlreadySubscribedError,
     BillingError,
     ForeignUrlError,
     OrderKeyReusedError,
+    PriceNotSellableError,
 )
 from billing.models import RUNNING, Order, Price, Subscription
+
+_QR = Signer(salt="billing.qr")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +36,7 @@ class Started:
 
     order: Order
     is_replayed: bool
+    client_secret: str = ""
 
 
 class NoCustomerError(BillingError):
@@ -47,6 +55,8 @@ def start(
     idempotency_key: str,
     actor: str,
     now: datetime,
+    ui: Order.Ui = Order.Ui.REDIRECT,
+    provider: str = "stripe",
     success_url: str = "",
     cancel_url: str = "",
 ) -> Started:
@@ -57,30 +67,72 @@ def start(
     """
     for field, url in (("success_url", success_url), ("cancel_url", cancel_url)):
         _check_own_url(field, url)
-    order, is_new = _order(
-        Order(
-            account=account,
-            price=price,
-            quantity=quantity,
-            idempotency_key=idempotency_key,
-            actor=actor,
-            success_url=success_url,
-            cancel_url=cancel_url,
-            created_at=now,
-            **_frozen(price, quantity),
-        )
+    providers.check_is_on(provider)
+    if price.plan_id is not None and (ui == Order.Ui.ELEMENTS or provider != "stripe"):
+        raise PriceNotSellableError("A plan is paid on Stripe's payment page: use the ui redirect or qr.")
+    wanted = Order(
+        account=account,
+        price=price,
+        quantity=quantity,
+        ui=ui,
+        provider=provider,
+        idempotency_key=idempotency_key,
+        actor=actor,
+        success_url=success_url,
+        cancel_url=cancel_url,
+        created_at=now,
+        **frozen(price, quantity),
     )
-    if not order.stripe_session_id:
-        _open_session(order)
-    return Started(order=order, is_replayed=not is_new)
+    order, is_new = _order(wanted, now=now)
+    client_secret = ""
+    if order.status == Order.Status.OPEN and (order.ui == Order.Ui.ELEMENTS or not _is_opened(order)):
+        client_secret = _open(order)
+    return Started(order=order, is_replayed=not is_new, client_secret=client_secret)
+
+
+def _is_opened(order: Order) -> bool:
+    return bool(order.stripe_session_id or order.payment_id)
+
+
+def _open(order: Order) -> str:
+    """Have the order's provider prepare its payment; the secret for a card form, if it is paid on one."""
+    opened = providers.get(order.provider).open(order)
+    order.stripe_session_id = opened.session_id or None
+    order.payment_id = opened.payment_id or None
+    order.checkout_url = opened.url or _own("card-form", order.public_id)
+    order.expires_at = opened.expires_at
+    order.save(update_fields=["stripe_session_id", "payment_id", "checkout_url", "expires_at"])
+    return opened.client_secret
 
 
 def refresh(order: Order, *, now: datetime) -> Order:
-    """Ask Stripe how the payment stands and fulfil what is paid: what the webhook does, without waiting for it."""
-    if order.is_waiting and order.stripe_session_id:
-        alignment.bring_in_line(kind="checkout.session", object_id=order.stripe_session_id, now=now)
+    """Ask the provider how the payment stands and fulfil what is paid, as its webhook will."""
+    if order.is_waiting and _is_opened(order):
+        providers.get(order.provider).refresh(order, now=now)
         order.refresh_from_db()
     return order
+
+
+def client_secret(order: Order) -> str:
+    """What the provider's script needs to take the payment of an order that is paid on a card form."""
+    return _open(order) if order.status == Order.Status.OPEN and order.ui == Order.Ui.ELEMENTS else ""
+
+
+def qr_code(order: Order) -> str:
+    """The payment page of an order as a QR code: an SVG document."""
+    out = io.BytesIO()
+    segno.make(order.checkout_url, error="m", micro=False).save(out, kind="svg", scale=6, border=4, light="#fff")
+    return out.getvalue().decode()
+
+
+def qr_url(order: Order) -> str:
+    """Where the QR code of an order is to be had as a picture, by anybody who knows this address."""
+    return f"{settings.BASE_URL}{reverse('qr-code', args=[_QR.sign(order.public_id)])}"
+
+
+def order_of_qr(signed: str) -> Order | None:
+    """The order whose QR code has this signed name. Raises BadSignature."""
+    return Order.objects.filter(pk=parse_id("co", _QR.unsign(signed))).exclude(checkout_url="").first()
 
 
 def portal_url(*, account: Account) -> str:
@@ -91,72 +143,38 @@ def portal_url(*, account: Account) -> str:
     return stripe_api.create_portal_session(customer_id=customer_id, return_url=_own("billing"))
 
 
-def _frozen(price: Price, quantity: int) -> dict[str, object]:
+def frozen(price: Price, quantity: int) -> dict[str, object]:
     """What this purchase is, whatever becomes of the catalogue."""
-    frozen: dict[str, object] = {"amount_minor": price.amount_minor * quantity, "currency": price.currency}
+    facts: dict[str, object] = {"amount_minor": price.amount_minor * quantity, "currency": price.currency}
     if price.pack is not None:
         name = f"{quantity} x {price.pack.name}" if quantity > 1 else price.pack.name
-        frozen |= {
+        facts |= {
             "credits": price.pack.credits * quantity,
             "bonus_credits": price.pack.bonus_credits * quantity,
             "description": name,
         }
     elif price.plan is not None:
-        frozen |= {"credits": price.plan.monthly_credits * quantity, "description": price.plan.name}
-    return frozen
+        facts |= {"credits": price.plan.monthly_credits * quantity, "description": price.plan.name}
+    return facts
 
 
-def _order(wanted: Order) -> tuple[Order, bool]:
+def _order(wanted: Order, *, now: datetime) -> tuple[Order, bool]:
     """The order for this key: the one there is, or `wanted`, kept."""
     known = Order.objects.filter(account=wanted.account, idempotency_key=wanted.idempotency_key)
-    if order := known.select_related("price", "account").first():
-        if (order.price_id, order.quantity) != (wanted.price_id, wanted.quantity):
+    if order := known.select_related("price__plan", "price__pack", "account", "promotion").first():
+        same = ("price_id", "quantity", "ui", "provider")
+        if any(getattr(order, name) != getattr(wanted, name) for name in same):
             raise OrderKeyReusedError("This Idempotency-Key was used for another checkout. Send a new key.")
         return order, False
     if wanted.is_for_a_plan and Subscription.objects.filter(account=wanted.account, status__in=RUNNING).exists():
         raise AlreadySubscribedError("This account has a plan already. Change or stop it in the billing portal.")
     try:
         with transaction.atomic():
+            promotions.reserve(wanted, now=now)
             wanted.save(force_insert=True)
     except IntegrityError:  # the same key, at this very moment
-        return _order(wanted)
+        return _order(wanted, now=now)
     return wanted, True
-
-
-def _open_session(order: Order) -> None:
-    customer_id = _customer(order.account)
-    identity = {"order": order.public_id, "account": order.account.public_id}
-    back = _own("checkout", order.public_id)
-    session = stripe_api.create_session(
-        idempotency_key=f"tegoed-{order.public_id}",
-        mode="subscription" if order.is_for_a_plan else "payment",
-        customer=customer_id,
-        line_items=[{"price": order.price.stripe_price_id, "quantity": order.quantity}],
-        client_reference_id=order.public_id,
-        metadata=identity,
-        success_url=order.success_url or back,
-        cancel_url=order.cancel_url or f"{_own('credits')}?left={order.public_id}",
-        **(
-            {"subscription_data": {"metadata": identity}}
-            if order.is_for_a_plan
-            else {"payment_intent_data": {"metadata": identity}}
-        ),
-    )
-    order.stripe_session_id = session["id"]
-    order.checkout_url = session["url"]
-    order.expires_at = stripe_objects.moment(session["expires_at"])
-    order.save(update_fields=["stripe_session_id", "checkout_url", "expires_at"])
-
-
-def _customer(account: Account) -> str:
-    """The account's Stripe customer, made on the first purchase."""
-    if known := mirror.customer_of_account(account.pk):
-        return known
-    created = stripe_api.create_customer(
-        account_id=str(account.pk), email=account.email, name=account.name or account.public_id
-    )
-    mirror.sync("customer", created)
-    return str(created["id"])
 
 
 def _check_own_url(field: str, url: str) -> None:

@@ -6,6 +6,9 @@ BillingError
     AlreadySubscribedError           409  this account has a plan already
     ForeignUrlError                  400  success_url or cancel_url leaves our own site
     OrderKeyReusedError              422  the idempotency key belongs to another order
+    PaymentDeclinedError             402  the bank said no; nothing was charged or changed
+    NotSubscribedError               409  there is no plan to change
+    RefundRefusedError               409  this much cannot be given back
     PaymentProviderUnavailableError  503  Stripe did not answer; nothing was charged
 
 FulfilmentError                      an event that must not grant: kept, flagged, shown to operators
@@ -66,6 +69,20 @@ class PaymentProviderUnavailableError(BillingError):
     code = "payment_provider_unavailable"
     title = "The payment provider does not answer"
     status_code = 503
+
+
+class PaymentDeclinedError(BillingError):
+    """`reason` (in `extra`) is the bank's: card_declined, authentication_required, ..."""
+
+    code = "payment_declined"
+    title = "The payment was declined"
+    status_code = 402
+
+
+class NotSubscribedError(BillingError):
+    code = "subscription_required"
+    title = "There is no plan to change"
+    status_code = 409
 
 
 class RefundRefusedError(BillingError):

@@ -14,7 +14,10 @@ from django.db import connection
 from django.db.models import F
 
 from billing import alignment
+from billing.errors import FulfilmentError
 from billing.models import InboxEvent
+from outbox import alerts
+from outbox.models import Alert
 
 logger = structlog.get_logger(__name__)
 
@@ -62,6 +65,9 @@ def process(*, event_id: str, now: datetime) -> InboxEvent.State | None:
         return _note_failure(row, attempts, error, now=now)
     done = InboxEvent.objects.filter(pk=row.pk)
     done.update(state=state, error="", processed_at=now, next_attempt_at=None)
+    if attempts > 1 or row.error:
+        for kind in (Alert.Kind.UNPLACED, Alert.Kind.WEBHOOK_DEAD):
+            alerts.resolve(kind, row.event_id, now=now, note="processed")
     return state
 
 
@@ -106,6 +112,11 @@ def _note_failure(row: InboxEvent, attempts: int, error: Exception, *, now: date
         error=f"{type(error).__name__}: {error}",
         next_attempt_at=None if is_dead else now + pause(attempts),
     )
+    detail = f"{row.type} about {row.object_id}: {error}"
+    if is_dead:
+        alerts.raise_alert(Alert.Kind.WEBHOOK_DEAD, row.event_id, detail=detail, now=now)
+    elif isinstance(error, FulfilmentError):
+        alerts.raise_alert(Alert.Kind.UNPLACED, row.event_id, detail=detail, now=now)
     logger.warning("webhook_failed", event_id=row.event_id, type=row.type, attempts=attempts, exc_info=error)
     return state
 

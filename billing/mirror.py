@@ -1,6 +1,7 @@
 """dj-stripe's mirror of Stripe: the only module that touches its models."""
 
 import uuid
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.conf import settings
@@ -61,3 +62,21 @@ def latest_invoice_of(subscription_id: str) -> dict[str, Any] | None:
     ).order_by("-created")
     found: dict[str, Any] | None = rows.values_list("stripe_data", flat=True).first()
     return found
+
+
+def saved_card(account_id: uuid.UUID) -> str:
+    """The payment method that the account's customer left for later: the default one, else the newest; or nothing."""
+    customers = mirrored.Customer.objects.filter(subscriber_id=account_id, date_purged=None)
+    for data in customers.values_list("stripe_data", flat=True):
+        if default := (data.get("invoice_settings") or {}).get("default_payment_method"):
+            return str(default if isinstance(default, str) else default["id"])
+    cards = mirrored.PaymentMethod.objects.filter(customer__subscriber_id=account_id).order_by("-created")
+    return cards.values_list("id", flat=True).first() or ""
+
+
+def cards_of(account_ids: Iterable[uuid.UUID]) -> Iterator[tuple[uuid.UUID, str, dict[str, Any]]]:
+    """The cards that these accounts left for later: whose, its id, and what Stripe knows of it."""
+    rows = mirrored.PaymentMethod.objects.filter(customer__subscriber_id__in=account_ids)
+    for account_id, card_id, data in rows.values_list("customer__subscriber_id", "id", "stripe_data"):
+        if data.get("card"):
+            yield account_id, card_id, data["card"]

@@ -51,6 +51,12 @@ class Plan(models.Model):
         default=DEFAULT_DAILY_CAP,
         help_text=_("Empty for no limit. An account may have its own."),
     )
+    trial_days = models.PositiveSmallIntegerField(
+        _("days on trial"), default=0, help_text=_("Before the first payment; once for each account.")
+    )
+    trial_credits = models.PositiveIntegerField(
+        _("credits in the trial"), null=True, blank=True, help_text=_("Empty for as many as in a month.")
+    )
     is_default = models.BooleanField(_("for everybody"), default=False, help_text=_("New accounts start on it."))
     is_active = models.BooleanField(_("on sale"), default=True)
     position = models.PositiveSmallIntegerField(_("position"), default=0)
@@ -129,6 +135,43 @@ class Price(models.Model):
         return f"{self.amount_minor} {self.currency} {self.interval}"
 
 
+class Promotion(models.Model):
+    """Bonus credits on packs, for some time, for some customers, so many times."""
+
+    code = models.SlugField(_("code"), max_length=64, unique=True)
+    name = models.CharField(_("name"), max_length=80, help_text=_("As customers read it."))
+    pack = models.ForeignKey(
+        Pack,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="promotions",
+        help_text=_("Empty for every pack."),
+    )
+    bonus_credits = models.PositiveIntegerField(_("bonus credits"))
+    is_per_pack = models.BooleanField(_("for each pack of an order"), default=True)
+    is_first_purchase = models.BooleanField(_("on the first purchase only"), default=False)
+    starts_at = models.DateTimeField(_("from"), null=True, blank=True)
+    ends_at = models.DateTimeField(_("until"), null=True, blank=True)
+    max_uses = models.PositiveIntegerField(_("orders, at most"), null=True, blank=True)
+    max_uses_per_account = models.PositiveIntegerField(_("orders of one account, at most"), null=True, blank=True)
+    is_active = models.BooleanField(_("active"), default=True)
+
+    class Meta:
+        verbose_name = _("promotion")
+        verbose_name_plural = _("promotions")
+        constraints = [
+            models.CheckConstraint(name="promotion_gives_credits", condition=Q(bonus_credits__gt=0)),
+            models.CheckConstraint(
+                name="promotion_ends_after_it_starts",
+                condition=Q(starts_at=None) | Q(ends_at=None) | Q(ends_at__gt=models.F("starts_at")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
 class Order(models.Model):
     """One checkout: the purchase of a pack, or the start of a plan. The API names it `co_...`."""
 
@@ -140,6 +183,12 @@ class Order(models.Model):
         FAILED = "failed", _("Payment failed")  # nothing was charged
         REVIEW = "review", _("Being looked at")  # paid, but not as ordered: a person decides
 
+    class Ui(models.TextChoices):
+        REDIRECT = "redirect", _("Payment page")
+        QR = "qr", _("QR code")  # the payment page, opened on a phone
+        ELEMENTS = "elements", _("Card form")  # on our own page
+        OFF_SESSION = "off_session", _("Automatic")  # with the saved card, nobody there
+
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     account: models.ForeignKey[Any, Any] = models.ForeignKey(
         "accounts.Account", on_delete=models.PROTECT, related_name="orders"
@@ -150,8 +199,18 @@ class Order(models.Model):
     description = models.CharField(_("what"), max_length=120)
     credits = models.PositiveBigIntegerField(_("credits"))
     bonus_credits = models.PositiveBigIntegerField(_("bonus credits"), default=0)
-    amount_minor = models.PositiveBigIntegerField(_("amount"))
+    promotion = models.ForeignKey(
+        Promotion, on_delete=models.PROTECT, null=True, blank=True, related_name="orders", verbose_name=_("promotion")
+    )
+    promotion_credits = models.PositiveBigIntegerField(_("of the promotion"), default=0)
+    amount_minor = models.PositiveBigIntegerField(_("amount"), help_text=_("As listed."))
+    discount_minor = models.PositiveBigIntegerField(_("discount"), default=0)
+    tax_minor = models.PositiveBigIntegerField(_("tax"), default=0)
+    paid_minor = models.PositiveBigIntegerField(_("paid"), null=True, blank=True)
     currency = models.CharField(_("currency"), max_length=3)
+    provider = models.CharField(_("paid through"), max_length=16, default="stripe")
+    payment_id = models.CharField(_("payment"), max_length=255, unique=True, null=True, blank=True)
+    ui = models.CharField(_("paid on"), max_length=11, choices=Ui.choices, default=Ui.REDIRECT)
     status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.OPEN)
     problem = models.CharField(_("problem"), max_length=255, blank=True)
     idempotency_key = models.CharField(_("idempotency key"), max_length=255)
@@ -159,6 +218,7 @@ class Order(models.Model):
     stripe_subscription_id = models.CharField(_("Stripe subscription"), max_length=255, blank=True, db_index=True)
     refunded_minor = models.PositiveBigIntegerField(_("refunded"), default=0)
     is_disputed = models.BooleanField(_("disputed"), default=False)
+    receipt_url = models.URLField(_("receipt"), max_length=2000, blank=True)
     checkout_url = models.URLField(_("checkout page"), max_length=2000, blank=True)
     success_url = models.URLField(max_length=2000, blank=True)
     cancel_url = models.URLField(max_length=2000, blank=True)
@@ -197,6 +257,19 @@ class Order(models.Model):
     def is_waiting(self) -> bool:
         return self.status in (self.Status.OPEN, self.Status.PROCESSING)
 
+    @property
+    def grant_source_key(self) -> str:
+        """Under which the ledger keeps what the order bought."""
+        if self.stripe_session_id:
+            return f"stripe:session:{self.stripe_session_id}"
+        kind = "payment_intent" if self.provider == "stripe" else "payment"
+        return f"{self.provider}:{kind}:{self.payment_id}"
+
+    @property
+    def all_credits(self) -> int:
+        """What it gives, with every bonus."""
+        return self.credits + self.bonus_credits + self.promotion_credits
+
 
 class Subscription(models.Model):
     """One Stripe subscription as we last saw it, and which plan that makes."""
@@ -220,6 +293,13 @@ class Subscription(models.Model):
     status = models.CharField(_("status"), max_length=20, choices=Status.choices)
     current_period_end = models.DateTimeField(_("paid until"))
     cancel_at_period_end = models.BooleanField(_("ends then"), default=False)
+    next_price = models.ForeignKey(
+        Price, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("changes then to")
+    )
+    is_paused = models.BooleanField(_("paused"), default=False, help_text=_("Not billed, and no new credits."))
+    resumes_at = models.DateTimeField(_("resumes"), null=True, blank=True)
+    trial_ends_at = models.DateTimeField(_("on trial until"), null=True, blank=True)
+    stripe_schedule_id = models.CharField(max_length=255, blank=True)
     started_at = models.DateTimeField(_("started"))
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
 
@@ -236,6 +316,31 @@ class Subscription(models.Model):
 
 
 RUNNING = (Subscription.Status.TRIALING, Subscription.Status.ACTIVE, Subscription.Status.PAST_DUE)
+
+
+class TopUp(models.Model):
+    """Below so many credits, buy this pack with the saved card: only while its owner wants it."""
+
+    account: models.OneToOneField[Any, Any] = models.OneToOneField(
+        "accounts.Account", on_delete=models.PROTECT, related_name="top_up"
+    )
+    price = models.ForeignKey(Price, on_delete=models.PROTECT, related_name="+", verbose_name=_("buys"))
+    below = models.PositiveBigIntegerField(_("when fewer credits are left than"))
+    max_per_month = models.PositiveSmallIntegerField(_("times a month, at most"))
+    is_on = models.BooleanField(_("on"), default=True)
+    problem = models.CharField(_("why it is off"), max_length=255, blank=True)
+    agreed_at = models.DateTimeField(_("agreed"), help_text=_("When the customer said so."))
+
+    class Meta:
+        verbose_name = _("automatic top-up")
+        verbose_name_plural = _("automatic top-ups")
+        constraints = [
+            models.CheckConstraint(name="top_up_has_limits", condition=Q(below__gt=0, max_per_month__gt=0)),
+        ]
+        indexes = [models.Index(name="top_up_on", fields=["account"], condition=Q(is_on=True))]
+
+    def __str__(self) -> str:
+        return f"{self.account}: {self.price.pack} below {self.below}"
 
 
 class Clawback(models.Model):

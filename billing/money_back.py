@@ -11,14 +11,17 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
+from django.db.models import Q
 
 from accounts.models import Account
-from billing import mirror, stripe_objects
+from billing import announcing, mirror, stripe_objects
 from billing.errors import FulfilmentError
 from billing.models import Clawback, Order
 from billing.stripe_objects import Stripe
 from credits import allowances, ledger, selectors
 from credits.models import Grant
+from outbox import alerts
+from outbox.models import Alert
 
 # Of a dispute: the money came back, or never went.
 HARMLESS = ("won", "warning_closed", "prevented", "warning_needs_response", "warning_under_review")
@@ -64,14 +67,35 @@ def settle(*, charge: Stripe, origin: Stripe, disputes: Iterable[Stripe], now: d
     Clawback.objects.filter(stripe_charge_id=charge["id"]).update(seen=standing(charge, disputes))
     if is_all and (is_lost or not disputed):
         _stop_promise(account, origin, now=now)
-    Order.objects.filter(account=account, stripe_session_id=origin["id"]).update(
-        refunded_minor=refunded, is_disputed=bool(disputed)
-    )
+    paid_by = Q(stripe_session_id=origin["id"]) | Q(payment_id=origin["id"])
+    Order.objects.filter(paid_by, account=account).update(refunded_minor=refunded, is_disputed=bool(disputed))
+    _tell(charge, origin, account, disputes, now=now)
+
+
+def _tell(charge: Stripe, origin: Stripe, account: Account, disputes: list[Stripe], *, now: datetime) -> None:
+    """The customer hears of a refund, the operators of a dispute for as long as it is open."""
+    if charge["amount_refunded"]:
+        rows = Clawback.objects.filter(stripe_charge_id=charge["id"], cause=Clawback.Cause.REFUND)
+        announcing.refunded(
+            account,
+            charge_id=charge["id"],
+            description=charge.get("description") or origin.get("number") or "",
+            refunded_minor=charge["amount_refunded"],
+            currency=charge["currency"],
+            credits=sum(row.taken for row in rows),
+            now=now,
+        )
+    waiting = [dispute for dispute in disputes if dispute["status"] not in (*HARMLESS, LOST)]
+    if waiting:
+        detail = f"{account}: {waiting[0]['amount']} {charge['currency']}, {waiting[0].get('reason')}."
+        alerts.raise_alert(Alert.Kind.DISPUTE, charge["id"], detail=detail, account_id=account.pk, now=now)
+    elif disputes:
+        alerts.resolve(Alert.Kind.DISPUTE, charge["id"], now=now, note=disputes[0]["status"])
 
 
 def _grants(account: Account, origin: Stripe) -> list[Grant]:
     """What was granted for a session or an invoice, so far."""
-    kind = "invoice" if origin["object"] == "invoice" else "session"
+    kind = {"checkout.session": "session"}.get(origin["object"], origin["object"])
     return selectors.grants_of_cause(account.pk, f"stripe:{kind}:{origin['id']}")
 
 

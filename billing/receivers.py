@@ -1,17 +1,35 @@
 """What billing does when the rooms below tell of something."""
 
+import uuid
 from datetime import datetime
 from typing import Any
 
 from accounts.models import Account
 from accounts.signals import account_opened
-from billing import free_plan
+from billing import announcing, free_plan, mails, tasks
+from credits.signals import balance_exhausted, balance_low
+from outbox import relaying
 
 
 def connect() -> None:
     account_opened.connect(start_free_plan, dispatch_uid="billing.start_free_plan")
+    balance_low.connect(credits_are_low, dispatch_uid="billing.credits_are_low")
+    balance_exhausted.connect(credits_are_gone, dispatch_uid="billing.credits_are_gone")
+    relaying.subscribe("mail", "", mails.send)
 
 
 def start_free_plan(*, account: Account, now: datetime, **_kwargs: Any) -> None:
-    """A new account has its free credits at once."""
+    """A new account has its free credits at once, and is welcomed."""
     free_plan.start(account=account, now=now)
+    announcing.account_opened(account, now=now)
+
+
+def credits_are_low(*, account_id: uuid.UUID, credits: int, now: datetime, **_kwargs: Any) -> None:
+    """Told once for each crossing; an automatic top-up need not wait for its round."""
+    announcing.credits_low(account_id, left=credits, now=now)
+    tasks.ring_top_up(account_id)
+
+
+def credits_are_gone(*, account_id: uuid.UUID, now: datetime, **_kwargs: Any) -> None:
+    announcing.credits_exhausted(account_id, now=now)
+    tasks.ring_top_up(account_id)

@@ -1,9 +1,9 @@
-"""Giving money back from our side: Stripe pays it, and credits follow as for any refund."""
+"""Giving money back from our side: the provider pays it, and credits follow as for any refund."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from billing import alignment, stripe_api, stripe_objects
+from billing import providers
 from billing.errors import RefundRefusedError
 from billing.models import Order
 from credits import selectors
@@ -21,9 +21,10 @@ class Refundable:
 def refundable(order: Order) -> Refundable:
     """What can be given back of an order, as we know it; Stripe has the last word."""
     is_paid = order.status == Order.Status.COMPLETED and not order.is_for_a_plan
-    grants = selectors.grants_of_cause(order.account_id, f"stripe:session:{order.stripe_session_id}")
+    paid_minor = order.amount_minor if order.paid_minor is None else order.paid_minor
+    grants = selectors.grants_of_cause(order.account_id, order.grant_source_key)
     return Refundable(
-        minor=order.amount_minor - order.refunded_minor if is_paid and not order.is_disputed else 0,
+        minor=paid_minor - order.refunded_minor if is_paid and not order.is_disputed else 0,
         granted=sum(grant.amount for grant in grants),
         left=sum(grant.remaining for grant in grants),
     )
@@ -39,13 +40,8 @@ def refund(*, order: Order, amount_minor: int, reason: str, actor: str, idempote
         raise RefundRefusedError("A plan is refunded in Stripe, by its invoice; the credits follow.")
     if not 0 < amount_minor <= most:
         raise RefundRefusedError(f"{amount_minor} cannot be refunded: {most} are left of this order (in minor units).")
-    session = stripe_api.plain(stripe_api.retrieve("checkout.session", order.stripe_session_id or ""))
-    made = stripe_api.create_refund(
-        idempotency_key=f"tegoed-refund-{order.public_id}-{idempotency_key}",
-        payment_intent_id=stripe_objects.reference(session["payment_intent"]),
-        amount_minor=amount_minor,
-        reason=f"{reason} ({actor})",
+    providers.get(order.provider).refund(
+        order, amount_minor=amount_minor, reason=f"{reason} ({actor})", idempotency_key=idempotency_key, now=now
     )
-    alignment.bring_in_line(kind="refund", object_id=made, now=now)
     order.refresh_from_db()
     return order

@@ -9,32 +9,36 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import stripe
+import structlog
 from django.conf import settings
 from django.db import connection
 
 from billing.errors import (
     BillingError,
+    PaymentDeclinedError,
     PaymentProviderUnavailableError,
     PriceNotSellableError,
     RefundRefusedError,
 )
 from billing.stripe_objects import Stripe, reference
 
+logger = structlog.get_logger(__name__)
+
 NETWORK_RETRIES = 2  # by the client, with its own backoff and the same idempotency key
 
 # What we look at again when an event names it, and what has to be expanded to see all we need.
 KINDS: dict[str, tuple[Any, list[str]]] = {
-    "checkout.session": (stripe.checkout.Session, ["line_items", "payment_intent"]),
+    "checkout.session": (stripe.checkout.Session, ["line_items", "payment_intent.latest_charge"]),
     "customer": (stripe.Customer, []),
     "invoice": (stripe.Invoice, []),
-    "payment_intent": (stripe.PaymentIntent, []),
+    "payment_intent": (stripe.PaymentIntent, ["latest_charge"]),
     "charge": (stripe.Charge, []),
     "dispute": (stripe.Dispute, []),
     "refund": (stripe.Refund, []),
     "payment_method": (stripe.PaymentMethod, []),
     "price": (stripe.Price, []),
     "product": (stripe.Product, []),
-    "subscription": (stripe.Subscription, []),
+    "subscription": (stripe.Subscription, ["schedule"]),
 }
 
 
@@ -76,6 +80,10 @@ def calling() -> Iterator[None]:
         raise PaymentProviderUnavailableError(
             "The payment provider does not answer. Nothing was charged; please try again in a minute."
         ) from error
+    except stripe.CardError as error:
+        raise PaymentDeclinedError(
+            error.user_message or "The card was declined.", reason=error.code or "card_declined"
+        ) from error
     except stripe.InvalidRequestError as error:
         if error.http_status == 404:  # noqa: PLR2004 - HTTP
             raise NotAtStripeError(str(error)) from error
@@ -106,7 +114,20 @@ def origin_of_payment(payment_intent_id: str) -> tuple[str, str] | None:
         about = {"type": "payment_intent", "payment_intent": payment_intent_id}
         for paid in stripe.InvoicePayment.list(payment=cast(Any, about), limit=1).data:
             return "invoice", reference(paid.invoice)
-    return None
+    return ("payment_intent", payment_intent_id) if payment_intent_id else None
+
+
+def why_refused(invoice_id: str) -> str:
+    """Why the bank refused an invoice's latest payment, in Stripe's words; empty when it is not known."""
+    with calling():
+        tried = stripe.InvoicePayment.list(invoice=invoice_id, limit=1, expand=["data.payment.payment_intent"]).data
+    for attempt in tried:
+        intent = plain(attempt)["payment"].get("payment_intent")
+        if isinstance(intent, dict):
+            if intent["status"] == "requires_action":
+                return "authentication_required"
+            return str((intent.get("last_payment_error") or {}).get("code") or "")
+    return ""
 
 
 def disputes_of_charge(charge_id: str) -> list[Stripe]:
@@ -150,6 +171,81 @@ def create_session(*, idempotency_key: str, **parameters: Any) -> Stripe:
             if error.param and error.param.startswith("line_items"):
                 raise PriceNotSellableError("This price cannot be bought right now.") from error
             raise
+
+
+def create_payment(*, idempotency_key: str, **parameters: Any) -> Stripe:
+    """A payment intent. Raises PaymentDeclinedError when it was to be confirmed and the bank said no."""
+    with calling():
+        return plain(stripe.PaymentIntent.create(idempotency_key=idempotency_key, **parameters))
+
+
+def change_subscription(subscription_id: str, *, price_id: str, is_billed: bool) -> None:
+    """Put another price in place now; `is_billed` for its difference at once. Raises PaymentDeclinedError."""
+    with calling():
+        current = plain(stripe.Subscription.retrieve(subscription_id))
+        item = current["items"]["data"][0]
+        stripe.Subscription.modify(
+            subscription_id,
+            items=[{"id": item["id"], "price": price_id}],
+            proration_behavior="always_invoice" if is_billed else "none",
+            payment_behavior="error_if_incomplete",
+        )
+
+
+def plan_change(subscription_id: str, *, price_id: str) -> None:
+    """Put another price in place when the running period ends."""
+    with calling():
+        schedule = plain(stripe.SubscriptionSchedule.create(from_subscription=subscription_id))
+        (phase,) = schedule["phases"]
+        item = phase["items"][0]
+        now = {"price": reference(item["price"]), "quantity": item["quantity"]}
+        then = {"price": price_id, "quantity": item["quantity"]}
+        phases: Any = [
+            {"items": [now], "start_date": phase["start_date"], "end_date": phase["end_date"]},
+            {"items": [then], "proration_behavior": "none"},
+        ]
+        stripe.SubscriptionSchedule.modify(schedule["id"], phases=phases, end_behavior="release")
+
+
+def release_schedule(schedule_id: str) -> None:
+    """Let a subscription go on as it is."""
+    with calling():
+        stripe.SubscriptionSchedule.release(schedule_id)
+
+
+def update_subscription(subscription_id: str, **changes: Any) -> None:
+    with calling():
+        stripe.Subscription.modify(subscription_id, **changes)
+
+
+def cancel_subscription(subscription_id: str) -> None:
+    """End a subscription now."""
+    with calling():
+        stripe.Subscription.cancel(subscription_id)
+
+
+def expire_session(session_id: str) -> None:
+    """Close a payment page that nobody should pay on any more; one that is closed already stays so."""
+    with calling():
+        try:
+            stripe.checkout.Session.expire(session_id)
+        except stripe.InvalidRequestError as error:
+            logger.info("session_not_expired", session_id=session_id, error=str(error))
+
+
+def payments_of_invoice(invoice_id: str) -> list[tuple[str, int]]:
+    """What an invoice was paid with: payment intents, and how much each."""
+    with calling():
+        found = stripe.InvoicePayment.list(invoice=invoice_id, status="paid", limit=100).data
+    rows = [plain(row) for row in found]
+    return [(reference(row["payment"]["payment_intent"]), row["amount_paid"]) for row in rows]
+
+
+def events_since(since: int) -> Iterator[Stripe]:
+    """Every event that Stripe still has (thirty days), latest first."""
+    with calling():
+        for event in stripe.Event.list(limit=100, created={"gte": since}).auto_paging_iter():
+            yield plain(event)
 
 
 def create_portal_session(*, customer_id: str, return_url: str) -> str:

@@ -19,7 +19,7 @@ class InvoiceLine:
     starts_at: datetime
     ends_at: datetime
     quantity: int
-    amount_minor: int
+    amount_minor: int  # after discounts, before tax that comes on top
     is_proration: bool
 
 
@@ -48,6 +48,47 @@ def subscription_period_end(subscription: Stripe) -> datetime:
     return moment(_first_item(subscription)["current_period_end"])
 
 
+def subscription_next_price_id(subscription: Stripe) -> str:
+    """The price that a schedule (`schedule` expanded) puts in place at the end of the period; empty for no change."""
+    schedule = subscription.get("schedule")
+    if not isinstance(schedule, dict) or schedule.get("status") != "active":
+        return ""
+    ends = _first_item(subscription)["current_period_end"]
+    later = [phase for phase in schedule["phases"] if phase["start_date"] >= ends]
+    return reference(later[0]["items"][0]["price"]) if later else ""
+
+
+def subscription_pause(subscription: Stripe) -> tuple[bool, datetime | None]:
+    """Whether its invoices are not collected, and until when (None for until further notice)."""
+    pause = subscription.get("pause_collection")
+    if not pause:
+        return False, None
+    return True, moment(pause["resumes_at"]) if pause.get("resumes_at") else None
+
+
+def invoice_net_minor(invoice: Stripe) -> int:
+    """What an invoice comes to without tax; never less than nothing."""
+    net = invoice.get("total_excluding_tax")
+    return max(0, int(invoice["total"] if net is None else net))
+
+
+def is_refused_invoice(invoice: Stripe) -> bool:
+    """An invoice that was to be paid, and the bank said no."""
+    return bool(invoice.get("status") == "open" and invoice.get("attempt_count"))
+
+
+def paid_at(invoice: Stripe) -> datetime | None:
+    """When an invoice was paid."""
+    seconds = (invoice.get("status_transitions") or {}).get("paid_at")
+    return moment(seconds) if seconds else None
+
+
+def receipt_url(intent: Stripe) -> str:
+    """Where the receipt of a payment is (`latest_charge` expanded)."""
+    charge = intent.get("latest_charge")
+    return str(charge.get("receipt_url") or "") if isinstance(charge, dict) else ""
+
+
 def invoice_subscription_id(invoice: Stripe) -> str:
     details = (invoice.get("parent") or {}).get("subscription_details") or {}
     return reference(details.get("subscription"))
@@ -72,7 +113,7 @@ def invoice_lines(invoice: Stripe) -> list[InvoiceLine]:
                 starts_at=moment(line["period"]["start"]),
                 ends_at=moment(line["period"]["end"]),
                 quantity=line.get("quantity") or 1,
-                amount_minor=line["amount"],
+                amount_minor=line["amount"] - sum(off["amount"] for off in line.get("discount_amounts") or []),
                 is_proration=bool(item.get("proration")),
             )
         )

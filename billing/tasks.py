@@ -1,5 +1,6 @@
 """Celery's side of billing: each task is one call of a function that is tested without Celery."""
 
+import uuid
 from datetime import timedelta
 
 import structlog
@@ -7,7 +8,11 @@ from celery import shared_task
 from kombu.exceptions import OperationalError
 
 from accounts import clock
-from billing import inbox, reconciliation
+from billing import inbox, reconciliation, top_ups, watching
+from billing.errors import PaymentProviderUnavailableError
+from billing.models import TopUp
+from outbox import alerts
+from outbox.models import Alert
 
 logger = structlog.get_logger(__name__)
 
@@ -41,8 +46,48 @@ def reconcile() -> None:
     if mended:
         logger.warning("reconciliation_mended", count=len(mended), objects=[row.object_id for row in mended])
     for row in found:
-        if row not in mended:
+        if row in mended:
+            alerts.resolve(Alert.Kind.RECONCILIATION, row.object_id, now=now, note="mended")
+        else:
             logger.error("reconciliation_differs", kind=row.kind, object_id=row.object_id, problem=row.problem)
+            alerts.raise_alert(Alert.Kind.RECONCILIATION, row.object_id, detail=row.problem, now=now)
+
+
+@shared_task
+def top_up(*, account_id: str) -> None:
+    """Buy an account's pack if its balance is below its line."""
+    try:
+        top_ups.buy_if_due(account_id=uuid.UUID(account_id), now=clock.now())
+    except PaymentProviderUnavailableError as error:
+        logger.warning("top_up_unanswered", account_id=account_id, error=str(error))  # the next round asks again
+
+
+@shared_task
+def top_up_accounts() -> None:
+    """Take up the accounts whose balance is below their line."""
+    for account_id in top_ups.due():
+        top_up.delay(account_id=str(account_id))
+
+
+@shared_task
+def warn_of_expiring_cards() -> None:
+    """Tell the customers whose saved card ends soon."""
+    watching.warn_of_expiring_cards(now=clock.now())
+
+
+@shared_task
+def watch_webhooks() -> None:
+    """Alert when Stripe's webhooks do not come in."""
+    watching.watch_webhooks(now=clock.now())
+
+
+def ring_top_up(account_id: uuid.UUID) -> None:
+    """Have an account looked at now, if it has a top-up at all. When Redis is away, the round finds it later."""
+    if TopUp.objects.filter(account_id=account_id, is_on=True).exists():
+        try:
+            top_up.delay(account_id=str(account_id))
+        except OperationalError:
+            logger.warning("doorbell_unreachable", account_id=str(account_id))
 
 
 def ring(event_id: str) -> None:

@@ -60,6 +60,7 @@ INSTALLED_APPS = [
     "billing.apps.BillingConfig",
     "usage.apps.UsageConfig",
     "credits.apps.CreditsConfig",
+    "outbox.apps.OutboxConfig",
     "accounts.apps.AccountsConfig",
     "unfold",
     "django.contrib.admin",
@@ -190,6 +191,8 @@ ACCOUNT_SESSION_REMEMBER = True
 EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
 vars().update(EMAIL_CONFIG)
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Tegoed <no-reply@localhost>")
+EMAIL_TIMEOUT = 10  # seconds; the outbox tries again
+OPERATOR_EMAILS = env.list("OPERATOR_EMAILS", default=[])  # who is told of alerts
 
 # --- Web security --------------------------------------------------------------------------------
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
@@ -253,6 +256,16 @@ if STRIPE_API_BASE:
 DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 DJSTRIPE_SUBSCRIBER_MODEL = "accounts.Account"
 DJSTRIPE_SUBSCRIBER_MODEL_MIGRATION_DEPENDENCY = "0001_accounts"
+# Switched on in Stripe's dashboard first: VAT by Stripe Tax, and codes that customers type at the checkout.
+STRIPE_TAX = env.bool("STRIPE_TAX", default=False)
+STRIPE_PROMOTION_CODES = env.bool("STRIPE_PROMOTION_CODES", default=False)
+# For the card form on our own page: the publishable key, and Stripe's script (the sandbox serves a stand-in).
+STRIPE_PUBLISHABLE_KEY = env.str("STRIPE_PUBLISHABLE_KEY", default="")
+STRIPE_JS_URL = f"{STRIPE_API_BASE}/v3/stripe.js" if STRIPE_API_BASE else "https://js.stripe.com/v3/"
+# A second plan that was paid by mistake is ended and refunded; off, operators are only told.
+REPAIR_TWO_PLANS = env.bool("REPAIR_TWO_PLANS", default=True)
+# Who may take money: stripe, payconiq.
+PAYMENT_PROVIDERS = env.list("PAYMENT_PROVIDERS", default=["stripe"])
 # The catalogue preset that `stripe_bootstrap` pushes when none is named.
 CATALOGUE_PRESET = env.str("CATALOGUE_PRESET", default="demo")
 
@@ -260,7 +273,10 @@ CATALOGUE_PRESET = env.str("CATALOGUE_PRESET", default="demo")
 WEBHOOK_MAX_BYTES = 262_144  # Stripe's events are a few KiB; more is not an event
 WEBHOOK_TOLERANCE_S = 300  # as Stripe's own libraries; applied to the future as well
 WEBHOOK_MAX_ATTEMPTS = 20  # with the backoff of billing.inbox: about a day
+OUTBOX_MAX_ATTEMPTS = 20  # with the backoff of outbox.relaying: about two days
 MAX_PACKS_PER_CHECKOUT = 100
+MAX_TOP_UP_BELOW = 1_000_000  # credits; a line that is never reached from above would buy for ever
+MAX_TOP_UPS_A_MONTH = 30  # one a day is a plan
 MAX_API_KEYS_PER_ACCOUNT = 20
 MAX_OPEN_HOLDS_PER_ACCOUNT = 100  # calls to an AI at the same time; more is a client that forgets to capture
 IDLE_AFTER_DAYS = 7  # accounts untouched for longer are settled when they come back, not by jobs

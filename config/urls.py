@@ -23,6 +23,7 @@ v1 = [
     path("billing/checkouts", billing_api.CheckoutsView.as_view()),
     path("billing/checkouts/<str:checkout_id>", billing_api.CheckoutView.as_view()),
     path("billing/portal-sessions", billing_api.PortalSessionsView.as_view()),
+    path("billing/sync-prices", billing_api.SyncPricesView.as_view()),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
 ]

@@ -28,12 +28,19 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             _entry(request, _("Orders"), "shopping_cart", "billing", "order"),
             _entry(request, _("Subscriptions"), "autorenew", "billing", "subscription"),
             _entry(request, _("Money back"), "undo", "billing", "clawback"),
-            _entry(request, _("Webhooks"), "webhook", "billing", "inboxevent"),
+            _entry(request, _("Top-ups"), "add_card", "billing", "topup"),
+        ),
+        _group(
+            _("What happens"),
+            _entry(request, _("Alerts"), "notifications", "outbox", "alert"),
+            _entry(request, _("Webhooks in"), "webhook", "billing", "inboxevent"),
+            _entry(request, _("Events out"), "outbox", "outbox", "outboxevent"),
         ),
         _group(
             _("Catalogue"),
             _entry(request, _("Plans"), "loyalty", "billing", "plan"),
             _entry(request, _("Packs"), "inventory_2", "billing", "pack"),
+            _entry(request, _("Promotions"), "redeem", "billing", "promotion"),
             _entry(request, _("Rate card"), "price_change", "usage", "feature"),
         ),
         _group(

@@ -6,7 +6,7 @@ from django.contrib.auth.models import Group, Permission
 
 SUPPORT = "Support"
 # Rooms that support may look into; a mirrored secret or a permission is not among them.
-LOOKED_INTO = ("accounts", "credits", "usage", "billing")
+LOOKED_INTO = ("accounts", "credits", "usage", "billing", "outbox")
 
 
 def keep_groups(**_kwargs: Any) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Max, Q, QuerySet, Sum
+from django.db.models import Max, Min, Q, QuerySet, Sum
 
 from accounts.models import Account
 from accounts.public_ids import new_id
@@ -39,7 +39,8 @@ def start(
 
     A repeated call (by `source_key`) answers the first promise and changes nothing. `paid` is for all
     `periods` together. Months need a `zone` for their calendar; days follow the account's own. What is not used
-    rolls over within a `series`: the promises of one subscription, one for each invoice.
+    rolls over within a `series`: the promises of one subscription, one for each invoice. Where two of a series
+    overlap (somebody changed from months to years in the middle of one), the later one takes over.
     """
     with transaction.atomic():
         wallet = locks.wallet(account.pk)
@@ -66,6 +67,7 @@ def start(
             next_at=anchor,
             created_at=now,
         )
+        _take_over(allowance)
         wallet.touched_on = now.date()
         wallet.save(update_fields=["touched_on"])
         settling.note_next_due(wallet)
@@ -154,6 +156,22 @@ def end(*, account_id: uuid.UUID, series: str, keep_paid: bool, now: datetime) -
 
 def _of_series(account_id: uuid.UUID, series: str) -> QuerySet[Allowance]:
     return Allowance.objects.filter(account_id=account_id, series=series, ended_at=None)
+
+
+def _take_over(new: Allowance) -> None:
+    """End what overlaps with a new promise where the later of the two begins, whichever was heard of first."""
+    siblings = _of_series(new.account_id, new.series).exclude(pk=new.pk)
+    later = siblings.filter(anchor__gt=new.anchor).aggregate(at=Min("anchor"))["at"]
+    if later is not None and (new.paid_until is None or later < new.paid_until):
+        new.paid_until = later
+        new.save(update_fields=["paid_until"])
+    for older in siblings.filter(anchor__lt=new.anchor, paid_until__gt=new.anchor):
+        older.paid_until = new.anchor
+        older.next_at = older.next_at if older.next_at and older.next_at < new.anchor else None
+        older.save(update_fields=["paid_until", "next_at"])
+        for grant in Grant.objects.filter(allowance=older, expires_at__gt=new.anchor):
+            grant.expires_at = max(new.anchor, grant.effective_at + timedelta(seconds=1))
+            grant.save(update_fields=["expires_at"])
 
 
 def _current(account_id: uuid.UUID, series: str, now: datetime) -> Allowance | None:

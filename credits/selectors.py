@@ -119,7 +119,8 @@ def grants(account_id: uuid.UUID) -> QuerySet[Grant]:
 def grants_of_cause(account_id: uuid.UUID, source_key: str) -> list[Grant]:
     """The grants that one payment brought so far: its own, its bonus, and those of the promise it paid for."""
     found = Grant.objects.filter(account_id=account_id).filter(
-        Q(source_key__in=(source_key, f"{source_key}:bonus")) | Q(allowance__source_key=source_key)
+        Q(source_key__in=(source_key, f"{source_key}:bonus", f"{source_key}:promotion"))
+        | Q(allowance__source_key=source_key)
     )
     return list(found.order_by("id"))
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal import views
+from portal import buying, plans, views
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -10,10 +10,17 @@ urlpatterns = [
     path("dashboard", views.dashboard, name="dashboard"),
     path("credits", views.credits, name="credits"),
     path("transactions", views.transactions, name="transactions"),
-    path("buy", views.buy, name="buy"),
+    path("buy", buying.buy, name="buy"),
     path("billing", views.billing, name="billing"),
-    path("billing/portal", views.billing_portal, name="billing-portal"),
-    path("billing/checkout/<str:checkout_id>", views.checkout_status, name="checkout"),
+    path("billing/portal", buying.billing_portal, name="billing-portal"),
+    path("billing/checkout/<str:checkout_id>", buying.checkout_status, name="checkout"),
+    path("billing/checkout/<str:checkout_id>/pay", buying.card_form, name="card-form"),
+    path("billing/checkout/<str:checkout_id>/qr", buying.qr_page, name="checkout-qr"),
+    path("billing/qr/<str:signed>.svg", buying.qr_code, name="qr-code"),
+    path("billing/plan", plans.change_plan, name="change-plan"),
+    path("billing/plan/cancel", plans.cancel_plan, name="cancel-plan"),
+    path("billing/plan/resume", plans.resume_plan, name="resume-plan"),
+    path("billing/top-up", plans.top_up, name="top-up"),
     path("keys", views.keys, name="keys"),
     path("keys/<str:key_id>/revoke", views.revoke_key, name="revoke-key"),
     path("balance", views.header_balance, name="header-balance"),

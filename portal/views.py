@@ -1,36 +1,28 @@
 """The customer's pages: who is it, one or two calls of the rooms below, a template."""
 
 import uuid
-from datetime import timedelta
 from typing import cast
 
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
-from django_htmx.http import trigger_client_event
 
 from accounts import clock, opening
 from accounts import keys as api_keys
 from accounts.models import Account, ApiKey, User
 from accounts.public_ids import MalformedIdError, parse_id
-from billing import catalogue, checkout, mirror
-from billing.errors import BillingError, FulfilmentError, PaymentProviderUnavailableError
-from billing.models import RUNNING, Order, Subscription
+from billing import catalogue, mirror, promotions
+from billing.models import RUNNING, Order, Subscription, TopUp
 from credits import selectors
 
 LATEST = 8
 PAGE = 50
 INVOICES = 24
-# The webhook is usually there within a second; after this long the page asks Stripe itself.
-ASK_AFTER = timedelta(seconds=5)
-SLOW_AFTER = timedelta(seconds=10)
-POLL_FAST_UNTIL = timedelta(seconds=5)
-POLL_UNTIL = timedelta(seconds=60)
 
 
 @require_GET
@@ -50,7 +42,7 @@ def pricing(request: HttpRequest) -> HttpResponse:
 @login_required
 def dashboard(request: HttpRequest) -> HttpResponse:
     """What is left, what it is made of, and what happened last."""
-    account, now = _account(request), clock.now()
+    account, now = own_account(request), clock.now()
     return render(
         request,
         "portal/dashboard.html",
@@ -70,7 +62,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 @login_required
 def credits(request: HttpRequest) -> HttpResponse:
     """What is left, lot by lot, and what can be bought."""
-    account, now = _account(request), clock.now()
+    account, now = own_account(request), clock.now()
     return render(
         request,
         "portal/credits.html",
@@ -81,7 +73,8 @@ def credits(request: HttpRequest) -> HttpResponse:
             "left_order": request.GET.get("left", ""),
             # One key a page: two clicks on it, or on two of its tabs, are one purchase of one thing.
             "purchase_key": uuid.uuid4().hex,
-            **_offers(),
+            "top_up": TopUp.objects.filter(account=account).select_related("price__pack").first(),
+            **_offers(account),
         },
     )
 
@@ -90,7 +83,7 @@ def credits(request: HttpRequest) -> HttpResponse:
 @login_required
 def transactions(request: HttpRequest) -> HttpResponse:
     """The ledger in plain words, a page at a time by where the last one ended: as quick at any depth."""
-    account = _account(request)
+    account = own_account(request)
     selectors.settled_wallet(account_id=account.pk, now=clock.now())
     rows = selectors.transactions(account.pk)
     if before := request.GET.get("before"):
@@ -103,68 +96,11 @@ def transactions(request: HttpRequest) -> HttpResponse:
     return render(request, "portal/transactions.html", {**shown, "account_zone": account.time_zone})
 
 
-@require_POST
-@login_required
-def buy(request: HttpRequest) -> HttpResponse:
-    """Start a purchase and send the customer to the payment page."""
-    try:
-        started = checkout.start(
-            account=_account(request),
-            price=catalogue.find_price(item=request.POST.get("item", ""), interval=request.POST.get("interval", "")),
-            quantity=1,
-            idempotency_key=f"page:{request.POST.get('key', '')[:64]}:{request.POST.get('item', '')[:64]}",
-            actor=f"user:{request.user.pk}",
-            now=clock.now(),
-        )
-    except BillingError as error:
-        messages.error(request, str(error))
-        return redirect("credits")
-    if started.order.status != Order.Status.OPEN:
-        return redirect("checkout", started.order.public_id)
-    return HttpResponseRedirect(started.order.checkout_url)
-
-
-@never_cache
-@require_GET
-@login_required
-def checkout_status(request: HttpRequest, checkout_id: str) -> HttpResponse:
-    """Where the customer comes back to: waits for the payment to be heard of, then shows the new balance."""
-    account, now = _account(request), clock.now()
-    try:
-        order = Order.objects.select_related("price").filter(account=account, pk=parse_id("co", checkout_id)).first()
-    except MalformedIdError:
-        order = None
-    if order is None:
-        raise Http404
-    try:
-        waited = max(0, int(request.GET.get("waited", "0")))
-    except ValueError:
-        waited = 0
-    if order.is_waiting and timedelta(seconds=waited) >= ASK_AFTER:
-        order = _asked_stripe(order)
-    is_fast = timedelta(seconds=waited) < POLL_FAST_UNTIL
-    step = 1 if is_fast else 3
-    is_fragment = request.htmx  # type: ignore[attr-defined]
-    answer = render(
-        request,
-        "portal/parts/checkout_status.html" if is_fragment else "portal/checkout.html",
-        {
-            "order": order,
-            "balance": selectors.balance(account_id=account.pk, now=now),
-            "is_polling": order.is_waiting and timedelta(seconds=waited) < POLL_UNTIL,
-            "step": step,
-            "next_waited": waited + step,
-            "is_slow": timedelta(seconds=waited) >= SLOW_AFTER,
-        },
-    )
-    return trigger_client_event(answer, "credits-changed") if is_fragment and not order.is_waiting else answer
-
-
 @require_GET
 @login_required
 def billing(request: HttpRequest) -> HttpResponse:
     """The plan, the purchases, the invoices, and the way to the billing portal."""
-    account = _account(request)
+    account = own_account(request)
     return render(
         request,
         "portal/billing.html",
@@ -178,22 +114,11 @@ def billing(request: HttpRequest) -> HttpResponse:
     )
 
 
-@require_POST
-@login_required
-def billing_portal(request: HttpRequest) -> HttpResponse:
-    """Send the customer to Stripe's billing portal."""
-    try:
-        return HttpResponseRedirect(checkout.portal_url(account=_account(request)))
-    except BillingError as error:
-        messages.error(request, str(error))
-        return redirect("billing")
-
-
 @never_cache
 @login_required
 def keys(request: HttpRequest) -> HttpResponse:
     """The account's API keys; a new one's secret is shown in the answer that makes it, and never again."""
-    account, now = _account(request), clock.now()
+    account, now = own_account(request), clock.now()
     new = None
     if request.method == "POST":
         try:
@@ -218,7 +143,7 @@ def keys(request: HttpRequest) -> HttpResponse:
 def revoke_key(request: HttpRequest, key_id: str) -> HttpResponse:
     """Stop a key at once."""
     try:
-        key = ApiKey.objects.filter(account=_account(request), pk=parse_id("key", key_id)).first()
+        key = ApiKey.objects.filter(account=own_account(request), pk=parse_id("key", key_id)).first()
     except MalformedIdError:
         key = None
     if key is None:
@@ -236,23 +161,18 @@ def header_balance(request: HttpRequest) -> HttpResponse:
     return render(request, "portal/parts/header_balance.html")
 
 
-def _account(request: HttpRequest) -> Account:
+def own_account(request: HttpRequest) -> Account:
     return opening.personal_account(user=cast(User, request.user), now=clock.now())
 
 
-def _offers() -> dict[str, object]:
-    return {"plans": catalogue.plans(), "packs": catalogue.packs()}
+def _offers(account: Account | None = None) -> dict[str, object]:
+    """What is for sale, with the promotion that this customer gets on each pack."""
+    now, packs = clock.now(), list(catalogue.packs())
+    for pack in packs:
+        pack.offer = promotions.offered(account=account, pack=pack, quantity=1, now=now)  # type: ignore[attr-defined]
+    return {"plans": catalogue.plans(), "packs": packs}
 
 
 def _subscription(account: Account) -> Subscription | None:
     running = Subscription.objects.filter(account=account, status__in=RUNNING)
-    return running.select_related("price__plan").order_by("-started_at").first()
-
-
-def _asked_stripe(order: Order) -> Order:
-    """The webhook is late: look at the payment ourselves. Whatever fails here, the webhook will still come."""
-    try:
-        return checkout.refresh(order, now=clock.now())
-    except (PaymentProviderUnavailableError, FulfilmentError):
-        order.refresh_from_db()
-        return order
+    return running.select_related("price__plan", "next_price__plan").order_by("-started_at").first()

@@ -8,6 +8,7 @@ from django import template
 from django.utils.translation import get_language, gettext
 
 from billing.models import Order, Price
+from billing.money import amount_in_words
 from credits.models import Transaction
 
 register = template.Library()
@@ -41,9 +42,7 @@ def money(priced: Price | Order) -> str:
 @register.simple_tag
 def money_of(minor: int, currency: str) -> str:
     """An amount in minor units, in the reader's format."""
-    code = currency.upper()
-    amount = Decimal(minor).scaleb(-get_currency_precision(code))
-    return str(format_currency(amount, code, locale=(get_language() or "en").replace("-", "_")))
+    return amount_in_words(minor, currency)
 
 
 @register.simple_tag

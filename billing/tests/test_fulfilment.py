@@ -136,7 +136,7 @@ def test_an_amount_that_is_not_the_order_s_is_left_to_a_person(shop: Shop, custo
     shop.deliver()
 
     order.refresh_from_db()
-    assert (order.status, order.problem) == ("review", "Paid 500 eur for an order of 999 eur.")
+    assert (order.status, order.problem) == ("review", "Paid for 500 eur on an order of 999 eur.")
     assert balance(customer) == FREE
     assert any("FulfilmentError" in failure for failure in shop.failures())
 

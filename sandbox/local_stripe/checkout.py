@@ -3,7 +3,7 @@
 import enum
 from typing import Any
 
-from sandbox.local_stripe import payments, subscriptions
+from sandbox.local_stripe import payments, promotions, subscriptions
 from sandbox.local_stripe.catalogue import update
 from sandbox.local_stripe.core import LocalStripe, route, timer
 from sandbox.local_stripe.customers import attach_card
@@ -13,7 +13,7 @@ from sandbox.local_stripe.store import new_id
 Row = dict[str, Any]
 
 OPEN_FOR_S = 24 * 3600
-DELAY_S = 5  # a delayed payment arrives so much later; real ones take days
+VAT_PERCENT = 21  # what the sandbox charges where tax is switched on
 
 
 class Outcome(enum.StrEnum):
@@ -36,8 +36,9 @@ def create_session(stripe: LocalStripe, values: Row) -> Row:
     customer = stripe.get("customer", values["customer"]) if values.get("customer") else None
     identifier = new_id("cs_test")
     lines = [_line_item(stripe, item, mode) for item in values.pop("line_items")]
-    total = sum(line["amount_total"] for line in lines)
     intent_data, subscription_data = values.pop("payment_intent_data", {}), values.pop("subscription_data", {})
+    total = 0 if subscription_data.get("trial_period_days") else sum(line["amount_total"] for line in lines)
+    is_taxed = bool(values.pop("automatic_tax", {}).get("enabled"))
     session = stripe.new(
         "checkout.session",
         "cs_test",
@@ -57,7 +58,12 @@ def create_session(stripe: LocalStripe, values: Row) -> Row:
         },
         expires_at=values.pop("expires_at", None) or stripe.timestamp() + OPEN_FOR_S,
         payment_method_types=["card", "ideal"],
-        automatic_tax={"enabled": False, "liability": None, "provider": None, "status": None},
+        automatic_tax={
+            "enabled": is_taxed,
+            "liability": {"type": "self"} if is_taxed else None,
+            "provider": "stripe" if is_taxed else None,
+            "status": "requires_location_inputs" if is_taxed else None,
+        },
         customer_details={
             "email": customer["email"],
             "name": customer["name"],
@@ -108,11 +114,13 @@ def expire(stripe: LocalStripe, values: Row, session_id: str) -> Row:
     return row
 
 
-def complete(stripe: LocalStripe, session_id: str, outcome: Outcome) -> Row:
+def complete(stripe: LocalStripe, session_id: str, outcome: Outcome, *, promotion_code: str = "") -> Row:
     """End a visit to the hosted page. Raises the card error that the page shows when the card is declined."""
     with stripe.lock:
         row = _open_session(stripe, session_id)
         try:
+            if outcome is not Outcome.ABANDON:
+                _reckon(stripe, row, promotion_code)
             _COMPLETIONS[row["mode"]](stripe, row, outcome)
         finally:
             stripe.store.save()
@@ -148,6 +156,26 @@ def _open_session(stripe: LocalStripe, session_id: str) -> Row:
     return row
 
 
+def _reckon(stripe: LocalStripe, row: Row, code: str) -> None:
+    """What there is to pay, once the page knows the customer's code and address: discount first, tax on top."""
+    off = 0
+    if code:
+        if not row["allow_promotion_codes"] or row["mode"] != "payment":
+            raise invalid("This session takes no promotion codes.", param="promotion_code")
+        promotion, off = promotions.discount(stripe, code, row["amount_subtotal"])
+        promotions.redeem(stripe, promotion)
+        row["discounts"] = [{"coupon": None, "promotion_code": promotion["id"]}]
+    tax = (row["amount_subtotal"] - off) * VAT_PERCENT // 100 if row["automatic_tax"]["enabled"] else 0
+    if row["automatic_tax"]["enabled"]:
+        row["automatic_tax"]["status"] = "complete"
+    row["total_details"] = {"amount_discount": off, "amount_shipping": 0, "amount_tax": tax}
+    row["amount_total"] = row["amount_subtotal"] - off + tax
+    if row["line_items"]["data"]:
+        line = row["line_items"]["data"][0]
+        line |= {"amount_discount": off, "amount_tax": tax, "amount_total": row["amount_total"]}
+    stripe.changed("checkout.session", row)
+
+
 def _line_item(stripe: LocalStripe, item: Row, mode: str) -> Row:
     price = stripe.get("price", item.get("price", ""))
     if not price["active"]:
@@ -175,6 +203,11 @@ def _line_item(stripe: LocalStripe, item: Row, mode: str) -> Row:
 def _complete_payment(stripe: LocalStripe, row: Row, outcome: Outcome) -> None:
     if outcome is Outcome.ABANDON:
         return
+    if not row["amount_total"]:  # a code took it all off: there is no payment
+        row |= {"status": "complete", "url": None, "payment_status": "no_payment_required"}
+        stripe.changed("checkout.session", row)
+        stripe.emit("checkout.session.completed", row)
+        return
     intent = _intent(stripe, row)
     if outcome is Outcome.DECLINED:
         payments.fail(stripe, intent)
@@ -187,7 +220,7 @@ def _complete_payment(stripe: LocalStripe, row: Row, outcome: Outcome) -> None:
         payments.process(stripe, intent)
         plan = stripe.store.get("_intentions", row["id"]) or {}
         stripe.store.put("_intentions", row["id"], plan | {"settles": outcome})
-        stripe.at(stripe.timestamp() + DELAY_S, "settle_session", row["id"])
+        stripe.at(stripe.timestamp() + payments.DELAY_S, "settle_session", row["id"])
     stripe.changed("checkout.session", row)
     stripe.emit("checkout.session.completed", row)
 
@@ -201,15 +234,21 @@ def _complete_subscription(stripe: LocalStripe, row: Row, outcome: Outcome) -> N
         raise StripeApiError(400, "invalid_request_error", "Delayed methods are for one-time payments here.")
     customer = stripe.get("customer", row["customer"])
     card = attach_card(stripe, customer)
-    plan = stripe.store.get("_intentions", row["id"]) or {}
+    data = (stripe.store.get("_intentions", row["id"]) or {}).get("subscription", {})
     line = row["line_items"]["data"][0]
     subscription = subscriptions.start(
-        stripe, customer, card, line["price"], line["quantity"], plan.get("subscription", {}).get("metadata", {})
+        stripe,
+        customer,
+        card,
+        line["price"],
+        line["quantity"],
+        data.get("metadata", {}),
+        trial_days=data.get("trial_period_days", 0),
     )
     row |= {
         "status": "complete",
         "url": None,
-        "payment_status": "paid",
+        "payment_status": "paid" if row["amount_total"] else "no_payment_required",
         "subscription": subscription["id"],
         "invoice": subscription["latest_invoice"],
     }

@@ -14,12 +14,26 @@ DAY_S = 86_400
 DECLINES = "_declines"  # the customers whose card is refused from now on
 
 
-def set_declines(stripe: LocalStripe, customer_id: str, *, is_on: bool) -> None:
-    """From now on this customer's card is refused, or taken again."""
+def set_declines(stripe: LocalStripe, customer_id: str, *, is_on: bool, needs_action: bool = False) -> None:
+    """From now on this customer's card is refused, wants its owner (3-D Secure), or is taken again."""
     with stripe.lock:
         stripe.get("customer", customer_id)
-        stripe.store.put(DECLINES, customer_id, {"is_on": is_on})
+        stripe.store.put(DECLINES, customer_id, {"is_on": is_on or needs_action, "needs_action": needs_action})
         stripe.store.save()
+
+
+def refusal(stripe: LocalStripe, customer_id: str) -> str:
+    """Why this customer's card is refused while they are not there; empty when it is taken."""
+    found = stripe.store.get(DECLINES, customer_id) or {}
+    return ("authentication_required" if found.get("needs_action") else "card_declined") if found.get("is_on") else ""
+
+
+def void(stripe: LocalStripe, bill: Row) -> None:
+    """An invoice that nobody need pay: its subscription is paused."""
+    bill |= {"status": "void", "auto_advance": False}
+    bill["status_transitions"] |= {"voided_at": stripe.timestamp()}
+    stripe.changed("invoice", bill)
+    stripe.emit("invoice.voided", bill)
 
 
 def pay(stripe: LocalStripe, row: Row) -> bool:
@@ -31,8 +45,10 @@ def pay(stripe: LocalStripe, row: Row) -> bool:
     intent = payments.open_intent(
         stripe, stripe.get("customer", row["customer"]), bill["amount_due"], bill["currency"], {}
     )
-    if (stripe.store.get(DECLINES, row["customer"]) or {}).get("is_on"):
-        payments.fail(stripe, intent)
+    if why := refusal(stripe, row["customer"]):
+        payments.fail(stripe, intent, why)
+        if why == "authentication_required":
+            stripe.emit("invoice.payment_action_required", bill)
         _fail(stripe, bill, row)
         return False
     payments.succeed(stripe, intent)
@@ -61,6 +77,15 @@ def pay_invoice(stripe: LocalStripe, values: Row, invoice_id: str) -> Row:
     if not pay(stripe, row):
         raise declined(payments.DECLINED)
     return stripe.get("invoice", invoice_id)
+
+
+def pay_on_page(stripe: LocalStripe, invoice_id: str) -> None:
+    """The customer pays an open invoice on its own page, with a card that works from then on."""
+    with stripe.lock:
+        bill = stripe.get("invoice", invoice_id)
+        set_declines(stripe, bill["customer"], is_on=False)
+        pay_invoice(stripe, {}, invoice_id)
+        stripe.store.save()
 
 
 @timer("retry_invoice")
@@ -105,7 +130,7 @@ def _fail(stripe: LocalStripe, bill: Row, row: Row) -> None:
 
 
 def _stand(stripe: LocalStripe, row: Row, status: str) -> None:
-    if row["status"] != status:
+    if row["status"] not in (status, "trialing", "canceled"):
         previous = {"status": row["status"]}
         row["status"] = status
         stripe.changed("subscription", row)

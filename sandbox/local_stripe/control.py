@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.local_stripe import checkout, collecting, events, money_back
+from sandbox.local_stripe import checkout, collecting, events, money_back, pages
 from sandbox.local_stripe.core import LocalStripe
 from sandbox.local_stripe.errors import StripeApiError, invalid
 
@@ -29,7 +29,7 @@ def _complete(stripe: LocalStripe, values: Row, _send: events.Send, session_id: 
     except ValueError:
         raise invalid(f"outcome must be one of {', '.join(checkout.Outcome)}.", param="outcome") from None
     try:
-        checkout.complete(stripe, session_id, outcome)
+        checkout.complete(stripe, session_id, outcome, promotion_code=values.get("promotion_code", ""))
     except StripeApiError as error:
         if error.body["error"]["type"] != "card_error":
             raise
@@ -41,8 +41,22 @@ def _complete(stripe: LocalStripe, values: Row, _send: events.Send, session_id: 
 def _card(stripe: LocalStripe, values: Row, _send: events.Send, customer_id: str) -> Row:
     if not isinstance(values.get("declines"), bool):
         raise invalid("declines must be true or false.", param="declines")
-    collecting.set_declines(stripe, customer_id, is_on=values["declines"])
+    needs_action = values.get("needs_action") is True
+    collecting.set_declines(stripe, customer_id, is_on=values["declines"], needs_action=needs_action)
     return {"customer": customer_id, "declines": values["declines"]}
+
+
+def _change(stripe: LocalStripe, values: Row, _send: events.Send, subscription_id: str) -> Row:
+    actions = ("cancel", "resume", "cancel_now", "switch")
+    if values.get("action") not in actions:
+        raise invalid(f"action must be one of {', '.join(actions)}.", param="action")
+    pages.change_subscription(stripe, subscription_id, values["action"], values.get("price", ""))
+    return {"subscription": subscription_id, "status": stripe.get("subscription", subscription_id)["status"]}
+
+
+def _pay_invoice(stripe: LocalStripe, _values: Row, _send: events.Send, invoice_id: str) -> Row:
+    collecting.pay_on_page(stripe, invoice_id)
+    return {"invoice": invoice_id, "status": stripe.get("invoice", invoice_id)["status"]}
 
 
 def _dispute(stripe: LocalStripe, _values: Row, _send: events.Send, charge_id: str) -> Row:
@@ -90,6 +104,8 @@ def _resend(stripe: LocalStripe, _values: Row, _send: events.Send, event_id: str
 _ROUTES: list[tuple[str, str, Callable[..., Row]]] = [
     ("POST", r"checkout/(\w+)/complete", _complete),
     ("POST", r"customers/(\w+)/card", _card),
+    ("POST", r"subscriptions/(\w+)/change", _change),
+    ("POST", r"invoices/(\w+)/pay", _pay_invoice),
     ("POST", r"charges/(\w+)/dispute", _dispute),
     ("POST", r"disputes/(\w+)/close", _close_dispute),
     ("POST", r"clock/advance", _advance),

@@ -94,10 +94,15 @@ class LocalStripe:
             money_back,
             payments,
             portal,
+            promotions,
+            schedules,
             subscriptions,
         )
 
-        self.parts = (catalogue, checkout, collecting, customers, events, money_back, payments, portal, subscriptions)
+        self.parts = (
+            catalogue, checkout, collecting, customers, events, money_back, payments, portal, promotions, schedules,
+            subscriptions,
+        )  # fmt: skip
         self.store = store
         self.clock = clock
         self.public_url = public_url

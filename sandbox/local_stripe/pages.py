@@ -6,14 +6,15 @@ from typing import Any
 
 from django.template import Context, Engine
 
-from sandbox.local_stripe import checkout, events, subscriptions
+from sandbox.local_stripe import checkout, events, payments, subscriptions
 from sandbox.local_stripe.core import LocalStripe
-from sandbox.local_stripe.errors import StripeApiError
+from sandbox.local_stripe.errors import StripeApiError, invalid
 
 Row = dict[str, Any]
 
 HERE = Path(__file__).parent
 STYLESHEET = (HERE / "templates" / "hosted.css").read_text()
+SCRIPT = (HERE / "templates" / "stripe.js").read_text()
 _engine = Engine(dirs=[str(HERE / "templates")], autoescape=True)
 
 # What the customer can choose on the hosted page, and how the visit ends with it.
@@ -59,16 +60,32 @@ def checkout_page(stripe: LocalStripe, session_id: str, *, error: str = "") -> s
     )
 
 
-def pay(stripe: LocalStripe, session_id: str, outcome: str) -> tuple[str, str]:
+def pay(stripe: LocalStripe, session_id: str, outcome: str, promotion_code: str = "") -> tuple[str, str]:
     """Carry out what the customer chose: where to go next, or the page again with what went wrong."""
     row = stripe.get("checkout.session", session_id)
     try:
-        checkout.complete(stripe, session_id, checkout.Outcome(outcome))
+        checkout.complete(stripe, session_id, checkout.Outcome(outcome), promotion_code=promotion_code)
     except StripeApiError as error:
         return "", checkout_page(stripe, session_id, error=str(error))
     if outcome == checkout.Outcome.ABANDON:
         return row["cancel_url"] or row["success_url"], ""
     return row["success_url"].replace("{CHECKOUT_SESSION_ID}", session_id), ""
+
+
+def confirm(stripe: LocalStripe, payment_intent_id: str, form: dict[str, str]) -> str:
+    """Pay an intent from the stand-in for Elements; where the browser goes next."""
+    intent = stripe.get("payment_intent", payment_intent_id)
+    if form.get("client_secret") != intent["client_secret"]:
+        raise invalid("The client_secret provided does not match the PaymentIntent.", param="client_secret")
+    status = "succeeded"
+    with stripe.lock:
+        try:
+            payments.confirm(stripe, payment_intent_id, is_there=True, outcome=form.get("outcome", ""))
+        except StripeApiError:
+            status = "failed"
+        stripe.store.save()
+    back, joint = form["return_url"], "&" if "?" in form["return_url"] else "?"
+    return f"{back}{joint}payment_intent={payment_intent_id}&redirect_status={status}"
 
 
 def portal_page(stripe: LocalStripe, portal_id: str) -> str:
@@ -84,11 +101,18 @@ def portal_page(stripe: LocalStripe, portal_id: str) -> str:
     )
 
 
-def change_subscription(stripe: LocalStripe, subscription_id: str, action: str) -> None:
+def change_subscription(stripe: LocalStripe, subscription_id: str, action: str, price_id: str = "") -> None:
     """What a button on the portal page does."""
     with stripe.lock:
-        ends = {"cancel": True, "resume": False}[action]
-        subscriptions.update_subscription(stripe, {"cancel_at_period_end": ends}, subscription_id)
+        if action == "cancel_now":
+            subscriptions.cancel_subscription(stripe, {}, subscription_id)
+        elif action == "switch":
+            item = stripe.get("subscription", subscription_id)["items"]["data"][0]
+            change = {"items": [{"id": item["id"], "price": price_id}], "proration_behavior": "always_invoice"}
+            subscriptions.update_subscription(stripe, change, subscription_id)
+        else:
+            ends = {"cancel": True, "resume": False}[action]
+            subscriptions.update_subscription(stripe, {"cancel_at_period_end": ends}, subscription_id)
         stripe.store.save()
 
 
@@ -134,6 +158,21 @@ def _subscription(stripe: LocalStripe, row: Row) -> Row:
         "is_active": row["status"] != "canceled",
         "is_ending": row["cancel_at_period_end"],
         "until": _time(item["current_period_end"]),
+        "others": [_offer(stripe, price) for price in stripe.store.all("price") if _is_other(price, item["price"])],
+    }
+
+
+def _is_other(price: Row, current: Row) -> bool:
+    is_alike = price["type"] == "recurring" and price["currency"] == current["currency"]
+    return bool(is_alike and price["active"] and price["id"] != current["id"])
+
+
+def _offer(stripe: LocalStripe, price: Row) -> Row:
+    return {
+        "id": price["id"],
+        "name": stripe.get("product", price["product"])["name"],
+        "price": money(price["unit_amount"], price["currency"]),
+        "interval": price["recurring"]["interval"],
     }
 
 

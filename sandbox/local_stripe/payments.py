@@ -2,13 +2,16 @@
 
 from typing import Any
 
-from sandbox.local_stripe.core import LocalStripe, route
+from sandbox.local_stripe.core import LocalStripe, route, timer
 from sandbox.local_stripe.customers import attach_card
+from sandbox.local_stripe.errors import declined, invalid
 from sandbox.local_stripe.store import new_id
 
 Row = dict[str, Any]
 
+DELAY_S = 5  # a delayed payment arrives so much later; real ones take days
 DECLINED = "Your card was declined."
+WANTS_OWNER = "Your card was declined. This transaction requires authentication."
 
 
 @route("GET", "/v1/payment_intents", "PaymentIntentListParams")
@@ -19,6 +22,67 @@ def list_payment_intents(stripe: LocalStripe, values: Row) -> Row:
 @route("GET", "/v1/payment_intents/{payment_intent_id}")
 def payment_intent(stripe: LocalStripe, values: Row, payment_intent_id: str) -> Row:
     return stripe.get("payment_intent", payment_intent_id)
+
+
+@route("POST", "/v1/payment_intents", "PaymentIntentCreateParams")
+def create_payment_intent(stripe: LocalStripe, values: Row) -> Row:
+    if values.get("amount", 0) <= 0:
+        raise invalid("This value must be greater than or equal to 1.", param="amount")
+    customer = stripe.get("customer", values.get("customer", ""))
+    intent = open_intent(stripe, customer, values["amount"], values["currency"], values.get("metadata") or {})
+    intent["description"] = values.get("description")
+    stripe.changed("payment_intent", intent)
+    if values.get("confirm"):
+        confirm(stripe, intent["id"], payment_method=values.get("payment_method"), is_there=False)
+    return intent
+
+
+@route("POST", "/v1/payment_intents/{payment_intent_id}/cancel", "PaymentIntentCancelParams")
+def cancel_payment_intent(stripe: LocalStripe, values: Row, payment_intent_id: str) -> Row:
+    intent = stripe.get("payment_intent", payment_intent_id)
+    if intent["status"] in ("succeeded", "canceled"):
+        raise invalid(f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}.")
+    intent |= {"status": "canceled", "canceled_at": stripe.timestamp()}
+    stripe.changed("payment_intent", intent)
+    stripe.emit("payment_intent.canceled", intent)
+    return intent
+
+
+def confirm(
+    stripe: LocalStripe, payment_intent_id: str, *, payment_method: str | None = None, is_there: bool, outcome: str = ""
+) -> Row:
+    """Try to pay an intent, with its customer at the page or without. Raises the card error of a refusal."""
+    from sandbox.local_stripe import collecting  # which knows whose card is refused
+
+    intent = stripe.get("payment_intent", payment_intent_id)
+    if intent["status"] not in ("requires_payment_method", "requires_confirmation", "requires_action"):
+        raise invalid(f"You cannot confirm this PaymentIntent because it has a status of {intent['status']}.")
+    if not is_there and stripe.get("payment_method", payment_method or "")["customer"] != intent["customer"]:
+        raise invalid("The payment method does not belong to the customer.", param="payment_method")
+    why = (
+        "card_declined" if outcome == "declined" else "" if is_there else collecting.refusal(stripe, intent["customer"])
+    )
+    if why:
+        fail(stripe, intent, why)
+        raise declined(WANTS_OWNER if why == "authentication_required" else DECLINED, payment_intent=intent, code=why)
+    if outcome in ("delayed_success", "delayed_failure"):
+        process(stripe, intent)
+        stripe.store.put("_intentions", intent["id"], {"settles": outcome})
+        stripe.at(stripe.timestamp() + DELAY_S, "settle_intent", intent["id"])
+        return intent
+    succeed(stripe, intent)
+    return intent
+
+
+@timer("settle_intent")
+def _settle(stripe: LocalStripe, payment_intent_id: str) -> None:
+    """The delayed payment's answer arrives."""
+    intent = stripe.get("payment_intent", payment_intent_id)
+    plan = stripe.store.get("_intentions", payment_intent_id) or {}
+    if plan.get("settles") == "delayed_success":
+        succeed(stripe, intent)
+    else:
+        fail(stripe, intent)
 
 
 @route("GET", "/v1/charges", "ChargeListParams")
@@ -72,15 +136,15 @@ def succeed(stripe: LocalStripe, intent: Row) -> Row:
     return made
 
 
-def fail(stripe: LocalStripe, intent: Row) -> None:
+def fail(stripe: LocalStripe, intent: Row, why: str = "card_declined") -> None:
     """The bank says no; the intent waits for another card."""
     intent |= {
         "status": "requires_payment_method",
         "last_payment_error": {
             "type": "card_error",
-            "code": "card_declined",
-            "decline_code": "generic_decline",
-            "message": DECLINED,
+            "code": why,
+            "decline_code": "generic_decline" if why == "card_declined" else why,
+            "message": WANTS_OWNER if why == "authentication_required" else DECLINED,
         },
     }
     stripe.changed("payment_intent", intent)

@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
-from sandbox.local_stripe import control, events, pages
+from sandbox.local_stripe import collecting, control, events, pages
 from sandbox.local_stripe.core import LocalStripe, encoded_json
 from sandbox.local_stripe.errors import StripeApiError
 
@@ -21,6 +21,9 @@ LOOPBACK_NAMES = {"127.0.0.1", "localhost", "[::1]"}
 TICK_S = 0.2
 SEND_TIMEOUT_S = 10
 MAX_BODY_BYTES = 1_048_576
+
+# What is served as it is.
+FILES = {"/hosted.css": ("text/css", pages.STYLESHEET), "/v3/stripe.js": ("text/javascript", pages.SCRIPT)}
 
 Environ = dict[str, Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
@@ -63,37 +66,52 @@ class Application:
             return 200, "application/json", encoded_json(found), {}
         return self._page(method, path, dict(parse_qsl(body)))
 
-    def _page(  # noqa: C901 - one case a page
-        self, method: str, path: str, form: dict[str, str]
-    ) -> tuple[int, str, str, dict[str, str]]:
-        page = ""
-        match [method, *path.strip("/").split("/")]:
-            case ["GET", ""]:
-                page = pages.control_page(self._stripe)
-            case ["POST", "clock"]:
-                self._stripe.advance(int(form["days"]) * 86_400)
-                return _see_other("/")
-            case ["POST", "resend", event_id]:
-                events.resend(self._stripe, event_id)
-                return _see_other("/")
-            case ["GET", "hosted.css"]:
-                return 200, "text/css", pages.STYLESHEET, {}
-            case ["GET", "c", "pay", session_id]:
-                page = pages.checkout_page(self._stripe, session_id)
-            case ["POST", "c", "pay", session_id]:
-                target, page = pages.pay(self._stripe, session_id, form.get("outcome", ""))
-                if target:
-                    return _see_other(target)
-            case ["GET", "p", "session", portal_id]:
-                page = pages.portal_page(self._stripe, portal_id)
-            case ["POST", "p", "session", portal_id, subscription_id]:
-                pages.change_subscription(self._stripe, subscription_id, form["action"])
-                return _see_other(f"/p/session/{portal_id}")
-            case ["GET", "invoices", invoice_id, *_]:
-                page = pages.invoice_page(self._stripe, invoice_id)
-            case ["GET", "receipts", charge_id]:
-                page = pages.receipt_page(self._stripe, charge_id)
+    def _page(self, method: str, path: str, form: dict[str, str]) -> tuple[int, str, str, dict[str, str]]:
+        parts = path.strip("/").split("/")
+        if path in FILES:
+            kind, text = FILES[path]
+            return 200, kind, text, {}
+        target, page = self._act(parts, form) if method == "POST" else ("", self._look(parts))
+        if target:
+            return 303, "text/plain", "", {"Location": target}
         return (200, "text/html", page, {}) if page else (404, "text/plain", "There is no such page here.", {})
+
+    def _look(self, parts: list[str]) -> str:
+        """The page at an address; empty when there is none."""
+        match parts:
+            case [""]:
+                return pages.control_page(self._stripe)
+            case ["c", "pay", session_id]:
+                return pages.checkout_page(self._stripe, session_id)
+            case ["p", "session", portal_id]:
+                return pages.portal_page(self._stripe, portal_id)
+            case ["invoices", invoice_id, *_]:
+                return pages.invoice_page(self._stripe, invoice_id)
+            case ["receipts", charge_id]:
+                return pages.receipt_page(self._stripe, charge_id)
+        return ""
+
+    def _act(self, parts: list[str], form: dict[str, str]) -> tuple[str, str]:
+        """Do what a form asks for: where to go next, or the page again."""
+        target = "/"
+        match parts:
+            case ["clock"]:
+                self._stripe.advance(int(form["days"]) * 86_400)
+            case ["resend", event_id]:
+                events.resend(self._stripe, event_id)
+            case ["c", "pay", session_id]:
+                return pages.pay(self._stripe, session_id, form.get("outcome", ""), form.get("promotion_code", ""))
+            case ["p", "session", portal_id, subscription_id]:
+                pages.change_subscription(self._stripe, subscription_id, form["action"], form.get("price", ""))
+                target = f"/p/session/{portal_id}"
+            case ["invoices", invoice_id, "pay"]:
+                collecting.pay_on_page(self._stripe, invoice_id)
+                target = f"/invoices/{invoice_id}"
+            case ["v3", "confirm", payment_intent_id]:
+                target = pages.confirm(self._stripe, payment_intent_id, form)
+            case _:
+                target = ""
+        return target, ""
 
 
 def serve(stripe: LocalStripe, *, port: int) -> None:
@@ -122,10 +140,6 @@ def _deliver_forever(stripe: LocalStripe) -> None:
         stripe.run_due()
         events.deliver_due(stripe, send, tick_s=time.time())
         time.sleep(TICK_S)
-
-
-def _see_other(url: str) -> tuple[int, str, str, dict[str, str]]:
-    return 303, "text/plain", "", {"Location": url}
 
 
 class _Server(ThreadingMixIn, WSGIServer):

@@ -5,13 +5,15 @@ import copy
 from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.local_stripe import collecting
+from sandbox.local_stripe import collecting, schedules
 from sandbox.local_stripe.catalogue import update
 from sandbox.local_stripe.core import LocalStripe, route, timer
 from sandbox.local_stripe.errors import invalid
 from sandbox.local_stripe.store import new_id
 
 Row = dict[str, Any]
+
+DAY_S = 86_400
 
 
 @route("GET", "/v1/subscriptions", "SubscriptionListParams")
@@ -32,7 +34,10 @@ def subscription(stripe: LocalStripe, values: Row, subscription_id: str) -> Row:
 
 @route("POST", "/v1/subscriptions/{subscription_id}", "SubscriptionModifyParams")
 def update_subscription(stripe: LocalStripe, values: Row, subscription_id: str) -> Row:
-    known = {"cancel_at_period_end", "metadata", "default_payment_method", "description", "items", "proration_behavior"}
+    known = {
+        "cancel_at_period_end", "metadata", "default_payment_method", "description", "items", "pause_collection",
+        "proration_behavior", "trial_end",
+    }  # fmt: skip
     unknown = values.keys() - known
     if unknown:
         raise invalid(f"The local Stripe cannot change {', '.join(sorted(unknown))} yet.", param=min(unknown))
@@ -43,7 +48,13 @@ def update_subscription(stripe: LocalStripe, values: Row, subscription_id: str) 
         ends = values["cancel_at_period_end"]
         values["cancel_at"] = row["items"]["data"][0]["current_period_end"] if ends else None
         values["canceled_at"] = stripe.timestamp() if ends else None
+    if "pause_collection" in values:
+        pause = values["pause_collection"] or None
+        values["pause_collection"] = {"resumes_at": None, **pause} if pause else None
     items, proration = values.pop("items", None), values.pop("proration_behavior", "create_prorations")
+    if values.get("trial_end") == "now":
+        del values["trial_end"]
+        _end_trial(stripe, row)
     if items is not None:
         _change_item(stripe, row, items, proration)
     return update(stripe, "subscription", subscription_id, values) if values else row
@@ -55,33 +66,49 @@ def _change_item(stripe: LocalStripe, row: Row, items: list[Row], proration: str
     if len(items) != 1 or items[0].get("id") != item["id"]:
         raise invalid("The local Stripe changes a subscription's one item, named by its id.", param="items")
     price = stripe.get("price", items[0]["price"]) if "price" in items[0] else item["price"]
-    if price["recurring"]["interval"] != item["price"]["recurring"]["interval"]:
-        raise invalid("The local Stripe cannot change the interval of a subscription yet.", param="items")
     if proration not in ("always_invoice", "none"):
         raise invalid("The local Stripe bills a change at once (always_invoice) or not at all (none).")
-    before = dict(item)
+    before = copy.deepcopy(item)
     previous = {"items": {"data": [before]}}
     item |= {"price": price, "quantity": items[0].get("quantity", item["quantity"])}
+    starts_anew = _interval(price) != _interval(before["price"]) and row["status"] != "trialing"
+    if starts_anew:
+        _begin_anew(stripe, row)
     stripe.changed("subscription_item", item)
     stripe.changed("subscription", row)
-    if proration == "always_invoice":
-        _invoice_change(stripe, row, before)
+    if (proration == "always_invoice" or starts_anew) and row["status"] != "trialing":
+        _invoice_change(stripe, row, before, starts_anew=starts_anew)
     stripe.emit("customer.subscription.updated", row, previous)
 
 
-def _invoice_change(stripe: LocalStripe, row: Row, before: Row) -> None:
-    """Bill what is left of the period: the old price back, the new one on top."""
-    item = row["items"]["data"][0]
-    begins, ends, now = item["current_period_start"], item["current_period_end"], stripe.timestamp()
+def _interval(price: Row) -> tuple[str, int]:
+    return price["recurring"]["interval"], price["recurring"]["interval_count"]
+
+
+def _begin_anew(stripe: LocalStripe, row: Row) -> None:
+    """A price of another interval starts its own period now, and is billed on this day from then on."""
+    item, now = row["items"]["data"][0], stripe.timestamp()
+    row["billing_cycle_anchor"] = now
+    item |= {"current_period_start": now, "current_period_end": _after(now, item["price"], 1)}
+    stripe.at(item["current_period_end"], "renew_subscription", row["id"])
+
+
+def _invoice_change(stripe: LocalStripe, row: Row, before: Row, *, starts_anew: bool) -> None:
+    """Bill what is left of the period: the old price back, the new one on top (or whole, for a period of its own)."""
+    item, now = row["items"]["data"][0], stripe.timestamp()
     bill = _invoice(stripe, row, "subscription_update", announce=False)
     (template,) = bill["lines"]["data"]
     lines = []
     for sign, side in ((-1, before), (1, item)):
-        whole = side["price"]["unit_amount"] * side["quantity"]
-        line = copy.deepcopy(template) | {"id": new_id("il"), "amount": sign * whole * (ends - now) // (ends - begins)}
+        begins, ends = side["current_period_start"], side["current_period_end"]
+        is_part = sign < 0 or not starts_anew
+        amount = side["price"]["unit_amount"] * side["quantity"]
+        if is_part:
+            amount = sign * amount * (ends - now) // (ends - begins)
+        line = copy.deepcopy(template) | {"id": new_id("il"), "amount": amount}
         line |= {"subtotal": line["amount"], "quantity": side["quantity"], "quantity_decimal": str(side["quantity"])}
         line["period"] = {"start": now, "end": ends}
-        line["parent"]["subscription_item_details"]["proration"] = True
+        line["parent"]["subscription_item_details"]["proration"] = is_part
         line["pricing"]["price_details"] = {"price": side["price"]["id"], "product": side["price"]["product"]}
         line["pricing"]["unit_amount_decimal"] = str(side["price"]["unit_amount"])
         lines.append(line)
@@ -142,9 +169,19 @@ def list_invoice_payments(stripe: LocalStripe, values: Row) -> Row:
     )
 
 
-def start(stripe: LocalStripe, customer: Row, card: Row, price: Row, quantity: int, metadata: dict[str, str]) -> Row:
-    """Begin a subscription and pay its first invoice."""
+def start(
+    stripe: LocalStripe,
+    customer: Row,
+    card: Row,
+    price: Row,
+    quantity: int,
+    metadata: dict[str, str],
+    *,
+    trial_days: int = 0,
+) -> Row:
+    """Begin a subscription and pay its first invoice; a trial's is over nothing."""
     now = stripe.timestamp()
+    trial_ends = now + trial_days * DAY_S if trial_days else None
     identifier = new_id("sub")
     item = stripe.new(
         "subscription_item",
@@ -156,7 +193,7 @@ def start(stripe: LocalStripe, customer: Row, card: Row, price: Row, quantity: i
         tax_rates=[],
         discounts=[],
         current_period_start=now,
-        current_period_end=_after(now, price, 1),
+        current_period_end=trial_ends or _after(now, price, 1),
         billing_thresholds=None,
     )
     row = stripe.new(
@@ -172,9 +209,11 @@ def start(stripe: LocalStripe, customer: Row, card: Row, price: Row, quantity: i
             "has_more": False,
             "url": f"/v1/subscription_items?subscription={identifier}",
         },
-        status="active",
+        status="trialing" if trial_ends else "active",
         start_date=now,
-        billing_cycle_anchor=now,
+        trial_start=now if trial_ends else None,
+        trial_end=trial_ends,
+        billing_cycle_anchor=trial_ends or now,
         collection_method="charge_automatically",
         default_payment_method=card["id"],
         cancel_at_period_end=False,
@@ -201,23 +240,48 @@ def _renew(stripe: LocalStripe, subscription_id: str) -> None:
         return
     item = row["items"]["data"][0]
     previous = {"latest_invoice": row["latest_invoice"], "items": {"data": [dict(item)]}}
+    if row["status"] == "trialing":
+        previous["status"], row["status"] = "trialing", "active"
     begins = item["current_period_end"]
+    schedules.begin_next_phase(stripe, row)
     count = _periods_between(row["billing_cycle_anchor"], begins, item["price"])
     item |= {
         "current_period_start": begins,
         "current_period_end": _after(row["billing_cycle_anchor"], item["price"], count + 1),
     }
     stripe.changed("subscription_item", item)
-    _invoice(stripe, row, "subscription_cycle")
-    collecting.pay(stripe, row)
+    bill = _invoice(stripe, row, "subscription_cycle")
+    if _is_paused(row, begins):
+        collecting.void(stripe, bill)
+    else:
+        collecting.pay(stripe, row)
     stripe.emit("customer.subscription.updated", row, previous)
     stripe.at(item["current_period_end"], "renew_subscription", subscription_id)
+
+
+def _end_trial(stripe: LocalStripe, row: Row) -> None:
+    """The customer wants to begin at once: the first period that is paid for starts now."""
+    now, item = stripe.timestamp(), row["items"]["data"][0]
+    row |= {"trial_end": now, "billing_cycle_anchor": now}
+    item["current_period_end"] = now
+    stripe.changed("subscription", row)
+    stripe.changed("subscription_item", item)
+    _renew(stripe, row["id"])
+
+
+def _is_paused(row: Row, at: int) -> bool:
+    """Whether invoices are not collected at that time; a pause that is over leaves the subscription."""
+    pause = row.get("pause_collection")
+    if pause and pause["resumes_at"] and pause["resumes_at"] <= at:
+        row["pause_collection"] = None
+        return False
+    return bool(pause)
 
 
 def _invoice(stripe: LocalStripe, row: Row, reason: str, *, announce: bool = True) -> Row:
     """The bill for the subscription's current period."""
     item, customer = row["items"]["data"][0], stripe.get("customer", row["customer"])
-    amount = item["price"]["unit_amount"] * item["quantity"]
+    amount = 0 if row["status"] == "trialing" else item["price"]["unit_amount"] * item["quantity"]
     identifier, line_id = new_id("in"), new_id("il")
     parent = {
         "type": "subscription_details",

@@ -3,23 +3,31 @@
 dj-stripe's history removes some five hundred fields one by one, which costs 40 seconds of CPU. Where none of its
 tables exist yet there is nothing to convert: they are made as its latest models have them, and its migrations are
 recorded as applied. `--full-history` takes the long way; a test holds both ways to the same schema.
+
+On a database in use, a migration that waits for a table makes everybody behind it wait as well. So it waits half as
+long as those do before they give up (LOCK_TIMEOUT_MS), steps aside, and tries again. An index may take its time.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+import psycopg.errors
 from django.apps import apps
+from django.conf import settings
 from django.core.management.base import CommandParser
 from django.core.management.commands import migrate
-from django.db import connections, migrations
+from django.db import OperationalError, connections, migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
 
 APP = "djstripe"
+LOCK_TRIES = 30
+LOCK_PAUSE_S = 1
 
 
 class CreateLatestModels(Operation):
@@ -56,11 +64,26 @@ class Command(migrate.Command):
 
     def handle(self, *args: Any, **options: Any) -> None:
         is_new = not _has_history(options["database"])
+        with connections[options["database"]].cursor() as cursor:
+            cursor.execute(f"SET statement_timeout = 0; SET lock_timeout = {settings.LOCK_TIMEOUT_MS // 2}")
         if options.pop("full_history", False) or not is_new:
-            super().handle(*args, **options)
+            self._handle_without_waiting(*args, **options)
             return
         with _history_cut_short():
             super().handle(*args, **options)
+
+    def _handle_without_waiting(self, *args: Any, **options: Any) -> None:
+        """Migrate; where a lock cannot be had at once, let the others through and try again."""
+        for left in reversed(range(LOCK_TRIES)):
+            try:
+                super().handle(*args, **options)
+            except OperationalError as error:
+                if not left or not isinstance(error.__cause__, psycopg.errors.LockNotAvailable):
+                    raise
+                self.stderr.write(f"A table is in use. Trying again in {LOCK_PAUSE_S} s ({left} more).")
+                time.sleep(LOCK_PAUSE_S)
+            else:
+                return
 
 
 def _has_history(database: str) -> bool:

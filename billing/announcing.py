@@ -1,0 +1,127 @@
+"""Telling of what happened to somebody's money and credits: to the outbox, once each.
+
+What is told is complete: the amounts and names of that moment, as JSON. (E-mails and outgoing webhooks read it later.)
+"""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from accounts.models import Account
+from billing.models import Order, Price, Subscription
+from outbox import alerts, publishing
+from outbox.models import Alert
+
+
+def account_opened(account: Account, *, now: datetime) -> None:
+    _publish("account.opened", str(account.pk), account.pk, {"name": account.name}, now=now)
+
+
+def order_paid(order: Order, *, now: datetime) -> None:
+    data = {
+        "order": order.public_id,
+        "description": order.description,
+        "credits": order.all_credits,
+        "amount_minor": order.amount_minor if order.paid_minor is None else order.paid_minor,
+        "currency": order.currency,
+        "receipt_url": order.receipt_url,
+        "is_plan": order.is_for_a_plan,
+    }
+    _publish("order.paid", str(order.pk), order.account_id, data, now=now)
+
+
+def refunded(
+    account: Account,
+    *,
+    charge_id: str,
+    description: str,
+    refunded_minor: int,
+    currency: str,
+    credits: int,
+    now: datetime,
+) -> None:
+    """`refunded_minor` is all that went back of a charge so far, `credits` all that was taken back for it."""
+    data = {"description": description, "refunded_minor": refunded_minor, "currency": currency, "credits": credits}
+    _publish("payment.refunded", f"{charge_id}:{refunded_minor}", account.pk, data, now=now)
+
+
+def renewed(account: Account, price: Price, *, invoice_id: str, amount_minor: int, currency: str, at: datetime) -> None:
+    data = {**_plan(price), "amount_minor": amount_minor, "currency": currency}
+    _publish("subscription.renewed", invoice_id, account.pk, data, now=at)
+
+
+def plan_changed(subscription: Subscription, *, before: Price, after: Price, at: datetime, now: datetime) -> None:
+    """Another plan or interval: `at` is when it counts from."""
+    data = {"from": _plan(before), "to": _plan(after), "at": at.isoformat(), "is_now": at <= now}
+    key = f"{subscription.stripe_subscription_id}:{before.pk}:{after.pk}:{int(at.timestamp())}"
+    _publish("subscription.changed", key, subscription.account_id, data, now=now)
+
+
+def cancelled(subscription: Subscription, *, ends_at: datetime, is_over: bool, now: datetime) -> None:
+    """It will end at `ends_at`, or has."""
+    data = {**_plan(subscription.price), "ends_at": ends_at.isoformat(), "is_over": is_over}
+    key = f"{subscription.stripe_subscription_id}:{int(ends_at.timestamp())}:{'over' if is_over else 'planned'}"
+    _publish("subscription.cancelled", key, subscription.account_id, data, now=now)
+
+
+def payment_failed(
+    account: Account,
+    price: Price,
+    invoice: dict[str, Any],
+    *,
+    needs_owner: bool,
+    next_try_at: datetime | None,
+    now: datetime,
+) -> None:
+    """A renewal could not be collected. Tells the customer and the operators."""
+    data = {
+        **_plan(price),
+        "invoice": invoice["id"],
+        "amount_minor": invoice["amount_due"],
+        "currency": invoice["currency"],
+        "url": invoice.get("hosted_invoice_url") or "",
+        "needs_owner": needs_owner,
+        "next_try_at": next_try_at.isoformat() if next_try_at else "",
+    }
+    if _publish("payment.failed", f"{invoice['id']}:{invoice['attempt_count']}", account.pk, data, now=now):
+        detail = f"{account}: {price.plan}, try {invoice['attempt_count']} of invoice {invoice['id']}."
+        alerts.raise_alert(Alert.Kind.PAYMENT_FAILED, invoice["id"], detail=detail, account_id=account.pk, now=now)
+
+
+def card_expiring(account_id: uuid.UUID, card: dict[str, Any], *, card_id: str, now: datetime) -> bool:
+    """Once for each card and its last month; whether that was now."""
+    data = {name: card[name] for name in ("brand", "last4", "exp_month", "exp_year")}
+    return _publish("card.expiring", f"{card_id}:{card['exp_year']}-{card['exp_month']}", account_id, data, now=now)
+
+
+def credits_low(account_id: uuid.UUID, *, left: int, now: datetime) -> None:
+    _publish("credits.low", f"{account_id}:{now.isoformat()}", account_id, {"left": left}, now=now)
+
+
+def credits_exhausted(account_id: uuid.UUID, *, now: datetime) -> None:
+    _publish("credits.exhausted", f"{account_id}:{now.isoformat()}", account_id, {"left": 0}, now=now)
+
+
+def top_up_failed(order: Order, *, why: str, now: datetime) -> None:
+    data = {"order": order.public_id, "description": order.description, "why": why}
+    _publish("top_up.failed", str(order.pk), order.account_id, data, now=now)
+    alerts.raise_alert(
+        Alert.Kind.TOP_UP_FAILED,
+        order.public_id,
+        detail=f"{order.account}: {why}",
+        account_id=order.account_id,
+        now=now,
+    )
+
+
+def _plan(price: Price) -> dict[str, Any]:
+    return {
+        "plan": price.plan.name if price.plan else "",
+        "plan_code": price.plan.code if price.plan else "",
+        "interval": price.interval,
+        "credits": price.plan.monthly_credits if price.plan else 0,
+    }
+
+
+def _publish(name: str, key: str, account_id: uuid.UUID, data: dict[str, Any], *, now: datetime) -> bool:
+    return publishing.publish(name=name, key=f"{name}:{key}", account_id=account_id, data=data, now=now)

@@ -1,0 +1,21 @@
+"""How an order stands."""
+
+from datetime import datetime
+from typing import Any
+
+from billing import announcing
+from billing.models import Order
+
+
+def complete(order: Order, facts: dict[str, Any] | None = None, *, now: datetime) -> None:
+    """Note that an order is paid, once; what was true then stays."""
+    completed = Order.objects.filter(pk=order.pk).exclude(status=Order.Status.COMPLETED)
+    if completed.update(status=Order.Status.COMPLETED, completed_at=now, problem="", **(facts or {})):
+        order.refresh_from_db()
+        announcing.order_paid(order, now=now)
+
+
+def leave_open(order: Order, status: Order.Status, *, problem: str = "") -> None:
+    """Note how a payment stands; what was completed stays completed."""
+    unfinished = Order.objects.filter(pk=order.pk).exclude(status=Order.Status.COMPLETED)
+    unfinished.update(status=status, problem=problem)

@@ -1,0 +1,59 @@
+"""Which of our rows a Stripe object is about. Raises FulfilmentError where it fits none: a person looks at it then."""
+
+from django.db.models import QuerySet
+
+from accounts.models import Account
+from accounts.public_ids import MalformedIdError, parse_id
+from billing import mirror, stripe_objects
+from billing.errors import FulfilmentError
+from billing.models import Order, Plan, Price
+from billing.stripe_objects import Stripe
+
+
+def account_of(row: Stripe) -> Account:
+    customer_id = stripe_objects.customer_id(row)
+    account = mirror.account_of_customer(customer_id)
+    if account is None:
+        raise FulfilmentError(f"{row['object']} {row['id']} is of customer {customer_id}, who is none of ours.")
+    return account
+
+
+def plan_price(price_id: str) -> tuple[Price, Plan]:
+    price = known_price(price_id)
+    if price.plan is None:
+        raise FulfilmentError(f"Price {price_id} is not of a plan.")
+    return price, price.plan
+
+
+def known_price(price_id: str) -> Price:
+    price = Price.objects.select_related("plan", "pack").filter(stripe_price_id=price_id).first()
+    if price is None:
+        raise FulfilmentError(f"Price {price_id} is not in the catalogue. Sync prices, then replay.")
+    return price
+
+
+def order_of_session(session: Stripe) -> Order:
+    order = _orders().filter(stripe_session_id=session["id"]).first()
+    if order is None:
+        # Stripe answered our call after we had stopped waiting: the session still knows its order.
+        named = order_named(stripe_objects.session_order_id(session))
+        order = named if named is not None and named.stripe_session_id is None else None
+    if order is None:
+        raise FulfilmentError(f"Session {session['id']} belongs to no order of ours.")
+    account = mirror.account_of_customer(stripe_objects.customer_id(session))
+    if account is None or account.pk != order.account_id:
+        raise FulfilmentError(f"Session {session['id']} is of another customer than its order {order.public_id}.")
+    if order.stripe_session_id is None:
+        Order.objects.filter(pk=order.pk).update(stripe_session_id=session["id"])
+    return order
+
+
+def order_named(named: str) -> Order | None:
+    try:
+        return _orders().filter(pk=parse_id("co", named)).first()
+    except MalformedIdError:
+        return None
+
+
+def _orders() -> QuerySet[Order]:
+    return Order.objects.select_related("price__plan", "price__pack", "account", "promotion")

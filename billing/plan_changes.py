@@ -1,0 +1,99 @@
+"""Changing a plan: dearer or for longer at once, cheaper or for shorter when the running period ends.
+
+Each asks Stripe, and then brings everything in line with what Stripe made of it, as its webhooks will once more.
+"""
+
+from datetime import datetime
+
+from accounts.models import Account
+from billing import alignment, stripe_api
+from billing.errors import AlreadySubscribedError, NotSubscribedError, PriceNotSellableError
+from billing.models import RUNNING, Price, Subscription
+
+MONTHS = {Price.Interval.MONTH: 1, Price.Interval.YEAR: 12}
+
+
+def running(account: Account) -> Subscription:
+    """The account's plan. Raises NotSubscribedError."""
+    found = Subscription.objects.filter(account=account, status__in=RUNNING)
+    subscription = found.select_related("price__plan", "account", "next_price__plan").order_by("started_at").first()
+    if subscription is None:
+        raise NotSubscribedError("There is no plan to change. Choose one first.")
+    return subscription
+
+
+def is_at_once(before: Price, after: Price) -> bool:
+    """Whether a change counts from now (the customer gets more) or from the next period (they pay for less)."""
+    months = MONTHS[Price.Interval(before.interval)], MONTHS[Price.Interval(after.interval)]
+    if months[0] != months[1]:
+        return months[1] > months[0]
+    return after.amount_minor > before.amount_minor
+
+
+def change(*, account: Account, price: Price, now: datetime) -> Subscription:
+    """Go on with another plan, or the same by the year or month. Back to the running one undoes a planned change.
+
+    Raises NotSubscribedError, PriceNotSellableError, AlreadySubscribedError when nothing would change,
+    PaymentDeclinedError (then nothing has changed) and PaymentProviderUnavailableError.
+    """
+    current = running(account)
+    if price.plan is None or not price.is_active or price.currency != current.price.currency:
+        raise PriceNotSellableError("This plan is not for sale in the currency of yours.")
+    if price == (current.next_price or current.price):
+        raise AlreadySubscribedError("That is the plan you have.")
+    if current.stripe_schedule_id:
+        stripe_api.release_schedule(current.stripe_schedule_id)
+    if current.cancel_at_period_end:
+        stripe_api.update_subscription(current.stripe_subscription_id, cancel_at_period_end=False)
+    if price != current.price:
+        on_trial = current.status == Subscription.Status.TRIALING
+        if on_trial or is_at_once(current.price, price):
+            stripe_api.change_subscription(
+                current.stripe_subscription_id, price_id=price.stripe_price_id, is_billed=not on_trial
+            )
+        else:
+            stripe_api.plan_change(current.stripe_subscription_id, price_id=price.stripe_price_id)
+    return _in_line(current, now=now)
+
+
+def cancel(*, account: Account, now: datetime) -> Subscription:
+    """Let the plan end with the period that is paid for."""
+    current = running(account)
+    if current.stripe_schedule_id:
+        stripe_api.release_schedule(current.stripe_schedule_id)
+    stripe_api.update_subscription(current.stripe_subscription_id, cancel_at_period_end=True)
+    return _in_line(current, now=now)
+
+
+def resume(*, account: Account, now: datetime) -> Subscription:
+    """Go on after all: take back a cancellation, or a pause."""
+    current = running(account)
+    if current.cancel_at_period_end:
+        stripe_api.update_subscription(current.stripe_subscription_id, cancel_at_period_end=False)
+    if current.is_paused:
+        stripe_api.update_subscription(current.stripe_subscription_id, pause_collection="")
+    return _in_line(current, now=now)
+
+
+def cancel_now(*, account: Account, now: datetime) -> Subscription:
+    """End the plan at once. What was paid for is still given, as after any end; nothing more is charged."""
+    current = running(account)
+    stripe_api.cancel_subscription(current.stripe_subscription_id)
+    return _in_line(current, now=now)
+
+
+def pause(*, account: Account, until: datetime | None, now: datetime) -> Subscription:
+    """Neither bill nor give credits for the periods that begin until then; what is paid for goes on."""
+    current = running(account)
+    pausing: dict[str, object] = {"behavior": "void"}
+    if until is not None:
+        pausing["resumes_at"] = int(until.timestamp())
+    stripe_api.update_subscription(current.stripe_subscription_id, pause_collection=pausing)
+    return _in_line(current, now=now)
+
+
+def _in_line(subscription: Subscription, *, now: datetime) -> Subscription:
+    alignment.bring_in_line(kind="subscription", object_id=subscription.stripe_subscription_id, now=now)
+    alignment.bring_latest_invoice_in_line(subscription.stripe_subscription_id, now=now)
+    subscription.refresh_from_db()
+    return subscription

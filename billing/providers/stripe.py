@@ -1,0 +1,124 @@
+"""Stripe: its hosted checkout for packs and plans, or a card form of our own for packs."""
+
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.urls import reverse
+
+from accounts.models import Account
+from billing import alignment, fulfilment, mirror, stripe_api, stripe_objects
+from billing.models import Order, Subscription
+from billing.providers import Opened
+
+
+class StripeProvider:
+    """Stripe, through the official client; what became of a payment is read back and mirrored by `alignment`."""
+
+    def open(self, order: Order) -> Opened:
+        customer_id = customer_of(order.account)
+        return _open_form(order, customer_id) if order.ui == Order.Ui.ELEMENTS else _open_page(order, customer_id)
+
+    def refresh(self, order: Order, *, now: datetime) -> None:
+        if order.stripe_session_id:
+            alignment.bring_in_line(kind="checkout.session", object_id=order.stripe_session_id, now=now)
+        elif order.payment_id:
+            alignment.bring_in_line(kind="payment_intent", object_id=order.payment_id, now=now)
+
+    def refund(self, order: Order, *, amount_minor: int, reason: str, idempotency_key: str, now: datetime) -> None:
+        made = stripe_api.create_refund(
+            idempotency_key=f"tegoed-refund-{order.public_id}-{idempotency_key}",
+            payment_intent_id=order.payment_id or _payment_of(order.stripe_session_id or ""),
+            amount_minor=amount_minor,
+            reason=reason,
+        )
+        alignment.bring_in_line(kind="refund", object_id=made, now=now)
+
+
+def customer_of(account: Account) -> str:
+    """The account's Stripe customer, made on the first purchase."""
+    if known := mirror.customer_of_account(account.pk):
+        return known
+    created = stripe_api.create_customer(
+        account_id=str(account.pk), email=account.email, name=account.name or account.public_id
+    )
+    mirror.sync("customer", created)
+    return str(created["id"])
+
+
+def identity(order: Order, **more: str) -> dict[str, str]:
+    """What Stripe's objects say of whose they are. The credits are there to rebuild from, and decide nothing else."""
+    return {
+        "order": order.public_id,
+        "account": order.account.public_id,
+        "credits": str(order.credits),
+        "bonus_credits": str(order.bonus_credits),
+        "promotion_credits": str(order.promotion_credits),
+        "promotion": order.promotion.code if order.promotion else "",
+        **more,
+    }
+
+
+def _open_page(order: Order, customer_id: str) -> Opened:
+    back = f"{settings.BASE_URL}{reverse('checkout', args=[order.public_id])}"
+    metadata = identity(order)
+    session = stripe_api.create_session(
+        idempotency_key=f"tegoed-{order.public_id}",
+        mode="subscription" if order.is_for_a_plan else "payment",
+        customer=customer_id,
+        line_items=[{"price": order.price.stripe_price_id, "quantity": order.quantity}],
+        client_reference_id=order.public_id,
+        metadata=metadata,
+        success_url=order.success_url or back,
+        cancel_url=order.cancel_url or f"{settings.BASE_URL}{reverse('credits')}?left={order.public_id}",
+        **(_for_a_plan(order, metadata) if order.is_for_a_plan else _for_a_pack(metadata)),
+        **_tax(),
+    )
+    return Opened(session_id=session["id"], url=session["url"], expires_at=stripe_objects.moment(session["expires_at"]))
+
+
+def _for_a_plan(order: Order, metadata: dict[str, str]) -> dict[str, Any]:
+    data: dict[str, Any] = {"metadata": metadata}
+    plan = order.price.plan
+    # One trial for each account, however often it comes back.
+    if plan and plan.trial_days and not Subscription.objects.filter(account=order.account).exists():
+        data["trial_period_days"] = plan.trial_days
+    return {"subscription_data": data}
+
+
+def _for_a_pack(metadata: dict[str, str]) -> dict[str, Any]:
+    return {
+        "payment_intent_data": {"metadata": metadata},
+        "allow_promotion_codes": settings.STRIPE_PROMOTION_CODES,
+        "saved_payment_method_options": {"payment_method_save": "enabled"},
+    }
+
+
+def _tax() -> dict[str, Any]:
+    """Stripe Tax works VAT out from the customer's address, and takes a business's number."""
+    if not settings.STRIPE_TAX:
+        return {}
+    return {
+        "automatic_tax": {"enabled": True},
+        "billing_address_collection": "required",
+        "customer_update": {"address": "auto", "name": "auto"},
+        "tax_id_collection": {"enabled": True},
+    }
+
+
+def _open_form(order: Order, customer_id: str) -> Opened:
+    intent = stripe_api.create_payment(
+        idempotency_key=f"tegoed-{order.public_id}",
+        amount=order.amount_minor,
+        currency=order.currency,
+        customer=customer_id,
+        description=order.description,
+        metadata=identity(order, kind=fulfilment.CARD_FORM),
+        automatic_payment_methods={"enabled": True},
+    )
+    return Opened(payment_id=intent["id"], client_secret=intent["client_secret"])
+
+
+def _payment_of(session_id: str) -> str:
+    session = stripe_api.plain(stripe_api.retrieve("checkout.session", session_id))
+    return stripe_objects.reference(session["payment_intent"])

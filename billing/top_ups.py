@@ -1,0 +1,122 @@
+"""Automatic top-ups: below so many credits, buy a pack with the saved card, at most so many times a month.
+
+The attempt is an order like any other, kept before the card is charged: however many spends cross the line at once,
+an account has one attempt at a time, and one whose answer was never heard is asked for again by the same key. A card
+that is refused switches the top-up off, and its owner is told.
+"""
+
+import uuid
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils.translation import gettext as _
+
+from accounts.models import Account
+from billing import alignment, announcing, fulfilment, mirror, orders, stripe_api
+from billing.checkout import frozen
+from billing.errors import PaymentDeclinedError, PriceNotSellableError
+from billing.models import Order, Price, TopUp
+from billing.providers.stripe import customer_of, identity
+from credits import selectors
+from credits.calendar import day_at
+
+# A payment that Stripe never answered is asked for again after this long; its idempotency key keeps it one payment.
+UNANSWERED = timedelta(minutes=2)
+
+
+def switch_on(*, account: Account, price: Price, below: int, max_per_month: int, now: datetime) -> TopUp:
+    """Do as the customer agreed. Raises PriceNotSellableError when it is no pack, or a limit is out of bounds."""
+    if price.pack is None or not price.is_active or not price.pack.is_active:
+        raise PriceNotSellableError("Only a pack that is on sale can be bought automatically.")
+    if not 0 < below <= settings.MAX_TOP_UP_BELOW or not 0 < max_per_month <= settings.MAX_TOP_UPS_A_MONTH:
+        raise PriceNotSellableError(
+            f"Below 1 to {settings.MAX_TOP_UP_BELOW} credits, and 1 to {settings.MAX_TOP_UPS_A_MONTH} times a month."
+        )
+    agreed = {"price": price, "below": below, "max_per_month": max_per_month, "is_on": True, "problem": ""}
+    row, _is_new = TopUp.objects.update_or_create(account=account, defaults={**agreed, "agreed_at": now})
+    return row
+
+
+def switch_off(*, account: Account, problem: str = "") -> None:
+    """Buy nothing more by itself; what is under way is ended."""
+    TopUp.objects.filter(account=account).update(is_on=False, problem=problem)
+
+
+def due() -> Iterable[uuid.UUID]:
+    """The accounts whose balance looks to be below their line."""
+    below = TopUp.objects.filter(is_on=True, account__wallet__balance__lt=F("below"))
+    return below.order_by("account_id").values_list("account_id", flat=True)
+
+
+def buy_if_due(*, account_id: uuid.UUID, now: datetime) -> Order | None:
+    """Buy the account's pack if its balance is below its line; the order, if one is under way or done.
+
+    Raises PaymentProviderUnavailableError: then nothing is known yet, and the next call asks for the same payment.
+    """
+    order = _attempt(account_id, now=now)
+    if order is None:
+        return None
+    try:
+        _charge(order, now=now)
+    except PaymentDeclinedError as error:
+        _give_up(order, str(error), now=now)
+    order.refresh_from_db()
+    return order
+
+
+def _attempt(account_id: uuid.UUID, *, now: datetime) -> Order | None:
+    """The order to charge for now: the one that was never answered, or a new one if the account is below its line."""
+    with transaction.atomic():
+        row = TopUp.objects.select_for_update(of=("self",)).filter(account_id=account_id, is_on=True).first()
+        if row is None:
+            return None
+        mine = Order.objects.filter(account_id=account_id, ui=Order.Ui.OFF_SESSION)
+        begun = mine.filter(status__in=(Order.Status.OPEN, Order.Status.PROCESSING)).order_by("-id").first()
+        if begun is not None:
+            is_unanswered = begun.status == Order.Status.OPEN and begun.created_at < now - UNANSWERED
+            return begun if is_unanswered else None
+        if selectors.balance(account_id=account_id, now=now).available >= row.below:
+            return None
+        today = day_at(now, row.account.time_zone).date
+        this_month = mine.filter(idempotency_key__startswith=f"top-up:{today:%Y-%m}:")
+        bought = this_month.exclude(status__in=(Order.Status.FAILED, Order.Status.EXPIRED)).count()
+        if bought >= row.max_per_month:
+            return None
+        return Order.objects.create(
+            account_id=account_id,
+            price=row.price,
+            ui=Order.Ui.OFF_SESSION,
+            idempotency_key=f"top-up:{today:%Y-%m}:{this_month.count()}",
+            actor="top_up",
+            created_at=now,
+            **frozen(row.price, 1),
+        )
+
+
+def _charge(order: Order, *, now: datetime) -> None:
+    """Charge the saved card. Raises PaymentDeclinedError."""
+    card = mirror.saved_card(order.account_id)
+    if not card:
+        raise PaymentDeclinedError(_("There is no saved card."))
+    intent = stripe_api.create_payment(
+        idempotency_key=f"tegoed-{order.public_id}",
+        amount=order.amount_minor,
+        currency=order.currency,
+        customer=customer_of(order.account),
+        payment_method=card,
+        description=order.description,
+        metadata=identity(order, kind=fulfilment.TOP_UP),
+        off_session=True,
+        confirm=True,
+    )
+    alignment.bring_in_line(kind="payment_intent", object_id=intent["id"], now=now)
+
+
+def _give_up(order: Order, why: str, *, now: datetime) -> None:
+    with transaction.atomic():
+        orders.leave_open(order, Order.Status.FAILED, problem=why)
+        switch_off(account=order.account, problem=why)
+        announcing.top_up_failed(order, why=why, now=now)

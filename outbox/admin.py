@@ -1,0 +1,46 @@
+"""What was told to whom, and the alerts."""
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from accounts import clock
+from accounts.admin_parts import ReadOnlyAdmin, link_to
+from outbox.models import Alert, OutboxEvent
+
+
+@admin.register(Alert)
+class AlertAdmin(ReadOnlyAdmin):
+    list_display = ("opened_at", "kind", "subject", "short_detail", "owner", "times", "resolved_at")
+    list_filter = (("resolved_at", admin.EmptyFieldListFilter), "kind")
+    list_select_related = ("account",)
+    search_fields = ("subject", "account__email", "account__name")
+    ordering = ("-opened_at", "-pk")
+    owner = link_to("account")
+    actions = ["resolve"]
+
+    @admin.display(description=_("what"))
+    def short_detail(self, row: Alert) -> str:
+        return row.detail[:120]
+
+    def has_resolve_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("outbox.change_alert")
+
+    @admin.action(description=_("This is seen to"), permissions=["resolve"])
+    def resolve(self, request: HttpRequest, chosen: QuerySet[Alert]) -> None:
+        """Close alerts that no job can find in order by itself."""
+        for row in chosen:
+            self.log_change(request, row, "Resolved.")
+        done = chosen.filter(resolved_at=None).update(resolved_at=clock.now(), note=f"user:{request.user.pk}")
+        self.message_user(request, _("%d alerts are resolved.") % done, messages.SUCCESS)
+
+
+@admin.register(OutboxEvent)
+class OutboxEventAdmin(ReadOnlyAdmin):
+    list_display = ("happened_at", "name", "owner", "handled_by", "attempts", "error", "next_attempt_at")
+    list_filter = ("name", ("next_attempt_at", admin.EmptyFieldListFilter))
+    list_select_related = ("account",)
+    search_fields = ("=key", "account__email", "account__name")
+    ordering = ("-pk",)
+    owner = link_to("account")

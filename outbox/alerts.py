@@ -1,0 +1,43 @@
+"""Alerts to operators: one an incident, by e-mail once, resolved by what finds it in order again."""
+
+import uuid
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.core.mail import EmailMessage
+from django.db import transaction
+from django.db.models import F
+
+from outbox import publishing
+from outbox.models import Alert, OutboxEvent
+
+EVENT = "alert.opened"
+
+
+def raise_alert(
+    kind: Alert.Kind, subject: str, *, detail: str, now: datetime, account_id: uuid.UUID | None = None
+) -> bool:
+    """Open an alert about `subject`, or note that it goes on. Whether it is a new one: only that is mailed."""
+    with transaction.atomic():
+        known = Alert.objects.filter(kind=kind, subject=subject, resolved_at=None)
+        if known.update(times=F("times") + 1, seen_at=now, detail=detail):
+            return False
+        row = Alert(kind=kind, subject=subject, detail=detail, account_id=account_id, opened_at=now, seen_at=now)
+        Alert.objects.bulk_create([row], ignore_conflicts=True)
+        opened = known.get()
+        data: dict[str, Any] = {"title": str(opened), "detail": detail, "opened_at": now.isoformat()}
+        return publishing.publish(name=EVENT, key=f"alert:{opened.pk}", data=data, account_id=account_id, now=now)
+
+
+def resolve(kind: Alert.Kind, subject: str, *, now: datetime, note: str = "") -> bool:
+    """Close the alert about `subject`; whether there was one."""
+    return bool(Alert.objects.filter(kind=kind, subject=subject, resolved_at=None).update(resolved_at=now, note=note))
+
+
+def mail_operators(event: OutboxEvent) -> None:
+    """Tell the operators of a new alert."""
+    if not settings.OPERATOR_EMAILS:
+        return
+    body = f"{event.data['detail']}\n\n{settings.BASE_URL}/admin/outbox/alert/\n"
+    EmailMessage(f"[{settings.SITE_NAME}] {event.data['title']}", body, to=settings.OPERATOR_EMAILS).send()

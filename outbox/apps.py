@@ -1,0 +1,13 @@
+from django.apps import AppConfig
+
+
+class OutboxConfig(AppConfig):
+    """What has happened and others must be told: kept with the change that caused it, told once, tried again."""
+
+    name = "outbox"
+    verbose_name = "Outbox"
+
+    def ready(self) -> None:
+        from outbox import alerts, relaying
+
+        relaying.subscribe("operators", alerts.EVENT, alerts.mail_operators)

@@ -1,0 +1,84 @@
+"""Events on their way to those who want to hear of them, and alerts that wait for an operator."""
+
+from typing import Any
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from accounts.public_ids import new_id, public_id
+
+
+class OutboxEvent(models.Model):
+    """Something that happened, written in the transaction in which it did. PostgreSQL is the queue; Redis rings."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    name = models.CharField(_("name"), max_length=64)
+    key = models.CharField(_("key"), max_length=255, unique=True, help_text=_("What happens once has one key."))
+    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+        "accounts.Account", on_delete=models.CASCADE, null=True, blank=True, related_name="outbox_events"
+    )
+    data = models.JSONField(_("data"), default=dict)
+    happened_at = models.DateTimeField(_("happened"))
+    created_at = models.DateTimeField(_("kept"))
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    error = models.TextField(_("error"), blank=True)
+    handled_by = ArrayField(models.CharField(max_length=32), default=list, verbose_name=_("told"))
+    next_attempt_at = models.DateTimeField(_("next attempt"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("event")
+        verbose_name_plural = _("events")
+        indexes = [
+            models.Index(name="outbox_due", fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False)),
+            models.Index(name="outbox_of_account", fields=["account", "-id"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.key}"
+
+    @property
+    def public_id(self) -> str:
+        return public_id("evt", self.id)
+
+
+class Alert(models.Model):
+    """Something that an operator should look at: one row an incident, however often it is noticed."""
+
+    class Kind(models.TextChoices):
+        PAYMENT_FAILED = "payment_failed", _("Payment failed")
+        DISPUTE = "dispute", _("Dispute")
+        REVIEW = "review", _("Paid, but not as ordered")
+        UNPLACED = "unplaced", _("Paid, but not placed")  # Stripe tells of something that fits nothing of ours
+        WEBHOOK_DEAD = "webhook_dead", _("Webhook given up")
+        NO_WEBHOOKS = "no_webhooks", _("No webhooks come in")
+        TWO_PLANS = "two_plans", _("Two plans at once")
+        TOP_UP_FAILED = "top_up_failed", _("Top-up failed")
+        RECONCILIATION = "reconciliation", _("Stripe and the ledger disagree")
+        LEDGER = "ledger", _("The ledger disagrees with itself")
+
+    kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
+    subject = models.CharField(_("about"), max_length=255, help_text=_("What the incident is about, by its id."))
+    detail = models.TextField(_("what"), blank=True)
+    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+        "accounts.Account", on_delete=models.SET_NULL, null=True, blank=True, related_name="alerts"
+    )
+    opened_at = models.DateTimeField(_("opened"))
+    seen_at = models.DateTimeField(_("last seen"))
+    times = models.PositiveIntegerField(_("times"), default=1)
+    resolved_at = models.DateTimeField(_("resolved"), null=True, blank=True)
+    note = models.CharField(_("note"), max_length=255, blank=True)
+
+    class Meta:
+        verbose_name = _("alert")
+        verbose_name_plural = _("alerts")
+        constraints = [
+            models.UniqueConstraint(
+                name="one_open_alert_per_incident", fields=["kind", "subject"], condition=Q(resolved_at=None)
+            ),
+        ]
+        indexes = [models.Index(name="alert_latest", fields=["-opened_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()}: {self.subject}"

@@ -1,0 +1,160 @@
+"""The product as a deployment runs it, each process one that a test may kill: for the tests of faults."""
+
+import http.client
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from sandbox import environment
+from sandbox.environment import Ports
+from sandbox.places import Place
+from sandbox.postgres import Postgres
+from sandbox.redis_server import Redis
+from tests.conftest import ROOT, clean_environment, free_port
+
+START_TIMEOUT_S = 60
+
+SEED = """
+from accounts import clock, keys
+from accounts.models import Account
+from credits import ledger
+from credits.models import Source
+
+account = Account.objects.create(name="Rich")
+ledger.grant(account_id=account.pk, amount=1_000_000, source=Source.BONUS, source_key="seed", now=clock.now())
+key = keys.create_key(
+    account=account, name="test", scopes=list(keys.ACCOUNT_KEY_SCOPES), created_by=None, now=clock.now()
+)
+print(key.secret)
+"""
+
+
+@dataclass
+class Service:
+    """PostgreSQL and Redis of its own, with fsync on, and one account with a key and a million credits."""
+
+    place: Place
+    postgres: Postgres
+    redis: Redis
+    ports: Ports
+    variables: dict[str, str]
+    key: str = ""
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @classmethod
+    def start(cls, folder: Path, stack: ExitStack, *, postgres_settings: tuple[str, ...] = ()) -> "Service":
+        """Start the servers, make the tables, and open the account. Everything ends with the stack."""
+        place = Place.at(folder)
+        postgres = stack.enter_context(Postgres(place, settings=postgres_settings))
+        postgres.create_database()
+        redis = stack.enter_context(Redis(place))
+        ports = Ports(free_port(), free_port())
+        built = environment.build(place, ports, database_url=postgres.url(), redis_url=redis.url)
+        variables = {name: value for name, value in built.items() if name not in os.environ} | clean_environment()
+        service = cls(place, postgres, redis, ports, variables | {name: built[name] for name in _OURS if name in built})
+        stack.callback(service.kill_all)
+        service.manage("migrate", "--verbosity", "0")
+        service.key = service.manage("shell", "-c", SEED).strip().splitlines()[-1]
+        return service
+
+    def manage(self, *arguments: str) -> str:
+        """What a management command prints; it must succeed."""
+        command = [sys.executable, "manage.py", *arguments]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self.variables, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def run(self, *command: str) -> subprocess.Popen[bytes]:
+        """Start a process of the product in its own session."""
+        with (self.place.data / "processes.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                cwd=ROOT,
+                env=self.variables,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.processes.append(process)
+        return process
+
+    def run_web(self) -> subprocess.Popen[bytes]:
+        """gunicorn as the Procfile has it, answering."""
+        process = self.run("gunicorn", "-c", "config/gunicorn.py", "--log-level", "warning")
+        self.wait_for("/healthz")
+        return process
+
+    def run_stripe(self) -> subprocess.Popen[bytes]:
+        """The local Stripe, delivering its webhooks to gunicorn."""
+        return self.run(
+            "sandbox.local_stripe", "--port", str(self.ports.stripe), "--state", str(self.place.stripe),
+            "--clock", str(self.place.clock), "--webhook-url", f"{self.ports.base_url}/api/webhooks/stripe",
+            "--webhook-secret", self.variables["STRIPE_WEBHOOK_SECRETS"],
+        )  # fmt: skip
+
+    def run_worker(self, *options: str) -> subprocess.Popen[bytes]:
+        return self.run("celery", "--app", "config", "worker", "--loglevel", "WARNING", *options)
+
+    def kill_all(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+    def wait_for(self, path: str) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                with closing(self.connect()) as client:
+                    if client.ask("GET", path)[0] == http.client.OK:
+                        return
+            except OSError:
+                pass
+            assert time.monotonic() < deadline, (self.place.data / "processes.log").read_text()[-2000:]
+            time.sleep(0.05)
+
+    def connect(self) -> "Client":
+        return Client(self)
+
+    def query(self, text: str, *arguments: object) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.postgres.url()) as connection:
+            return connection.execute(text, arguments).fetchall()
+
+
+# What clean_environment() takes away and a process of this service needs.
+_OURS = (
+    "DATABASE_URL", "REDIS_URL", "STRIPE_API_BASE", "STRIPE_SECRET_KEY", "STRIPE_WEBHOOK_SECRETS", "SANDBOX",
+    "SECRET_KEY", "BASE_URL", "DJANGO_SETTINGS_MODULE", "EMAIL_URL", "LOG_LEVEL", "PORT", "HOST", "CLOCK_FILE",
+    "BROKER_FOLDER", "ALLOWED_HOSTS", "DEBUG", "BEAT_SCHEDULE_FILE", "PYTHONWARNINGS",
+)  # fmt: skip
+
+
+class Client:
+    """One caller with a connection that it keeps, as an AI app has."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._connection = http.client.HTTPConnection("127.0.0.1", service.ports.web, timeout=30)
+
+    def ask(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
+        """The status, the JSON and the headers. Raises OSError or HTTPException when there was no answer."""
+        sent = {"Authorization": f"Bearer {self._service.key}", "Content-Type": "application/json"} | headers
+        self._connection.request(method, path, json.dumps(body) if body is not None else None, sent)
+        answer = self._connection.getresponse()
+        return answer.status, json.loads(answer.read() or b"null"), dict(answer.headers)
+
+    def spend(self, key: str) -> tuple[int, Any, dict[str, str]]:
+        return self.ask("POST", "/api/v1/credits/spend", {"amount": 1}, **{"Idempotency-Key": key})
+
+    def close(self) -> None:
+        self._connection.close()

@@ -1,0 +1,227 @@
+"""What happens to those who are being served: while workers are renewed, tables changed, connections used up."""
+
+import http.client
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.service import Client, Service
+
+pytestmark = pytest.mark.xdist_group("service")
+
+CALLERS = 8
+RENEWALS = 3
+# `SERVICE_REQUESTS=10000` for the figure in docs/decisions.md.
+REQUESTS = int(os.environ.get("SERVICE_REQUESTS", "1000"))
+WORKER_KILLS = int(os.environ.get("SERVICE_KILLS", "12"))
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    with ExitStack() as stack:
+        yield Service.start(tmp_path_factory.mktemp("service"), stack)
+
+
+@dataclass
+class Load:
+    """Callers that spend one credit after the other, and retry on a new connection, with the same key, when cut."""
+
+    service: Service
+    name: str
+    answered: set[str] = field(default_factory=set)
+    refused: list[int] = field(default_factory=list)
+    cut: int = 0
+    longest_s: float = 0.0
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def __enter__(self) -> "Load":
+        self._threads = [threading.Thread(target=self._call, args=[number]) for number in range(CALLERS)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def wait_for(self, answers: int) -> None:
+        deadline = time.monotonic() + 120
+        while len(self.answered) < answers:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    def _call(self, caller: int) -> None:
+        with closing(self.service.connect()) as client:
+            self._call_over(client, caller)
+
+    def _call_over(self, client: Client, caller: int) -> None:
+        number = 0
+        while not self._stop.is_set():
+            key = f"{self.name}-{caller}-{number}"
+            started = time.monotonic()
+            try:
+                status, _, _ = client.spend(key)
+            except (OSError, http.client.HTTPException):
+                self.cut += 1
+                client.close()
+                continue  # the same key once more
+            self.longest_s = max(self.longest_s, time.monotonic() - started)
+            if status == http.client.CREATED:
+                self.answered.add(key)
+                number += 1
+            else:
+                self.refused.append(status)
+
+    def spent(self) -> set[str]:
+        rows = self.service.query("SELECT idempotency_key FROM credits_transaction WHERE kind = 'spend'")
+        return {key for (key,) in rows if key.startswith(f"{self.name}-")}
+
+
+def test_workers_are_renewed_and_stopped_under_load_and_every_call_is_answered(service: Service) -> None:
+    """A new release: SIGHUP renews the workers, SIGTERM lets them finish what they have begun."""
+    web = service.run_web()
+    with Load(service, "drain") as load:
+        for renewal in range(RENEWALS):
+            load.wait_for(REQUESTS * (renewal + 1) // (RENEWALS + 1))
+            web.send_signal(signal.SIGHUP)
+        load.wait_for(REQUESTS)
+        load._stop.set()  # each caller has one call under way
+        web.send_signal(signal.SIGTERM)
+        assert web.wait(40) == 0
+
+    assert load.refused == []
+    assert len(load.answered) >= REQUESTS
+    assert load.spent() == load.answered  # nothing was done that nobody was told
+    assert load.cut <= CALLERS * (RENEWALS + 1)  # a kept connection that ends while it is idle
+
+
+def test_a_table_is_changed_while_credits_are_spent(service: Service) -> None:
+    """The last migration of the ledger taken back and done again, under load, behind a reader that will not end."""
+    web = service.run_web()
+    reader = psycopg.connect(service.postgres.url())
+    reader.execute("SELECT 1 FROM credits_wallet")  # an open transaction: a migration of this table must wait
+    release = threading.Timer(4, reader.close)
+    try:
+        with Load(service, "migrate") as load:
+            load.wait_for(100)
+            release.start()
+            service.manage("shell", "-c", ALTER)
+            count = len(load.answered)
+            load.wait_for(count + 100)
+    finally:
+        release.cancel()
+        web.terminate()
+        web.wait(40)
+
+    assert load.refused == []
+    assert load.longest_s < 2.5  # the lock timeout, and a little
+    assert load.spent() == load.answered
+
+
+# A migration as any: it goes through our migrate command's way of waiting.
+ALTER = """
+from unittest.mock import patch
+from django.core.management.commands import migrate as original
+from django.db import connection, transaction
+from billing.management.commands import migrate
+
+tries = []
+def change(self, *args, **options):
+    tries.append(1)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE credits_wallet ADD COLUMN extra bigint NOT NULL DEFAULT 0")
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE credits_wallet DROP COLUMN extra")
+
+with patch.object(original.Command, "handle", change):
+    migrate.Command().handle(database="default")
+assert len(tries) > 1, "nobody was in the way"
+"""
+
+
+def test_without_a_free_connection_callers_are_told_to_come_back(tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        service = Service.start(tmp_path / "small", stack, postgres_settings=("max_connections=12",))
+        service.run_web()
+        taken = list(_take_all(service.postgres.url()))
+
+        with closing(service.connect()) as client:
+            started = time.monotonic()
+            status, problem, headers = client.spend("full")
+            took_s = time.monotonic() - started
+            for connection in taken:
+                connection.close()
+
+            assert (status, problem["code"], headers["Retry-After"]) == (503, "unavailable", "1")
+            assert took_s < 5
+            _eventually(lambda: client.spend("full")[0] == http.client.CREATED)
+
+
+def test_a_worker_killed_while_it_gives_credits_gives_each_once(service: Service) -> None:
+    """Two thousand accounts have a new day; the worker's process is killed again and again while it fills them."""
+    service.manage("shell", "-c", MANY_DUE)
+    worker = service.run_worker("--concurrency", "1")
+    kills = 0
+    while kills < WORKER_KILLS and _given(service) < ACCOUNTS:
+        before = _given(service)
+        _eventually(lambda before=before: _given(service) > before)  # type: ignore[misc]
+        for child in _children(worker.pid):
+            os.kill(child, signal.SIGKILL)  # Celery hands the task to the next one
+            kills += 1
+    _eventually(lambda: _given(service) == ACCOUNTS)
+    worker.kill()
+
+    assert kills >= WORKER_KILLS
+    twice = service.query("SELECT account_id FROM credits_grant WHERE source = 'plan' GROUP BY 1 HAVING count(*) > 1")
+    assert (_given(service), twice) == (ACCOUNTS, [])
+    assert "0 disagreements" in service.manage("audit_ledger")
+
+
+ACCOUNTS = 2_000
+MANY_DUE = f"""
+from datetime import timedelta
+from accounts import clock
+from accounts.models import Account
+from credits import allowances
+from credits.models import Allowance, Source
+from credits.tasks import refill_monthly_credits
+now = clock.now()
+for account in Account.objects.bulk_create(Account(name=f"due-{{n}}") for n in range({ACCOUNTS})):
+    allowances.start(
+        account=account, source=Source.PLAN, source_key="plan", period=Allowance.Period.MONTH, amount=10,
+        anchor=now - timedelta(minutes=1), paid_until=now + timedelta(days=20), now=now - timedelta(days=1),
+    )
+refill_monthly_credits.delay()
+"""
+
+
+def _take_all(url: str) -> Iterator[psycopg.Connection]:
+    """Connections until there are no more."""
+    with suppress(psycopg.OperationalError):
+        while True:
+            yield psycopg.connect(url)
+
+
+def _given(service: Service) -> int:
+    return int(service.query("SELECT count(*) FROM credits_grant WHERE source = 'plan'")[0][0])
+
+
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _eventually(is_so: Callable[[], bool], within_s: float = 60) -> None:
+    deadline = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
