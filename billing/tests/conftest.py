@@ -40,9 +40,9 @@ class Shop:
         )
         return started.order
 
-    def pay(self, order: Order, outcome: Outcome = Outcome.SUCCESS) -> None:
+    def pay(self, order: Order, outcome: Outcome = Outcome.SUCCESS, *, promotion_code: str = "") -> None:
         """Finish the hosted page."""
-        hosted.complete(self.stripe, order.stripe_session_id or "", outcome)
+        hosted.complete(self.stripe, order.stripe_session_id or "", outcome, promotion_code=promotion_code)
 
     def deliver(self, **how: Any) -> list[int]:
         """Bring every queued webhook to the receiver, and work off the inbox."""

@@ -26,7 +26,7 @@ from sandbox.local_stripe.transport import InProcessClient
 def start(account: Account, *, item: str = "credits-20", key: str = "k", **how: Any) -> checkout.Started:
     return checkout.start(
         account=account,
-        price=catalogue.find_price(item=item),
+        price=how.pop("price", None) or catalogue.find_price(item=item),
         quantity=how.pop("quantity", 1),
         idempotency_key=key,
         actor="test",

@@ -39,6 +39,9 @@ def create_session(stripe: LocalStripe, values: Row) -> Row:
     intent_data, subscription_data = values.pop("payment_intent_data", {}), values.pop("subscription_data", {})
     total = 0 if subscription_data.get("trial_period_days") else sum(line["amount_total"] for line in lines)
     is_taxed = bool(values.pop("automatic_tax", {}).get("enabled"))
+    values.pop("customer_update", None)  # an instruction, no part of the session
+    if "tax_id_collection" in values:
+        values["tax_id_collection"] = {"required": "never"} | values["tax_id_collection"]
     session = stripe.new(
         "checkout.session",
         "cs_test",

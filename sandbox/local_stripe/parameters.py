@@ -111,6 +111,8 @@ def _take_one_of(value: Any, hints: tuple[Any, ...], path: str) -> Any:
         return _take(value, structured[0], path)
     if value == "":
         return None  # Stripe's way to unset
+    if any(value in typing.get_args(literal) for literal in literals):
+        return value
     for plain in (int, bool):
         if plain in hints:
             return _take(value, plain, path)

@@ -7,6 +7,18 @@ from sandbox.local_stripe.errors import invalid
 
 Row = dict[str, Any]
 
+DEFAULT_SETTINGS = {
+    "application_fee_percent": None,
+    "billing_cycle_anchor": "automatic",
+    "billing_thresholds": None,
+    "collection_method": "charge_automatically",
+    "default_payment_method": None,
+    "description": None,
+    "invoice_settings": {"account_tax_ids": None, "days_until_due": None, "issuer": {"type": "self"}},
+    "on_behalf_of": None,
+    "transfer_data": None,
+}
+
 
 @route("POST", "/v1/subscription_schedules", "SubscriptionScheduleCreateParams")
 def create_schedule(stripe: LocalStripe, values: Row) -> Row:
@@ -24,7 +36,7 @@ def create_schedule(stripe: LocalStripe, values: Row) -> Row:
         status="active",
         end_behavior="release",
         metadata=values.get("metadata") or {},
-        default_settings=None,
+        default_settings=DEFAULT_SETTINGS,
         billing_mode={"type": "flexible", "flexible": None, "updated_at": None},
         current_phase={"start_date": item["current_period_start"], "end_date": item["current_period_end"]},
         phases=[_phase(stripe, item, item["current_period_start"], item["current_period_end"])],
@@ -127,6 +139,7 @@ def _phase(stripe: LocalStripe, item: Row, starts: int, ends: int) -> Row:
                 "billing_thresholds": None,
                 "discounts": [],
                 "metadata": {},
+                "plan": price,
                 "price": price,
                 "quantity": item.get("quantity", 1),
                 "tax_rates": [],

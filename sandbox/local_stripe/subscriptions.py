@@ -5,10 +5,10 @@ import copy
 from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.local_stripe import collecting, schedules
+from sandbox.local_stripe import collecting, payments, schedules
 from sandbox.local_stripe.catalogue import update
 from sandbox.local_stripe.core import LocalStripe, route, timer
-from sandbox.local_stripe.errors import invalid
+from sandbox.local_stripe.errors import declined, invalid
 from sandbox.local_stripe.store import new_id
 
 Row = dict[str, Any]
@@ -36,7 +36,7 @@ def subscription(stripe: LocalStripe, values: Row, subscription_id: str) -> Row:
 def update_subscription(stripe: LocalStripe, values: Row, subscription_id: str) -> Row:
     known = {
         "cancel_at_period_end", "metadata", "default_payment_method", "description", "items", "pause_collection",
-        "proration_behavior", "trial_end",
+        "payment_behavior", "proration_behavior", "trial_end",
     }  # fmt: skip
     unknown = values.keys() - known
     if unknown:
@@ -52,6 +52,10 @@ def update_subscription(stripe: LocalStripe, values: Row, subscription_id: str) 
         pause = values["pause_collection"] or None
         values["pause_collection"] = {"resumes_at": None, **pause} if pause else None
     items, proration = values.pop("items", None), values.pop("proration_behavior", "create_prorations")
+    must_be_paid = values.pop("payment_behavior", "allow_incomplete") == "error_if_incomplete"
+    if items is not None and must_be_paid and proration == "always_invoice":
+        if why := collecting.refusal(stripe, row["customer"]):
+            raise declined(payments.DECLINED, code=why)
     if values.get("trial_end") == "now":
         del values["trial_end"]
         _end_trial(stripe, row)

@@ -1,0 +1,377 @@
+"""The life of a plan: trial, up, down, by the year, stop, pause, resume; by us, and by the portal behind our back."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import stripe
+from django.test import Client
+
+from accounts import clock
+from accounts.models import Account, User
+from billing import catalogue, catalogue_sync, plan_changes
+from billing.errors import AlreadySubscribedError, NotSubscribedError, PaymentDeclinedError
+from billing.models import Order, Plan, Price, Subscription
+from billing.tests.conftest import Shop
+from billing.tests.test_checkout import start
+from credits import audit, selectors
+from credits.models import Grant, Source
+from outbox.models import Alert, OutboxEvent
+from sandbox.local_stripe import collecting, pages
+
+FREE = 8
+
+
+@pytest.fixture
+def big(shop: Shop) -> Plan:
+    """A dearer plan: EUR 50 for 400 credits, by the month or the year."""
+    product = stripe.Product.create(
+        id="tegoed_plan_team", name="Team",
+        metadata={"tegoed_kind": "plan", "tegoed_code": "team", "included_credits": "400"},
+    )  # fmt: skip
+    for interval, amount in (("month", 5000), ("year", 50000)):
+        stripe.Price.create(
+            product=product.id,
+            currency="eur",
+            unit_amount=amount,
+            recurring={"interval": interval},  # type: ignore[typeddict-item]
+        )
+    catalogue_sync.pull()
+    return Plan.objects.get(code="team")
+
+
+@pytest.fixture
+def pro(shop: Shop, customer: Account) -> Subscription:
+    """Ada has Pro, 100 credits a month."""
+    shop.pay(shop.checkout(customer, item="pro"))
+    shop.deliver()
+    return Subscription.objects.get()
+
+
+def price(item: str, interval: str = "month") -> Price:
+    return catalogue.find_price(item=item, interval=interval)
+
+
+def change(account: Account, item: str, interval: str = "month") -> Subscription:
+    return plan_changes.change(account=account, price=price(item, interval), now=clock.now())
+
+
+def plan_credits(account: Account) -> int:
+    grants = Grant.objects.filter(account=account, source=Source.PLAN, is_open=True)
+    selectors.balance(account_id=account.pk, now=clock.now())
+    return sum(grant.remaining for grant in grants.all())
+
+
+def told(name: str) -> list[dict[str, Any]]:
+    return list(OutboxEvent.objects.filter(name=name).order_by("id").values_list("data", flat=True))
+
+
+def agrees() -> bool:
+    return not list(audit.all_disagreements())
+
+
+def test_an_upgrade_counts_at_once_and_once(shop: Shop, customer: Account, pro: Subscription, big: Plan) -> None:
+    shop.advance(days=10)
+    shop.deliver()
+
+    assert change(customer, "team").price.plan == big
+    assert plan_credits(customer) == 400
+    shop.deliver(copies=3)
+
+    assert (plan_credits(customer), shop.failures()) == (400, [])
+    assert [row["is_now"] for row in told("subscription.changed")] == [True]
+
+
+def test_an_upgrade_whose_payment_is_refused_changes_nothing(
+    shop: Shop, customer: Account, pro: Subscription, big: Plan
+) -> None:
+    collecting.set_declines(shop.stripe, stripe.Customer.list().data[0].id, is_on=True)
+
+    with pytest.raises(PaymentDeclinedError):
+        change(customer, "team")
+    shop.deliver()
+
+    pro.refresh_from_db()
+    assert (pro.price.plan.code, plan_credits(customer)) == ("pro", 100)  # type: ignore[union-attr]
+
+
+def test_a_downgrade_waits_for_the_end_of_the_period(
+    shop: Shop, customer: Account, pro: Subscription, big: Plan
+) -> None:
+    change(customer, "team")
+    shop.deliver()
+    planned = change(customer, "pro")
+    shop.deliver()
+
+    assert (planned.price.plan, planned.next_price) == (big, price("pro"))
+    assert plan_credits(customer) == 400
+    shop.advance(days=31)
+    shop.deliver()
+
+    pro.refresh_from_db()
+    assert (pro.price, pro.next_price, pro.stripe_schedule_id) == (price("pro"), None, "")
+    assert (plan_credits(customer), shop.failures()) == (100, [])
+    assert [(row["to"]["plan"], row["is_now"]) for row in told("subscription.changed")] == [
+        ("Team", True),
+        ("Pro", False),
+    ]
+    assert agrees()
+
+
+def test_a_planned_change_can_be_undone(shop: Shop, customer: Account, pro: Subscription, big: Plan) -> None:
+    change(customer, "team")
+    change(customer, "pro")
+
+    assert change(customer, "team").next_price is None
+    shop.advance(days=31)
+    shop.deliver()
+
+    assert plan_credits(customer) == 400
+
+
+def test_from_months_to_years_begins_a_period_at_once(
+    shop: Shop, customer: Account, pro: Subscription, big: Plan
+) -> None:
+    """What is left of the month's credits goes with the month, whose money is credited; twelve months follow."""
+    change(customer, "team")
+    shop.deliver()
+    shop.advance(days=10)
+    change(customer, "team", "year")
+    shop.deliver(copies=2)
+
+    assert (plan_credits(customer), shop.failures()) == (400, [])
+    given = []
+    for _ in range(11):
+        shop.advance(days=31)
+        shop.deliver()
+        given.append(plan_credits(customer))
+    assert given == [400] * 11
+    paid = Grant.objects.filter(account=customer, source=Source.PLAN).values_list("paid_minor", flat=True)
+    charged = sum(row["amount"] for row in shop.stripe.store.all("charge"))
+    assert sum(paid) <= charged  # the months that are still to come hold the rest
+    assert agrees()
+
+
+def test_from_years_to_months_waits_for_the_end_of_the_year(shop: Shop, customer: Account, big: Plan) -> None:
+    shop.pay(start(customer, price=price("team", "year")).order)
+    shop.deliver()
+
+    assert change(customer, "team").next_price == price("team")
+    shop.advance(days=366)
+    shop.deliver()
+
+    subscription = Subscription.objects.get()
+    assert (subscription.price, plan_credits(customer)) == (price("team"), 400)
+    assert subscription.current_period_end - clock.now() < timedelta(days=31)
+
+
+def test_back_and_forth_between_months_and_years_gives_nothing_twice(
+    shop: Shop, customer: Account, pro: Subscription, big: Plan
+) -> None:
+    """In the portal a customer may change intervals as often as they like: each takes over from the last."""
+    for interval in ("year", "month", "year", "month"):
+        shop.advance(days=1)
+        pages.change_subscription(
+            shop.stripe, pro.stripe_subscription_id, "switch", price("team", interval).stripe_price_id
+        )
+        shop.deliver()
+
+    assert (plan_credits(customer), shop.failures()) == (400, [])
+    assert agrees()
+
+
+def test_the_portal_changes_a_plan_behind_our_back(shop: Shop, customer: Account, pro: Subscription, big: Plan) -> None:
+    pages.change_subscription(shop.stripe, pro.stripe_subscription_id, "switch", price("team").stripe_price_id)
+    shop.deliver()
+
+    pro.refresh_from_db()
+    assert (pro.price.plan, plan_credits(customer)) == (big, 400)
+    pages.change_subscription(shop.stripe, pro.stripe_subscription_id, "cancel_now")
+    shop.deliver()
+    pro.refresh_from_db()
+    assert (pro.status, plan_credits(customer)) == ("canceled", 400)  # what was paid for stays for its period
+
+
+def test_stopping_keeps_what_is_paid_for_and_can_be_undone(shop: Shop, customer: Account, pro: Subscription) -> None:
+    assert plan_changes.cancel(account=customer, now=clock.now()).cancel_at_period_end
+    assert not plan_changes.resume(account=customer, now=clock.now()).cancel_at_period_end
+    plan_changes.cancel(account=customer, now=clock.now())
+    shop.deliver()
+    assert plan_credits(customer) == 100
+
+    shop.advance(days=31)
+    shop.deliver()
+
+    pro.refresh_from_db()
+    assert (pro.status, plan_credits(customer)) == ("canceled", 0)
+    assert [row["is_over"] for row in told("subscription.cancelled")] == [False, True]
+    with pytest.raises(NotSubscribedError):
+        plan_changes.cancel(account=customer, now=clock.now())
+
+
+def test_a_plan_that_is_ended_now_is_not_charged_again(shop: Shop, customer: Account, pro: Subscription) -> None:
+    plan_changes.cancel_now(account=customer, now=clock.now())
+    shop.advance(days=70)
+    shop.deliver()
+
+    assert len(list(shop.stripe.store.all("charge"))) == 1
+    assert start(customer, item="pro", key="again").order.status == "open"
+
+
+def test_a_pause_neither_bills_nor_gives_and_ends_by_itself(shop: Shop, customer: Account, pro: Subscription) -> None:
+    paused = plan_changes.pause(account=customer, until=clock.now() + timedelta(days=45), now=clock.now())
+    assert (paused.is_paused, plan_credits(customer)) == (True, 100)
+
+    given = []
+    for _ in range(3):
+        shop.advance(days=31)
+        shop.deliver()
+        given.append(plan_credits(customer))
+
+    pro.refresh_from_db()
+    assert (given, pro.is_paused, shop.failures()) == ([0, 100, 100], False, [])
+    assert len(list(shop.stripe.store.all("charge"))) == 3
+
+
+def test_a_pause_can_be_ended_early(shop: Shop, customer: Account, pro: Subscription) -> None:
+    plan_changes.pause(account=customer, until=None, now=clock.now())
+    assert not plan_changes.resume(account=customer, now=clock.now()).is_paused
+    shop.advance(days=31)
+    shop.deliver()
+
+    assert plan_credits(customer) == 100
+
+
+# --- trials ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("in_trial", "given"), [(None, 100), (30, 30), (0, 0)])
+def test_a_trial_gives_its_credits_once_and_then_becomes_a_plan(
+    shop: Shop, customer: Account, in_trial: int | None, given: int
+) -> None:
+    Plan.objects.filter(code="pro").update(trial_days=14, trial_credits=in_trial)
+    shop.pay(shop.checkout(customer, item="pro"))
+    shop.deliver(copies=2)
+    subscription = Subscription.objects.get()
+    assert (subscription.status, plan_credits(customer)) == ("trialing", given)
+    assert Order.objects.get().status == "completed"
+    assert not list(shop.stripe.store.all("charge"))
+
+    shop.advance(days=14)
+    shop.deliver()
+
+    subscription.refresh_from_db()
+    assert (subscription.status, plan_credits(customer), shop.failures()) == ("active", 100, [])
+    assert agrees()
+
+
+def test_a_trial_that_is_cancelled_costs_nothing(shop: Shop, customer: Account) -> None:
+    Plan.objects.filter(code="pro").update(trial_days=14)
+    shop.pay(shop.checkout(customer, item="pro"))
+    shop.deliver()
+    plan_changes.cancel(account=customer, now=clock.now())
+    shop.advance(days=15)
+    shop.deliver()
+
+    assert (Subscription.objects.get().status, plan_credits(customer)) == ("canceled", 0)
+    assert not list(shop.stripe.store.all("charge"))
+
+
+def test_an_account_has_one_trial(shop: Shop, customer: Account) -> None:
+    Plan.objects.filter(code="pro").update(trial_days=14)
+    shop.pay(shop.checkout(customer, item="pro"))
+    shop.deliver()
+    plan_changes.cancel_now(account=customer, now=clock.now())
+
+    shop.pay(shop.checkout(customer, item="pro", key="again"))
+    shop.deliver()
+
+    assert Subscription.objects.order_by("-pk")[0].status == "active"
+
+
+def test_a_trial_that_ends_early_hands_over(shop: Shop, customer: Account) -> None:
+    Plan.objects.filter(code="pro").update(trial_days=14, trial_credits=30)
+    shop.pay(shop.checkout(customer, item="pro"))
+    shop.deliver()
+    shop.advance(days=2)
+
+    stripe.Subscription.modify(Subscription.objects.get().stripe_subscription_id, trial_end="now")
+    shop.deliver()
+
+    assert (plan_credits(customer), shop.failures()) == (100, [])
+    assert agrees()
+
+
+# --- prices and mistakes ---------------------------------------------------------------------------
+
+
+def test_a_price_that_is_taken_off_sale_goes_on_for_its_subscribers(
+    shop: Shop, customer: Account, pro: Subscription
+) -> None:
+    old = pro.price
+    new = stripe.Price.create(
+        product=str(stripe.Price.retrieve(old.stripe_price_id).product),
+        currency="eur",
+        unit_amount=2500,
+        recurring={"interval": "month"},
+    )
+    stripe.Price.modify(old.stripe_price_id, active=False)
+    shop.deliver()
+    shop.advance(days=31)
+    shop.deliver()
+
+    pro.refresh_from_db()
+    assert (pro.price, plan_credits(customer), shop.failures()) == (old, 100, [])
+    assert price("pro").stripe_price_id == new.id
+    assert sum(row["amount"] for row in shop.stripe.store.all("charge")) == 2 * old.amount_minor
+
+
+def test_the_second_of_two_open_payment_pages_is_closed(shop: Shop, customer: Account) -> None:
+    first, second = (shop.checkout(customer, item="pro", key=key) for key in "ab")
+    shop.pay(first)
+    shop.deliver()
+    shop.deliver()  # that the other one was closed
+
+    second.refresh_from_db()
+    assert second.status == "expired"
+
+
+def test_two_plans_by_mistake_are_one_again_and_the_money_is_back(shop: Shop, customer: Account) -> None:
+    orders = [shop.checkout(customer, item="pro", key=key) for key in "ab"]
+    for order in orders:
+        shop.pay(order)
+        shop.advance(seconds=1)
+    for _ in range(3):  # what the repair does makes webhooks of its own
+        shop.deliver()
+
+    running = Subscription.objects.filter(status="active")
+    assert [row.stripe_subscription_id for row in running] == [
+        Order.objects.get(pk=orders[0].pk).stripe_subscription_id
+    ]
+    assert (plan_credits(customer), shop.failures()) == (100, [])
+    charges = list(shop.stripe.store.all("charge"))
+    assert sorted(row["amount_refunded"] for row in charges) == [0, charges[0]["amount"]]
+    assert Alert.objects.filter(kind=Alert.Kind.TWO_PLANS).count() == 1
+    assert agrees()
+
+
+def test_nothing_to_change_is_told(shop: Shop, customer: Account, pro: Subscription) -> None:
+    with pytest.raises(AlreadySubscribedError):
+        change(customer, "pro")
+
+
+def test_the_pages_change_stop_and_resume(
+    shop: Shop, customer: Account, pro: Subscription, big: Plan, ada: User, client: Client
+) -> None:
+    client.force_login(ada)
+    shop.deliver()
+
+    def post(path: str, **form: str) -> str:
+        return client.post(path, form, follow=True).content.decode()
+
+    assert "Your plan is Team now." in post("/billing/plan", item="team", interval="month")
+    assert "Your plan changes to Pro" in post("/billing/plan", item="pro", interval="month")
+    assert "Changes to Pro" in client.get("/billing").content.decode()
+    assert "Your plan ends on" in post("/billing/plan/cancel")
+    assert "Your plan goes on" in post("/billing/plan/resume")
+    assert "is no longer" not in post("/billing/plan", item="nonsense")

@@ -1,0 +1,311 @@
+"""A QR code, a card form of our own, VAT, codes: the same purchase by other ways."""
+
+from xml.etree import ElementTree
+
+import pytest
+import stripe
+from django.test import Client
+from pytest_django import Settings
+
+from accounts import clock, keys
+from accounts.models import Account, Scope, User
+from accounts.opening import personal_account
+from billing import checkout, fulfilment, refunding
+from billing.errors import OrderKeyReusedError, PriceNotSellableError
+from billing.models import Order
+from billing.tests.conftest import Shop
+from billing.tests.test_checkout import start
+from credits import selectors
+from credits.models import Grant, Source
+from sandbox.local_stripe import payments
+from sandbox.local_stripe.checkout import Outcome
+from sandbox.local_stripe.errors import StripeApiError
+
+FREE = 8
+
+
+@pytest.fixture
+def api(client: Client, customer: Account) -> Client:
+    """A client with Ada's key."""
+    made = keys.create_key(
+        account=customer, name="t", scopes=list(keys.ACCOUNT_KEY_SCOPES), created_by=None, now=clock.now()
+    )
+    client.defaults["HTTP_AUTHORIZATION"] = f"Bearer {made.secret}"
+    return client
+
+
+def ask(api: Client, **body: object) -> tuple[int, dict[str, object]]:
+    answer = api.post(
+        "/api/v1/billing/checkouts",
+        {"item": "credits-20", **body},
+        content_type="application/json",
+        headers={"Idempotency-Key": "k"},
+    )
+    return answer.status_code, answer.json()
+
+
+# --- the QR code -----------------------------------------------------------------------------------
+
+
+def test_a_qr_code_is_a_picture_of_the_payment_page(shop: Shop, api: Client) -> None:
+    status, made = ask(api, ui="qr")
+
+    address = str(made["qr_svg_url"]).removeprefix("http://127.0.0.1:8000")
+    picture = Client().get(address)  # whoever has the address: an <img> sends no key
+    assert (status, picture.status_code, picture.headers["Content-Type"]) == (201, 200, "image/svg+xml")
+    assert ElementTree.fromstring(picture.content).tag.endswith("svg")  # noqa: S314 - our own
+    order = Order.objects.get()
+    assert (order.ui, order.checkout_url) == ("qr", made["url"])
+
+
+@pytest.mark.parametrize("name", ["co_1", "co_01m7ywyccje3kvbd43g53v5p3w:x", "x"])
+def test_a_qr_code_s_address_cannot_be_guessed(shop: Shop, customer: Account, name: str) -> None:
+    start(customer, ui=Order.Ui.QR)
+
+    assert Client().get(f"/billing/qr/{name}.svg").status_code == 404
+
+
+def test_the_page_with_the_code_waits_for_the_payment(shop: Shop, customer: Account, ada: User, client: Client) -> None:
+    client.force_login(ada)
+    order = start(customer, ui=Order.Ui.QR).order
+    shown = client.get(f"/billing/checkout/{order.public_id}/qr").content.decode()
+    assert checkout.qr_url(order) in shown
+    assert "hx-get" in shown
+
+    shop.pay(order)
+    shop.deliver()
+
+    assert client.get(f"/billing/checkout/{order.public_id}/qr").headers["Location"].endswith(order.public_id)
+
+
+# --- the card form ---------------------------------------------------------------------------------
+
+
+def test_a_card_form_gets_a_secret_and_the_pack_s_own_amount(shop: Shop, api: Client, customer: Account) -> None:
+    status, made = ask(api, ui="elements", quantity=2, amount=1, credits=9999)
+
+    assert status == 201
+    intent = stripe.PaymentIntent.retrieve(str(made["session_id"]))
+    assert (intent.amount, intent.currency, intent.client_secret) == (1000, "eur", made["client_secret"])
+    payments.confirm(shop.stripe, intent.id, is_there=True)
+    shop.deliver(copies=3)
+    assert selectors.balance(account_id=customer.pk, now=clock.now()).available == FREE + 40
+    grant = Grant.objects.get(account=customer, source=Source.PURCHASE)
+    assert (grant.paid_minor, grant.source_key) == (1000, f"stripe:payment_intent:{intent.id}")
+
+
+def test_a_repeated_key_gets_the_same_secret(shop: Shop, api: Client) -> None:
+    assert ask(api, ui="elements")[1]["client_secret"] == ask(api, ui="elements")[1]["client_secret"]
+    assert len(list(shop.stripe.store.all("payment_intent"))) == 1
+
+
+def test_a_card_that_is_refused_may_be_followed_by_another(shop: Shop, customer: Account) -> None:
+    order = start(customer, ui=Order.Ui.ELEMENTS).order
+    with pytest.raises(StripeApiError):
+        payments.confirm(shop.stripe, order.payment_id or "", is_there=True, outcome="declined")
+    shop.deliver()
+    order.refresh_from_db()
+    assert order.status == "open"
+
+    payments.confirm(shop.stripe, order.payment_id or "", is_there=True)
+    shop.deliver()
+
+    order.refresh_from_db()
+    assert (order.status, order.receipt_url[:4]) == ("completed", "http")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "credits"), [("delayed_success", "completed", 20), ("delayed_failure", "failed", 0)]
+)
+def test_a_delayed_method_on_the_card_form(
+    shop: Shop, customer: Account, outcome: str, status: str, credits: int
+) -> None:
+    order = start(customer, ui=Order.Ui.ELEMENTS).order
+    payments.confirm(shop.stripe, order.payment_id or "", is_there=True, outcome=outcome)
+    shop.deliver()
+    order.refresh_from_db()
+    assert order.status == "processing"
+
+    shop.advance(minutes=1)
+    shop.deliver()
+
+    order.refresh_from_db()
+    assert order.status == status
+    assert selectors.balance(account_id=customer.pk, now=clock.now()).available == FREE + credits
+
+
+def test_the_return_page_need_not_wait_for_the_webhook(shop: Shop, customer: Account) -> None:
+    order = start(customer, ui=Order.Ui.ELEMENTS).order
+    payments.confirm(shop.stripe, order.payment_id or "", is_there=True)
+
+    assert checkout.refresh(order, now=clock.now()).status == "completed"
+    shop.deliver()
+    assert Grant.objects.filter(source=Source.PURCHASE).count() == 1
+
+
+def test_stripe_s_script_is_let_onto_the_page_of_the_card_form_alone(
+    shop: Shop, customer: Account, ada: User, client: Client, settings: Settings
+) -> None:
+    client.force_login(ada)
+    order = start(customer, ui=Order.Ui.ELEMENTS).order
+
+    form = client.get(f"/billing/checkout/{order.public_id}/pay")
+
+    assert (form.status_code, order.checkout_url) == (
+        200,
+        f"{settings.BASE_URL}/billing/checkout/{order.public_id}/pay",
+    )
+    assert settings.STRIPE_JS_URL in form.headers["Content-Security-Policy"]
+    assert "https://js.stripe.com" in form.headers["Content-Security-Policy"]
+    for other in ("/credits", "/dashboard", f"/billing/checkout/{order.public_id}"):
+        assert "stripe.js" not in client.get(other).headers["Content-Security-Policy"].partition("form-action")[0]
+
+
+def test_somebody_else_s_card_form_is_not_there(shop: Shop, customer: Account, client: Client) -> None:
+    bob = User.objects.create_user("bob@example.com")
+    personal_account(user=bob, now=clock.now())
+    client.force_login(bob)
+    order = start(customer, ui=Order.Ui.ELEMENTS).order
+
+    assert client.get(f"/billing/checkout/{order.public_id}/pay").status_code == 404
+
+
+def test_another_payment_cannot_pass_for_an_order_s(shop: Shop, customer: Account) -> None:
+    """Somebody's payment intent that names our order: of another amount, and by another customer."""
+    order = start(customer, ui=Order.Ui.ELEMENTS).order
+    bob = personal_account(user=User.objects.create_user("bob@example.com"), now=clock.now())
+    mallory = stripe.Customer.create(email="m@example.com", metadata={"djstripe_subscriber": str(bob.pk)})
+    forged = stripe.PaymentIntent.create(
+        amount=1,
+        currency="eur",
+        customer=mallory.id,
+        metadata={"order": order.public_id, "kind": fulfilment.CARD_FORM, "credits": "9999"},
+    )
+    payments.confirm(shop.stripe, forged.id, is_there=True)
+    shop.deliver()
+
+    order.refresh_from_db()
+    assert order.status == "open"
+    assert not Grant.objects.filter(source=Source.PURCHASE).exists()
+    assert any("belongs to no order of its customer" in failure for failure in shop.failures())
+
+
+@pytest.mark.parametrize("how", [{"ui": Order.Ui.ELEMENTS}, {"provider": "payconiq"}], ids=str)
+def test_a_plan_is_paid_on_the_payment_page(
+    shop: Shop, customer: Account, how: dict[str, object], settings: Settings
+) -> None:
+    settings.PAYMENT_PROVIDERS = ["stripe", "payconiq"]
+    with pytest.raises(PriceNotSellableError):
+        start(customer, item="pro", **how)
+
+
+def test_a_provider_that_is_off_takes_nothing(shop: Shop, customer: Account) -> None:
+    with pytest.raises(PriceNotSellableError, match="payconiq"):
+        start(customer, provider="payconiq")
+
+
+def test_a_key_is_for_one_way_to_pay(shop: Shop, customer: Account) -> None:
+    start(customer)
+
+    with pytest.raises(OrderKeyReusedError):
+        start(customer, ui=Order.Ui.ELEMENTS)
+
+
+# --- VAT, codes, receipts --------------------------------------------------------------------------
+
+
+def test_vat_comes_on_top_and_is_not_what_the_credits_cost(shop: Shop, customer: Account, settings: Settings) -> None:
+    settings.STRIPE_TAX = True
+    order = shop.checkout(customer)
+    shop.pay(order)
+    shop.deliver()
+
+    order.refresh_from_db()
+    assert (order.status, order.amount_minor, order.tax_minor, order.paid_minor) == ("completed", 500, 105, 605)
+    assert Grant.objects.get(account=customer, source=Source.PURCHASE).paid_minor == 500
+
+
+def test_the_vat_of_a_refund_goes_back_with_it(shop: Shop, customer: Account, settings: Settings) -> None:
+    settings.STRIPE_TAX = True
+    order = shop.checkout(customer)
+    shop.pay(order)
+    shop.deliver()
+    order.refresh_from_db()
+    assert refunding.refundable(order).minor == 605
+
+    refunding.refund(order=order, amount_minor=605, reason="r", actor="t", idempotency_key="1", now=clock.now())
+
+    assert Grant.objects.get(account=customer, source=Source.PURCHASE).remaining == 0
+
+
+@pytest.mark.parametrize(("percent", "paid"), [(20, 400), (100, 0)])
+def test_a_promotion_code_lowers_the_price_and_not_the_credits(
+    shop: Shop, customer: Account, settings: Settings, percent: int, paid: int
+) -> None:
+    settings.STRIPE_PROMOTION_CODES = True
+    coupon = stripe.Coupon.create(percent_off=percent, duration="once")
+    stripe.PromotionCode.create(promotion={"type": "coupon", "coupon": coupon.id}, code="AUTUMN")
+    order = shop.checkout(customer)
+
+    shop.pay(order, promotion_code="autumn")
+    shop.deliver()
+
+    order.refresh_from_db()
+    assert (order.status, order.discount_minor, order.paid_minor) == ("completed", 500 - paid, paid)
+    grant = Grant.objects.get(account=customer, source=Source.PURCHASE)
+    assert (grant.amount, grant.paid_minor) == (20, paid)
+
+
+def test_a_code_that_is_not_one_is_told_on_the_page(shop: Shop, customer: Account, settings: Settings) -> None:
+    settings.STRIPE_PROMOTION_CODES = True
+    order = shop.checkout(customer)
+
+    with pytest.raises(StripeApiError, match="invalid"):
+        shop.pay(order, promotion_code="nonsense")
+
+
+def test_a_paid_order_has_its_receipt(shop: Shop, customer: Account, ada: User, client: Client) -> None:
+    order = shop.checkout(customer)
+    shop.pay(order)
+    shop.deliver()
+    client.force_login(ada)
+
+    order.refresh_from_db()
+    assert "/receipts/ch_" in order.receipt_url
+    assert order.receipt_url in client.get("/billing").content.decode()
+
+
+@pytest.mark.parametrize("outcome", [Outcome.DELAYED_SUCCESS, Outcome.DELAYED_FAILURE])
+def test_a_delayed_payment_with_vat(shop: Shop, customer: Account, settings: Settings, outcome: Outcome) -> None:
+    settings.STRIPE_TAX = True
+    order = shop.checkout(customer)
+    shop.pay(order, outcome)
+    shop.deliver()
+    shop.advance(minutes=1)
+    shop.deliver()
+
+    order.refresh_from_db()
+    assert order.status == ("completed" if outcome is Outcome.DELAYED_SUCCESS else "failed")
+
+
+# --- syncing prices --------------------------------------------------------------------------------
+
+
+def test_a_service_key_syncs_prices_and_hears_what_changed(shop: Shop, api: Client) -> None:
+    service = keys.create_key(account=None, name="s", scopes=[Scope.CREDITS_GRANT], created_by=None, now=clock.now())
+    stripe.Price.create(product="tegoed_pack_credits-20", currency="usd", unit_amount=550)
+
+    refused = api.post("/api/v1/billing/sync-prices")
+    answer = api.post("/api/v1/billing/sync-prices", headers={"Authorization": f"Bearer {service.secret}"})
+
+    assert refused.status_code == 403
+    assert answer.json() == {"changes": ["20 credits: new price 550 usd once."]}
+
+
+def test_an_operator_syncs_prices_with_a_button(shop: Shop, client: Client) -> None:
+    client.force_login(User.objects.create_superuser("op@example.com"))
+    stripe.Product.modify("tegoed_pack_credits-20", name="Twenty")
+
+    answer = client.get("/admin/billing/pack/sync", follow=True)
+
+    assert "20 credits is now called Twenty." in answer.content.decode()
