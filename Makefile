@@ -7,7 +7,7 @@ DATA ?= .data
 ARGS ?= help
 BIN := .venv/bin
 
-.PHONY: help demo test lint types tests manage bench lock format clean
+.PHONY: help demo test lint types tests manage bench lock format messages clean
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | column -t -s '|' || true
@@ -37,6 +37,9 @@ bench: .venv/bench ## Measure the ledger against the physical limit and other wa
 format: .venv/tests ## Put imports and layout in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+messages: .venv/tests ## Compile the translations (locale/*/LC_MESSAGES/django.po)
+	$(BIN)/pybabel compile --domain django --directory locale --statistics
 
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --extra sandbox \

@@ -241,6 +241,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 DEFAULT_ACCOUNT_TIME_ZONE = env.str("DEFAULT_ACCOUNT_TIME_ZONE", default="Europe/Amsterdam")
 LANGUAGE_CODE = "en"
+LOCALE_PATHS = [BASE_DIR / "locale"]
 LANGUAGES = [("en", _("English"))]
 
 # --- Stripe through dj-stripe (both DJSTRIPE_ settings are baked into its first migration) ---------

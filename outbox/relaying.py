@@ -77,5 +77,5 @@ def _note_failure(event: OutboxEvent, label: str, error: Exception) -> bool:
     if event.attempts + 1 >= settings.OUTBOX_MAX_ATTEMPTS:
         changes["next_attempt_at"] = None
     OutboxEvent.objects.filter(pk=event.pk).update(**changes)
-    logger.warning("event_not_told", event=event.name, key=event.key, attempts=event.attempts + 1, exc_info=error)
+    logger.warning("event_not_told", name=event.name, key=event.key, attempts=event.attempts + 1, exc_info=error)
     return False

@@ -360,9 +360,7 @@ def test_nothing_to_change_is_told(shop: Shop, customer: Account, pro: Subscript
         change(customer, "pro")
 
 
-def test_the_pages_change_stop_and_resume(
-    shop: Shop, customer: Account, pro: Subscription, big: Plan, ada: User, client: Client
-) -> None:
+def test_the_pages_change_stop_and_resume(shop: Shop, pro: Subscription, big: Plan, ada: User, client: Client) -> None:
     client.force_login(ada)
     shop.deliver()
 

@@ -45,6 +45,17 @@ def pay(stripe: LocalStripe, row: Row) -> bool:
     intent = payments.open_intent(
         stripe, stripe.get("customer", row["customer"]), bill["amount_due"], bill["currency"], {}
     )
+    attempt = stripe.new(
+        "invoice_payment",
+        "inpay",
+        invoice=bill["id"],
+        amount_requested=bill["amount_due"],
+        currency=bill["currency"],
+        is_default=True,
+        payment={"type": "payment_intent", "payment_intent": intent["id"]},
+        status="open",
+        status_transitions={"canceled_at": None, "paid_at": None},
+    )
     if why := refusal(stripe, row["customer"]):
         payments.fail(stripe, intent, why)
         if why == "authentication_required":
@@ -52,18 +63,9 @@ def pay(stripe: LocalStripe, row: Row) -> bool:
         _fail(stripe, bill, row)
         return False
     payments.succeed(stripe, intent)
-    stripe.new(
-        "invoice_payment",
-        "inpay",
-        invoice=bill["id"],
-        amount_paid=bill["amount_due"],
-        amount_requested=bill["amount_due"],
-        currency=bill["currency"],
-        is_default=True,
-        payment={"type": "payment_intent", "payment_intent": intent["id"]},
-        status="paid",
-        status_transitions={"canceled_at": None, "paid_at": stripe.timestamp()},
-    )
+    attempt |= {"status": "paid", "amount_paid": bill["amount_due"]}
+    attempt["status_transitions"] |= {"paid_at": stripe.timestamp()}
+    stripe.changed("invoice_payment", attempt)
     _settle(stripe, bill, row)
     return True
 

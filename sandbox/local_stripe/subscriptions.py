@@ -53,9 +53,9 @@ def update_subscription(stripe: LocalStripe, values: Row, subscription_id: str) 
         values["pause_collection"] = {"resumes_at": None, **pause} if pause else None
     items, proration = values.pop("items", None), values.pop("proration_behavior", "create_prorations")
     must_be_paid = values.pop("payment_behavior", "allow_incomplete") == "error_if_incomplete"
-    if items is not None and must_be_paid and proration == "always_invoice":
-        if why := collecting.refusal(stripe, row["customer"]):
-            raise declined(payments.DECLINED, code=why)
+    why = collecting.refusal(stripe, row["customer"])
+    if items is not None and must_be_paid and proration == "always_invoice" and why:
+        raise declined(payments.DECLINED, code=why)
     if values.get("trial_end") == "now":
         del values["trial_end"]
         _end_trial(stripe, row)

@@ -1,0 +1,169 @@
+"""Automatic top-ups: once for each crossing, so many a month, off as soon as a card is refused."""
+
+from threading import Barrier, Thread
+
+import pytest
+import stripe
+from django.db import connection
+from django.test import Client
+
+from accounts import clock
+from accounts.models import Account, User
+from billing import catalogue, top_ups
+from billing.errors import PaymentProviderUnavailableError, PriceNotSellableError
+from billing.models import Order, TopUp
+from billing.tests.conftest import Shop
+from credits import ledger, selectors
+from credits.models import Grant, Source
+from outbox.models import Alert, OutboxEvent
+from sandbox.local_stripe import collecting
+from sandbox.local_stripe.transport import InProcessClient
+
+FREE = 8
+
+
+@pytest.fixture
+def topped_up(shop: Shop, customer: Account) -> Account:
+    """Ada bought a pack, so that her card is saved, and wants another one below 5 credits, twice a month."""
+    shop.pay(shop.checkout(customer))
+    shop.deliver()
+    top_ups.switch_on(
+        account=customer, price=catalogue.find_price(item="credits-20"), below=5, max_per_month=2, now=clock.now()
+    )
+    return customer
+
+
+def balance(account: Account) -> int:
+    return selectors.balance(account_id=account.pk, now=clock.now()).available
+
+
+def spend_down_to(account: Account, left: int) -> None:
+    now = clock.now()
+    amount = balance(account) - left
+    ledger.spend(account_id=account.pk, amount=amount, idempotency_key=f"{now.isoformat()}", now=now)
+
+
+def look(account: Account) -> Order | None:
+    return top_ups.buy_if_due(account_id=account.pk, now=clock.now())
+
+
+def test_below_the_line_a_pack_is_bought_with_the_saved_card(shop: Shop, topped_up: Account) -> None:
+    spend_down_to(topped_up, 5)
+    assert look(topped_up) is None
+    spend_down_to(topped_up, 4)
+
+    order = look(topped_up)
+
+    assert order is not None
+    assert (order.status, order.ui, balance(topped_up)) == ("completed", "off_session", 24)
+    shop.deliver(copies=3)
+    assert balance(topped_up) == 24
+    assert Grant.objects.filter(source=Source.PURCHASE).count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_spends_at_once_buy_once(shop: Shop, topped_up: Account) -> None:
+    spend_down_to(topped_up, 4)
+    barrier = Barrier(8)
+
+    def race() -> None:
+        try:
+            barrier.wait()
+            look(topped_up)
+        finally:
+            connection.close()
+
+    threads = [Thread(target=race) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert Order.objects.filter(ui="off_session").count() == 1
+    assert balance(topped_up) == 24
+
+
+def test_there_are_so_many_a_month(shop: Shop, topped_up: Account) -> None:
+    bought = []
+    for _ in range(3):
+        spend_down_to(topped_up, 0)
+        bought.append(look(topped_up) is not None)
+    shop.advance(days=31)
+    shop.deliver()
+    spend_down_to(topped_up, 0)
+    bought.append(look(topped_up) is not None)
+
+    assert bought == [True, True, False, True]
+
+
+@pytest.mark.parametrize("needs_action", [False, True])
+def test_a_refused_card_switches_it_off_and_tells(shop: Shop, topped_up: Account, needs_action: bool) -> None:
+    customer_id = stripe.Customer.list().data[0].id
+    collecting.set_declines(shop.stripe, customer_id, is_on=True, needs_action=needs_action)
+    spend_down_to(topped_up, 4)
+
+    order = look(topped_up)
+    shop.deliver()
+
+    assert order is not None
+    assert (order.status, balance(topped_up)) == ("failed", 4)
+    row = TopUp.objects.get()
+    assert (row.is_on, "declined" in row.problem) == (False, True)
+    assert OutboxEvent.objects.filter(name="top_up.failed").count() == 1
+    assert Alert.objects.filter(kind=Alert.Kind.TOP_UP_FAILED).count() == 1
+    assert look(topped_up) is None
+
+
+def test_without_a_saved_card_it_goes_off(shop: Shop, customer: Account) -> None:
+    price = catalogue.find_price(item="credits-20")
+    top_ups.switch_on(account=customer, price=price, below=100, max_per_month=1, now=clock.now())
+
+    order = look(customer)
+
+    assert order is not None
+    assert (order.problem, TopUp.objects.get().is_on) == ("There is no saved card.", False)
+
+
+def test_a_payment_that_was_never_answered_is_asked_for_again_and_made_once(shop: Shop, topped_up: Account) -> None:
+    spend_down_to(topped_up, 4)
+    stripe.default_http_client = stripe.RequestsClient(timeout=1)
+    with pytest.raises(PaymentProviderUnavailableError):
+        look(topped_up)
+    stripe.default_http_client = InProcessClient(shop.stripe)
+    assert look(topped_up) is None  # somebody may be at it
+
+    shop.advance(minutes=3)
+    look(topped_up)
+
+    assert (Order.objects.filter(ui="off_session").count(), balance(topped_up)) == (1, 24)
+
+
+def test_the_round_finds_whom_no_signal_told(shop: Shop, topped_up: Account) -> None:
+    assert list(top_ups.due()) == []
+    spend_down_to(topped_up, 4)
+
+    assert list(top_ups.due()) == [topped_up.pk]
+
+
+@pytest.mark.parametrize(("below", "times"), [(0, 1), (1, 0), (10**9, 1), (5, 31)])
+def test_its_limits_have_bounds(shop: Shop, customer: Account, below: int, times: int) -> None:
+    price = catalogue.find_price(item="credits-20")
+    with pytest.raises(PriceNotSellableError):
+        top_ups.switch_on(account=customer, price=price, below=below, max_per_month=times, now=clock.now())
+
+
+def test_a_plan_is_no_top_up(shop: Shop, customer: Account) -> None:
+    with pytest.raises(PriceNotSellableError):
+        top_ups.switch_on(
+            account=customer, price=catalogue.find_price(item="pro"), below=5, max_per_month=1, now=clock.now()
+        )
+
+
+def test_a_customer_switches_it_on_and_off(shop: Shop, customer: Account, ada: User, client: Client) -> None:
+    client.force_login(ada)
+    form = {"item": "credits-20", "below": "5", "max_per_month": "2"}
+
+    assert "at most 2 times a month" in client.post("/billing/top-up", form, follow=True).content.decode()
+    assert TopUp.objects.get().is_on
+    assert "I agree" in client.post("/billing/top-up", {"action": "off"}, follow=True).content.decode()
+    assert not TopUp.objects.get().is_on

@@ -1,0 +1,155 @@
+"""What happened is told once to each who wants to hear it, and again when that failed."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from django.core import mail
+from django.db import transaction
+from pytest_django import Settings
+
+from accounts.models import Account
+from outbox import alerts, publishing, relaying
+from outbox.models import Alert, OutboxEvent
+
+
+class Listener:
+    """Hears events, and fails when it is told to."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self.fails = 0
+
+    def __call__(self, event: OutboxEvent) -> None:
+        if self.fails:
+            self.fails -= 1
+            raise OSError("no connection")
+        self.heard.append(event.key)
+
+
+@pytest.fixture
+def listener(monkeypatch: pytest.MonkeyPatch) -> Listener:
+    monkeypatch.setattr(relaying, "_subscriptions", [])
+    heard = Listener()
+    relaying.subscribe("test", "thing.", heard)
+    return heard
+
+
+def publish(now: datetime, key: str = "k", name: str = "thing.done") -> OutboxEvent:
+    publishing.publish(name=name, key=key, data={"n": 1}, now=now)
+    return OutboxEvent.objects.get(key=key)
+
+
+def test_an_event_is_told_once(db: None, listener: Listener, now: datetime) -> None:
+    event = publish(now)
+
+    assert [relaying.relay(event_id=event.pk, now=now) for _ in range(3)] == [True, True, True]
+    assert listener.heard == ["k"]
+
+
+def test_a_key_is_kept_once(db: None, listener: Listener, now: datetime) -> None:
+    assert publishing.publish(name="thing.done", key="k", data={}, now=now)
+    assert not publishing.publish(name="thing.done", key="k", data={}, now=now)
+
+
+def test_what_is_rolled_back_did_not_happen(db: None, listener: Listener, now: datetime) -> None:
+    with transaction.atomic():
+        publish(now)
+        transaction.set_rollback(True)
+
+    assert not OutboxEvent.objects.exists()
+
+
+def test_who_did_not_ask_is_not_told(db: None, listener: Listener, now: datetime) -> None:
+    relaying.relay(event_id=publish(now, name="other.done").pk, now=now)
+
+    assert listener.heard == []
+
+
+def test_a_failure_is_kept_and_tried_again_later(db: None, listener: Listener, now: datetime) -> None:
+    listener.fails = 1
+    event = publish(now)
+    assert not relaying.relay(event_id=event.pk, now=now)
+    event.refresh_from_db()
+    assert (event.attempts, event.error) == (1, "test: OSError: no connection")
+    assert relaying.due(now=now) == []
+
+    later = now + relaying.pause(1)
+    assert relaying.due(now=later) == [event.pk]
+    assert relaying.relay(event_id=event.pk, now=later)
+    assert listener.heard == ["k"]
+
+
+def test_those_who_heard_it_are_not_told_again_because_another_failed(
+    db: None, listener: Listener, now: datetime
+) -> None:
+    second = Listener()
+    second.fails = 1
+    relaying.subscribe("second", "thing.", second)
+    event = publish(now)
+    relaying.relay(event_id=event.pk, now=now)
+    relaying.relay(event_id=event.pk, now=now + timedelta(hours=1))
+
+    assert (listener.heard, second.heard) == (["k"], ["k"])
+
+
+def test_a_worker_that_dies_costs_a_pause(db: None, listener: Listener, now: datetime) -> None:
+    """Nobody else tells while it may be at it, and somebody does once that time is over."""
+    event = publish(now)
+    OutboxEvent.objects.update(attempts=1, next_attempt_at=now + relaying.pause(1))  # as it left the row
+
+    assert relaying.due(now=now + timedelta(seconds=30)) == []
+    assert relaying.due(now=now + relaying.pause(1)) == [event.pk]
+
+
+def test_it_is_given_up_after_so_many_tries(db: None, listener: Listener, now: datetime, settings: Settings) -> None:
+    settings.OUTBOX_MAX_ATTEMPTS = 2
+    listener.fails = 99
+    event = publish(now)
+    for hours in (0, 1, 2):
+        relaying.relay(event_id=event.pk, now=now + timedelta(hours=hours))
+
+    event.refresh_from_db()
+    assert (event.attempts, event.next_attempt_at) == (2, None)
+
+
+def test_the_pauses_grow_to_four_hours() -> None:
+    assert [relaying.pause(n).total_seconds() / 60 for n in (1, 2, 3, 9, 20)] == [1, 2, 4, 240, 240]
+    assert timedelta(days=1.5) < sum(map(relaying.pause, range(1, 20)), timedelta()) < timedelta(days=3)
+
+
+# --- alerts ----------------------------------------------------------------------------------------
+
+
+def relay_all(now: datetime) -> None:
+    for event_id in relaying.due(now=now + timedelta(minutes=1)):
+        relaying.relay(event_id=event_id, now=now)
+
+
+def test_an_incident_is_one_alert_and_one_mail(db: None, now: datetime, settings: Settings) -> None:
+    settings.OPERATOR_EMAILS = ["ops@example.com"]
+    for minutes in range(3):
+        alerts.raise_alert(Alert.Kind.DISPUTE, "ch_1", detail="EUR 5", now=now + timedelta(minutes=minutes))
+    relay_all(now)
+
+    row = Alert.objects.get()
+    assert (row.times, row.seen_at - row.opened_at) == (3, timedelta(minutes=2))
+    assert [message.to for message in mail.outbox] == [["ops@example.com"]]
+    assert "Dispute: ch_1" in mail.outbox[0].subject
+
+
+def test_an_incident_that_comes_back_is_a_new_one(db: None, now: datetime) -> None:
+    alerts.raise_alert(Alert.Kind.DISPUTE, "ch_1", detail="", now=now)
+    assert alerts.resolve(Alert.Kind.DISPUTE, "ch_1", now=now, note="won")
+    assert not alerts.resolve(Alert.Kind.DISPUTE, "ch_1", now=now)
+
+    assert alerts.raise_alert(Alert.Kind.DISPUTE, "ch_1", detail="", now=now)
+    assert Alert.objects.count() == 2
+
+
+def test_an_account_s_alerts_outlive_it(db: None, now: datetime) -> None:
+    account = Account.objects.create()
+    alerts.raise_alert(Alert.Kind.DISPUTE, "ch_1", detail="", account_id=account.pk, now=now)
+    OutboxEvent.objects.all().delete()
+    account.delete()
+
+    assert Alert.objects.get().account is None
