@@ -65,9 +65,8 @@ def process(*, event_id: str, now: datetime) -> InboxEvent.State | None:
         return _note_failure(row, attempts, error, now=now)
     done = InboxEvent.objects.filter(pk=row.pk)
     done.update(state=state, error="", processed_at=now, next_attempt_at=None)
-    if attempts > 1 or row.error:
-        for kind in (Alert.Kind.UNPLACED, Alert.Kind.WEBHOOK_DEAD):
-            alerts.resolve(kind, row.event_id, now=now, note="processed")
+    for kind in (Alert.Kind.UNPLACED, Alert.Kind.WEBHOOK_DEAD):
+        alerts.resolve(kind, row.event_id, now=now, note="processed")
     return state
 
 

@@ -12,13 +12,20 @@ from typing import Any
 
 import structlog
 
-from billing import alignment, mirror, money_back, stripe_api, stripe_objects
+from billing import alignment, fulfilment, mirror, money_back, stripe_api, stripe_objects
 from billing.errors import BillingError, FulfilmentError
 from billing.models import Order
 from billing.stripe_objects import Stripe
 from credits import selectors
 
 logger = structlog.get_logger(__name__)
+
+# How the ledger's source keys name what was paid.
+PREFIXES = {
+    "checkout.session": "stripe:session:",
+    "invoice": "stripe:invoice:",
+    "payment_intent": "stripe:payment_intent:",
+}
 
 Watch = Callable[[Iterable[Any]], Iterable[Any]]
 
@@ -43,15 +50,15 @@ def differences(*, since: datetime, watch: Watch = iter) -> Iterator[Difference]
         yield from _of_invoice(stripe_api.plain(found), paid)
     for found in watch(stripe_api.list_all("charge", created=created)):
         yield from _of_charge(stripe_api.plain(found))
-    for kind, prefix in (("checkout.session", "stripe:session:"), ("invoice", "stripe:invoice:")):
-        for _account, source_key in selectors.granted_since(prefix, since):
-            if source_key not in paid and not _is_paid(kind, source_key.removeprefix(prefix)):
-                yield Difference(
-                    kind=kind,
-                    object_id=source_key.removeprefix(prefix),
-                    problem="credits were granted, and Stripe knows of no payment",
-                    can_be_mended=False,
-                )
+    for found in watch(stripe_api.list_all("payment_intent", created=created)):
+        yield from _of_intent(stripe_api.plain(found), paid)
+    for kind, prefix in PREFIXES.items():
+        # A promise's months, a bonus and a promotion are named after the payment that brought them.
+        ours = {key.removeprefix(prefix).partition(":")[0] for key in selectors.granted_since(prefix, since)}
+        for object_id in sorted(ours):
+            if f"{prefix}{object_id}" not in paid and not _is_paid(kind, object_id):
+                problem = "credits were granted, and Stripe knows of no payment"
+                yield Difference(kind=kind, object_id=object_id, problem=problem, can_be_mended=False)
 
 
 def mend(difference: Difference, *, now: datetime) -> bool:
@@ -102,6 +109,17 @@ def _of_invoice(invoice: Stripe, paid: set[str]) -> Iterator[Difference]:
         yield Difference(kind="invoice", object_id=invoice["id"], problem="paid, and its credits are not promised")
 
 
+def _of_intent(intent: Stripe, paid: set[str]) -> Iterator[Difference]:
+    """A card form's payment, or a top-up's: those of checkouts and invoices are looked at there."""
+    if (intent.get("metadata") or {}).get("kind") not in fulfilment.INTENT_KINDS or intent["status"] != "succeeded":
+        return
+    source_key = f"{PREFIXES['payment_intent']}{intent['id']}"
+    paid.add(source_key)
+    account = mirror.account_of_customer(stripe_objects.customer_id(intent))
+    if account is None or not selectors.is_granted(account.pk, source_key):
+        yield Difference(kind="payment_intent", object_id=intent["id"], problem="paid, and not granted")
+
+
 def _of_charge(charge: Stripe) -> Iterator[Difference]:
     if not money_back.concerns(charge):
         return
@@ -117,4 +135,6 @@ def _is_paid(kind: str, object_id: str) -> bool:
         found = stripe_api.plain(stripe_api.retrieve(kind, object_id))
     except stripe_api.NotAtStripeError:
         return False
-    return bool(found.get("status") == "paid" or found.get("payment_status") in ("paid", "no_payment_required"))
+    return bool(
+        found.get("status") in ("paid", "succeeded") or found.get("payment_status") in ("paid", "no_payment_required")
+    )

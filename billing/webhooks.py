@@ -42,7 +42,11 @@ def accept(*, body: bytes, signature: str, now: datetime) -> None:
     Raises RefusedWebhookError; then nothing was stored.
     """
     _verify(body, signature, now=now)
-    event = _parse(body)
+    keep(_parse(body), now=now)
+
+
+def keep(event: dict[str, Any], *, now: datetime) -> bool:
+    """Store an event of Stripe's, whichever way it came, and ring the worker; False when it was there already."""
     about = event["data"]["object"]
     state, error = _standing(event)
     row = InboxEvent(
@@ -60,9 +64,11 @@ def accept(*, body: bytes, signature: str, now: datetime) -> None:
     )
     with transaction.atomic():
         # Stripe sends an event as often as it likes; the first copy is kept.
+        known = InboxEvent.objects.filter(event_id=event["id"]).exists()
         InboxEvent.objects.bulk_create([row], ignore_conflicts=True)
         if state == InboxEvent.State.RECEIVED:
             transaction.on_commit(lambda: _ring(event["id"]))
+    return not known
 
 
 def _verify(body: bytes, signature: str, *, now: datetime) -> None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from django.db.models import Q, QuerySet
 
 from credits import locks, settling
-from credits.models import Allowance, Entry, Grant, Hold, Source, Transaction, Wallet
+from credits.models import PAID, Allowance, Entry, Grant, Hold, Source, Transaction, Wallet
 
 BUCKETS = {
     (Source.FREE, Allowance.Period.DAY): "free_daily",
@@ -133,12 +133,15 @@ def is_granted(account_id: uuid.UUID, source_key: str) -> bool:
     )
 
 
-def granted_since(prefix: str, since: datetime) -> Iterator[tuple[uuid.UUID, str]]:
-    """The accounts and source keys of the grants that payments named `prefix...` brought since then."""
-    rows = Grant.objects.filter(source_key__startswith=prefix, effective_at__gte=since).exclude(
-        source_key__endswith=":bonus"
-    )
-    yield from rows.values_list("account_id", "source_key").iterator()
+def granted_since(prefix: str, since: datetime) -> Iterator[str]:
+    """The source keys of the grants that payments named `prefix...` brought since then."""
+    rows = Grant.objects.filter(source_key__startswith=prefix, effective_at__gte=since)
+    yield from rows.values_list("source_key", flat=True).iterator()
+
+
+def has_paid_grants() -> bool:
+    """Whether anything that was paid for was ever granted."""
+    return Grant.objects.filter(source__in=PAID).exists()
 
 
 def promises_more(account_id: uuid.UUID, source_key: str) -> bool:

@@ -55,6 +55,7 @@ def identity(order: Order, **more: str) -> dict[str, str]:
         "bonus_credits": str(order.bonus_credits),
         "promotion_credits": str(order.promotion_credits),
         "promotion": order.promotion.code if order.promotion else "",
+        "price": order.price.stripe_price_id,
         **more,
     }
 

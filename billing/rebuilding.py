@@ -1,0 +1,151 @@
+"""Making billing's credits anew from what Stripe knows, on a ledger that is empty.
+
+Each payment is brought in line as its webhook would have, in the order in which they were made and as of then: so the
+grants are the same, with the same dates. Orders that are gone as well are made from what their sessions say of them.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+
+from accounts.public_ids import MalformedIdError, parse_id
+from billing import alignment, catalogue_sync, fulfilment, mirror, stripe_api, stripe_objects
+from billing.errors import BillingError, FulfilmentError
+from billing.models import Order, Price, Promotion
+from billing.stripe_objects import Stripe
+from credits import selectors
+
+logger = structlog.get_logger(__name__)
+
+Watch = Callable[[Iterable[Any]], Iterable[Any]]
+
+
+class LedgerNotEmptyError(BillingError):
+    """Rebuilding is for an empty ledger; `reconcile --repair` mends one that is not."""
+
+    code = "ledger_not_empty"
+    title = "The ledger is not empty"
+    status_code = 409
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One thing to bring in line, as of when it happened."""
+
+    at: datetime
+    kind: str
+    object_id: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rebuilt:
+    """What became of it: how many steps went well, and what could not be placed."""
+
+    done: int
+    failed: list[str]
+
+
+def rebuild(*, watch: Watch = iter) -> Rebuilt:
+    """Grant all that Stripe was paid for. Raises LedgerNotEmptyError, and PaymentProviderUnavailableError."""
+    if selectors.has_paid_grants():
+        raise LedgerNotEmptyError("The ledger holds paid grants already. `reconcile --repair` adds what is missing.")
+    catalogue_sync.pull()
+    for customer in stripe_api.list_all("customer"):
+        mirror.sync("customer", customer)
+    done, failed = 0, []
+    for step in watch(sorted(steps(), key=lambda step: step.at)):
+        try:
+            _restore_order(step)
+            alignment.bring_in_line(kind=step.kind, object_id=step.object_id, now=step.at)
+            done += 1
+        except (BillingError, FulfilmentError) as error:
+            failed.append(f"{step.kind} {step.object_id}: {error}")
+            logger.warning("cannot_be_rebuilt", kind=step.kind, object_id=step.object_id, error=str(error))
+    return Rebuilt(done=done, failed=failed)
+
+
+def steps() -> Iterable[Step]:
+    """Everything at Stripe that bears on credits, each with its moment; in no order."""
+    for found in stripe_api.list_all("checkout.session", status="complete"):
+        session = stripe_api.plain(found)
+        if session["mode"] == "payment" and stripe_objects.session_order_id(session).startswith("co_"):
+            yield Step(at=_paid_at(session), kind="checkout.session", object_id=session["id"])
+    for found in stripe_api.list_all("invoice", status="paid"):
+        invoice = stripe_api.plain(found)
+        if paid_at := stripe_objects.paid_at(invoice):
+            yield Step(at=paid_at, kind="invoice", object_id=invoice["id"])
+    for found in stripe_api.list_all("payment_intent"):
+        intent = stripe_api.plain(found)
+        if (intent.get("metadata") or {}).get("kind") in fulfilment.INTENT_KINDS:
+            yield Step(at=_charged_at(intent), kind="payment_intent", object_id=intent["id"])
+    for found in stripe_api.list_all("refund"):
+        yield Step(at=stripe_objects.moment(found.created), kind="refund", object_id=found.id)
+    for found in stripe_api.list_all("dispute"):
+        yield Step(at=stripe_objects.moment(found.created), kind="dispute", object_id=found.id)
+    for found in stripe_api.list_all("subscription", status="all"):
+        subscription = stripe_api.plain(found)
+        last = subscription.get("ended_at") or subscription["start_date"]
+        yield Step(at=stripe_objects.moment(last), kind="subscription", object_id=subscription["id"])
+
+
+def _paid_at(session: Stripe) -> datetime:
+    intent_id = stripe_objects.reference(session.get("payment_intent"))
+    if not intent_id:  # a code took it all off
+        return stripe_objects.moment(session["created"])
+    return _charged_at(stripe_api.plain(stripe_api.retrieve("payment_intent", intent_id)))
+
+
+def _charged_at(intent: Stripe) -> datetime:
+    """When the money came: a delayed payment's charge is later than its checkout."""
+    charge = intent.get("latest_charge")
+    if isinstance(charge, str):
+        charge = stripe_api.plain(stripe_api.retrieve("charge", charge))
+    return stripe_objects.moment((charge or intent)["created"])
+
+
+def _restore_order(step: Step) -> None:
+    """Make the order of a payment anew if it is gone, from what we had Stripe note down when it began."""
+    if step.kind not in ("checkout.session", "payment_intent"):
+        return
+    found = stripe_api.plain(stripe_api.retrieve(step.kind, step.object_id))
+    noted = found.get("metadata") or {}
+    try:
+        order_id = parse_id("co", noted.get("order") or "")
+    except MalformedIdError:
+        return
+    account = mirror.account_of_customer(stripe_objects.customer_id(found))
+    price = _price_of(found, noted)
+    if account is None or price is None or Order.objects.filter(pk=order_id).exists():
+        return
+    is_session = step.kind == "checkout.session"
+    Order.objects.create(
+        id=order_id,
+        account=account,
+        price=price,
+        quantity=found["line_items"]["data"][0]["quantity"] if is_session else 1,
+        description=found["line_items"]["data"][0]["description"] if is_session else found.get("description") or "",
+        credits=int(noted["credits"]),
+        bonus_credits=int(noted["bonus_credits"]),
+        promotion_credits=int(noted["promotion_credits"]),
+        promotion=Promotion.objects.filter(code=noted.get("promotion") or "").first(),
+        amount_minor=found["amount_subtotal"] if is_session else found["amount"],
+        currency=found["currency"],
+        ui=Order.Ui.REDIRECT if is_session else UI_OF_KIND[noted["kind"]],
+        idempotency_key=f"rebuilt:{step.object_id}",
+        stripe_session_id=step.object_id if is_session else None,
+        payment_id=None if is_session else step.object_id,
+        actor="rebuilt",
+        created_at=stripe_objects.moment(found["created"]),
+    )
+
+
+def _price_of(found: Stripe, noted: Stripe) -> Price | None:
+    lines = (found.get("line_items") or {}).get("data") or []
+    price_id = stripe_objects.reference(lines[0]["price"]) if lines else noted.get("price") or ""
+    return Price.objects.filter(stripe_price_id=price_id).first()
+
+
+UI_OF_KIND = {fulfilment.CARD_FORM: Order.Ui.ELEMENTS, fulfilment.TOP_UP: Order.Ui.OFF_SESSION}
