@@ -318,6 +318,23 @@ class Subscription(models.Model):
 RUNNING = (Subscription.Status.TRIALING, Subscription.Status.ACTIVE, Subscription.Status.PAST_DUE)
 
 
+class PaidInvoice(models.Model):
+    """A paid invoice of a plan whose credits were seen to, also where that came to none."""
+
+    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+        "accounts.Account", on_delete=models.PROTECT, related_name="paid_invoices"
+    )
+    stripe_invoice_id = models.CharField(_("Stripe invoice"), max_length=255, unique=True)
+    fulfilled_at = models.DateTimeField(_("seen to"))
+
+    class Meta:
+        verbose_name = _("paid invoice")
+        verbose_name_plural = _("paid invoices")
+
+    def __str__(self) -> str:
+        return self.stripe_invoice_id
+
+
 class TopUp(models.Model):
     """Below so many credits, buy this pack with the saved card: only while its owner wants it."""
 

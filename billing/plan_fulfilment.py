@@ -11,7 +11,7 @@ from django.db import transaction
 from accounts.models import Account
 from billing import announcing, catalogue, orders, placing, stripe_objects
 from billing.errors import FulfilmentError
-from billing.models import RUNNING, Order, Price, Subscription
+from billing.models import RUNNING, Order, PaidInvoice, Price, Subscription
 from billing.stripe_objects import InvoiceLine, Stripe
 from credits import allowances, limits
 from credits.models import Allowance, Source
@@ -100,6 +100,7 @@ def fulfil_invoice(invoice: Stripe, *, now: datetime) -> None:
                 rollover_limit=plan.rollover_limit,
                 now=now,
             )
+        _note_fulfilled(invoice, account, now=now)
         for order in Order.objects.filter(account=account, stripe_subscription_id=subscription_id):
             orders.complete(order, now=now)
         alerts.resolve(Alert.Kind.PAYMENT_FAILED, invoice["id"], now=now, note="paid")
@@ -149,6 +150,13 @@ def _fulfil_change(invoice: Stripe, subscription_id: str, *, now: datetime) -> N
     )
     if not is_running and line.ends_at > now:
         raise FulfilmentError(f"Invoice {invoice['id']} changes a period whose own invoice was not heard of yet.")
+    _note_fulfilled(invoice, account, now=now)
+
+
+def _note_fulfilled(invoice: Stripe, account: Account, *, now: datetime) -> None:
+    PaidInvoice.objects.get_or_create(
+        stripe_invoice_id=invoice["id"], defaults={"account": account, "fulfilled_at": now}
+    )
 
 
 def _series(subscription_id: str) -> str:

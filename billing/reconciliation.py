@@ -14,7 +14,7 @@ import structlog
 
 from billing import alignment, fulfilment, mirror, money_back, stripe_api, stripe_objects
 from billing.errors import BillingError, FulfilmentError
-from billing.models import Order
+from billing.models import RUNNING, Order, PaidInvoice, Subscription
 from billing.stripe_objects import Stripe
 from credits import selectors
 
@@ -52,6 +52,7 @@ def differences(*, since: datetime, watch: Watch = iter) -> Iterator[Difference]
         yield from _of_charge(stripe_api.plain(found))
     for found in watch(stripe_api.list_all("payment_intent", created=created)):
         yield from _of_intent(stripe_api.plain(found), paid)
+    yield from _of_subscriptions(watch)
     for kind, prefix in PREFIXES.items():
         # A promise's months, a bonus and a promotion are named after the payment that brought them.
         ours = {key.removeprefix(prefix).partition(":")[0] for key in selectors.granted_since(prefix, since)}
@@ -86,27 +87,63 @@ def _of_session(session: Stripe, paid: set[str]) -> Iterator[Difference]:
                 yield Difference(**about, problem="paid, by a customer or for an order that we do not know")
         elif not selectors.is_granted(account.pk, source_key):
             yield Difference(**about, problem="paid, and not granted")
-    elif order is not None and _has_moved_on(session, order):
+    elif order is not None and order.is_waiting and _has_moved_on(session, order):
         yield Difference(**about, problem=f"is {session['status']}, and its order still waits")
 
 
 def _has_moved_on(session: Stripe, order: Order) -> bool:
-    """Whether an order waits for a session that waits for nothing, or (a delayed payment) for something else."""
-    is_done = session["status"] == "expired" or (session["status"] == "complete" and session["mode"] == "subscription")
-    is_on_its_way = session["status"] == "complete" and order.status == Order.Status.OPEN
-    return order.is_waiting and (is_done or is_on_its_way)
+    """Whether a waiting order's session waits for nothing any more, or (a delayed payment) for something else."""
+    if session["status"] != "complete":
+        return bool(session["status"] == "expired")
+    if session["mode"] == "subscription" or order.status == Order.Status.OPEN:
+        return True
+    return stripe_objects.session_failed(stripe_api.plain(stripe_api.retrieve("checkout.session", session["id"])))
 
 
 def _of_invoice(invoice: Stripe, paid: set[str]) -> Iterator[Difference]:
-    # What a change adds may rightly be nothing (up, down and up again), so that its invoice tells no difference.
-    if not stripe_objects.invoice_subscription_id(invoice) or invoice["billing_reason"] == "subscription_update":
-        paid.add(f"stripe:invoice:{invoice['id']}")
+    paid.add(f"{PREFIXES['invoice']}{invoice['id']}")
+    if not stripe_objects.invoice_subscription_id(invoice):
         return
     account = mirror.account_of_customer(stripe_objects.customer_id(invoice))
-    source_key = f"stripe:invoice:{invoice['id']}"
-    paid.add(source_key)
-    if account is not None and not selectors.is_granted(account.pk, source_key):
+    if account is not None and not PaidInvoice.objects.filter(stripe_invoice_id=invoice["id"]).exists():
         yield Difference(kind="invoice", object_id=invoice["id"], problem="paid, and its credits are not promised")
+
+
+def _of_subscriptions(watch: Watch) -> Iterator[Difference]:
+    """Plans that run at Stripe, or here, and are not the same in both places."""
+    seen = set()
+    for found in watch(stripe_api.list_all("subscription")):
+        seen.add(str(found.id))
+        yield from _of_subscription(stripe_api.plain(found))
+    ours = Subscription.objects.filter(status__in=RUNNING).exclude(stripe_subscription_id__in=seen)
+    for object_id in ours.values_list("stripe_subscription_id", flat=True):
+        yield from _of_subscription(stripe_api.plain(stripe_api.retrieve("subscription", object_id)))
+
+
+def _of_subscription(subscription: Stripe) -> Iterator[Difference]:
+    if mirror.account_of_customer(stripe_objects.customer_id(subscription)) is None:
+        return
+    known = Subscription.objects.filter(stripe_subscription_id=subscription["id"]).select_related("price").first()
+    theirs = {
+        "status": subscription["status"],
+        "price": stripe_objects.subscription_price_id(subscription),
+        "ends then": bool(subscription.get("cancel_at_period_end")),
+        "until": stripe_objects.subscription_period_end(subscription),
+        "paused": stripe_objects.subscription_pause(subscription)[0],
+        "schedule": stripe_objects.reference(subscription.get("schedule")),
+    }
+    ours = known and {
+        "status": known.status,
+        "price": known.price.stripe_price_id,
+        "ends then": known.cancel_at_period_end,
+        "until": known.current_period_end,
+        "paused": known.is_paused,
+        "schedule": known.stripe_schedule_id,
+    }
+    if ours is None:
+        yield Difference(kind="subscription", object_id=subscription["id"], problem="is not known here")
+    elif told := [f"{name} is {theirs[name]}, here {ours[name]}" for name in theirs if theirs[name] != ours[name]]:
+        yield Difference(kind="subscription", object_id=subscription["id"], problem="; ".join(told))
 
 
 def _of_intent(intent: Stripe, paid: set[str]) -> Iterator[Difference]:

@@ -13,7 +13,7 @@ from django.db import connection
 from accounts import clock
 from accounts.models import Account
 from billing import inbox, rebuilding, tasks, top_ups, watching
-from billing.models import Clawback, InboxEvent, Order, Price, Promotion, Subscription
+from billing.models import Clawback, InboxEvent, Order, PaidInvoice, Price, Promotion, Subscription
 from billing.rebuilding import LedgerNotEmptyError
 from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
@@ -173,7 +173,7 @@ LOST = ("credits_holdlot", "credits_hold", "credits_entry", "credits_transaction
 
 def lose_everything() -> None:
     """All that billing and the ledger know is gone; the accounts are there, and Stripe."""
-    for model in (Clawback, InboxEvent, top_ups.TopUp, Order, Subscription):
+    for model in (Clawback, InboxEvent, PaidInvoice, top_ups.TopUp, Order, Subscription):
         model.objects.all().delete()
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")

@@ -117,8 +117,7 @@ class Application:
 def serve(stripe: LocalStripe, *, port: int) -> None:
     """Answer on loopback until the process is stopped, and deliver webhooks meanwhile."""
     threading.Thread(target=_deliver_forever, args=[stripe], daemon=True).start()
-    with _Server(("127.0.0.1", port), _QuietHandler) as server:
-        server.set_app(Application(stripe))
+    with Listening(stripe, port=port) as server:
         server.serve_forever()
 
 
@@ -142,15 +141,22 @@ def _deliver_forever(stripe: LocalStripe) -> None:
         time.sleep(TICK_S)
 
 
-class _Server(ThreadingMixIn, WSGIServer):
+class Listening(ThreadingMixIn, WSGIServer):
+    """A socket on loopback with a local Stripe behind it; port 0 is any that is free."""
+
     daemon_threads = True
     allow_reuse_address = True
     request_queue_size = 128
+
+    def __init__(self, stripe: LocalStripe, *, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _QuietHandler)
+        self.set_app(Application(stripe))
 
     def server_bind(self) -> None:
         """Without the look-up of the machine's name, which can take seconds."""
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(self.server_address)
+        self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
         self.setup_environ()
 

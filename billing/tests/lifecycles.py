@@ -1,0 +1,191 @@
+"""Stories of customers, each told through the local Stripe. A story calls `hear` wherever webhooks may come in."""
+
+from collections.abc import Callable
+from typing import Any
+
+import stripe
+
+from accounts import clock
+from accounts.models import Account
+from billing import catalogue, plan_changes, top_ups
+from billing.models import Order, Plan, Promotion
+from billing.tests.conftest import Shop
+from billing.tests.test_checkout import start
+from credits import ledger
+from sandbox.local_stripe import collecting, money_back, pages, payments
+from sandbox.local_stripe.checkout import Outcome
+
+Hear = Callable[[], None]
+Story = Callable[[Shop, Account, Hear], None]
+
+
+def a_pack_is_bought_spent_and_partly_refunded(shop: Shop, ada: Account, hear: Hear) -> None:
+    Promotion.objects.create(code="p", name="P", bonus_credits=5, is_first_purchase=True, is_per_pack=False)
+    shop.pay(shop.checkout(ada, quantity=2))
+    hear()
+    _spend(ada, 20)
+    for minor in (100, 400):
+        stripe.Refund.create(charge=_charges(shop)[0], amount=minor)
+        shop.advance(hours=1)
+        hear()
+
+
+def payments_are_late_or_fail_or_never_come(shop: Shop, ada: Account, hear: Hear) -> None:
+    for number, outcome in enumerate((Outcome.DELAYED_SUCCESS, Outcome.DELAYED_FAILURE, Outcome.ABANDON)):
+        shop.pay(shop.checkout(ada, key=str(number)), outcome)
+    hear()
+    shop.advance(hours=25)
+    hear()
+
+
+def a_plan_goes_up_and_down_and_ends(shop: Shop, ada: Account, hear: Hear) -> None:
+    _big_plan()
+    shop.pay(shop.checkout(ada, item="pro"))
+    hear()
+    shop.advance(days=10)
+    _change(ada, "team")
+    hear()
+    _spend(ada, 50)
+    _change(ada, "pro")
+    hear()
+    shop.advance(days=60)
+    hear()
+    plan_changes.cancel(account=ada, now=clock.now())
+    shop.advance(days=31)
+    hear()
+
+
+def a_year_is_paid_and_comes_by_the_month(shop: Shop, ada: Account, hear: Hear) -> None:
+    _big_plan()
+    shop.pay(start(ada, price=catalogue.find_price(item="team", interval="year")).order)
+    hear()
+    for _ in range(3):
+        shop.advance(days=140)
+        hear()
+
+
+def a_renewal_fails_and_is_paid_late(shop: Shop, ada: Account, hear: Hear) -> None:
+    shop.pay(shop.checkout(ada, item="pro"))
+    hear()
+    collecting.set_declines(shop.stripe, _customer(shop), is_on=True)
+    shop.advance(days=33)
+    hear()
+    collecting.set_declines(shop.stripe, _customer(shop), is_on=False)
+    shop.advance(days=3)
+    hear()
+
+
+def a_renewal_fails_to_the_end(shop: Shop, ada: Account, hear: Hear) -> None:
+    shop.pay(shop.checkout(ada, item="pro"))
+    hear()
+    collecting.set_declines(shop.stripe, _customer(shop), is_on=True, needs_action=True)
+    shop.advance(days=60)
+    hear()
+
+
+def a_trial_becomes_a_plan_and_rests(shop: Shop, ada: Account, hear: Hear) -> None:
+    Plan.objects.filter(code="pro").update(trial_days=14, trial_credits=30)
+    shop.pay(shop.checkout(ada, item="pro"))
+    hear()
+    shop.advance(days=15)
+    hear()
+    plan_changes.pause(account=ada, until=None, now=clock.now())
+    shop.advance(days=31)
+    hear()
+    plan_changes.resume(account=ada, now=clock.now())
+    shop.advance(days=31)
+    hear()
+
+
+def disputes_are_won_and_lost_and_a_debt_is_paid(shop: Shop, ada: Account, hear: Hear) -> None:
+    for key in "ab":
+        shop.pay(shop.checkout(ada, key=key))
+        hear()
+    _spend(ada, 33)
+    won, lost = (money_back.open_dispute(shop.stripe, charge)["id"] for charge in _charges(shop))
+    hear()
+    money_back.close_dispute(shop.stripe, won, "won")
+    money_back.close_dispute(shop.stripe, lost, "lost")
+    hear()
+    shop.pay(shop.checkout(ada, item="credits-50", key="c"))
+    hear()
+
+
+def two_plans_are_paid_by_mistake(shop: Shop, ada: Account, hear: Hear) -> None:
+    orders = [shop.checkout(ada, item="pro", key=key) for key in "ab"]
+    for order in orders:
+        shop.pay(order)
+        shop.advance(seconds=1)
+    for _ in range(3):  # the repair makes events of its own
+        hear()
+
+
+def credits_are_bought_by_the_other_ways(shop: Shop, ada: Account, hear: Hear) -> None:
+    shop.pay(shop.checkout(ada, key="saves-the-card"))
+    form = start(ada, key="form", ui=Order.Ui.ELEMENTS).order
+    payments.confirm(shop.stripe, form.payment_id or "", is_there=True)
+    hear()
+    top_ups.switch_on(
+        account=ada, price=catalogue.find_price(item="credits-20"), below=5, max_per_month=2, now=clock.now()
+    )
+    _spend(ada, 46)
+    top_ups.buy_if_due(account_id=ada.pk, now=clock.now())
+    hear()
+
+
+def the_portal_does_it_behind_our_back(shop: Shop, ada: Account, hear: Hear) -> None:
+    _big_plan()
+    shop.pay(shop.checkout(ada, item="pro"))
+    hear()
+    subscription_id = next(iter(shop.stripe.store.all("subscription")))["id"]
+    for item, interval in (("team", "month"), ("team", "year"), ("pro", "month")):
+        price = catalogue.find_price(item=item, interval=interval).stripe_price_id
+        pages.change_subscription(shop.stripe, subscription_id, "switch", price)
+        shop.advance(days=2)
+        hear()
+    pages.change_subscription(shop.stripe, subscription_id, "cancel_now")
+    hear()
+
+
+STORIES: list[Story] = [
+    a_pack_is_bought_spent_and_partly_refunded,
+    payments_are_late_or_fail_or_never_come,
+    a_plan_goes_up_and_down_and_ends,
+    a_year_is_paid_and_comes_by_the_month,
+    a_renewal_fails_and_is_paid_late,
+    a_renewal_fails_to_the_end,
+    a_trial_becomes_a_plan_and_rests,
+    disputes_are_won_and_lost_and_a_debt_is_paid,
+    two_plans_are_paid_by_mistake,
+    credits_are_bought_by_the_other_ways,
+    the_portal_does_it_behind_our_back,
+]
+
+
+def _spend(account: Account, amount: int) -> None:
+    now = clock.now()
+    ledger.spend(account_id=account.pk, amount=amount, idempotency_key=f"spent-{now.isoformat()}", now=now)
+
+
+def _change(account: Account, item: str, interval: str = "month") -> None:
+    price = catalogue.find_price(item=item, interval=interval)
+    plan_changes.change(account=account, price=price, now=clock.now())
+
+
+def _big_plan() -> None:
+    metadata = {"tegoed_kind": "plan", "tegoed_code": "team", "included_credits": "400"}
+    product = stripe.Product.create(id="tegoed_plan_team", name="Team", metadata=metadata)
+    for interval, amount in (("month", 5000), ("year", 50000)):
+        recurring: Any = {"interval": interval}
+        stripe.Price.create(product=product.id, currency="eur", unit_amount=amount, recurring=recurring)
+    from billing import catalogue_sync
+
+    catalogue_sync.pull()
+
+
+def _charges(shop: Shop) -> list[str]:
+    return [str(row["id"]) for row in shop.stripe.store.all("charge")]
+
+
+def _customer(shop: Shop) -> str:
+    return str(next(iter(shop.stripe.store.all("customer")))["id"])
