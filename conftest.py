@@ -22,8 +22,11 @@ from sandbox.local_stripe.transport import InProcessClient
 
 
 def pytest_configure() -> None:
-    """Passwords of tests are no secrets, and the real hash takes a fifth of a second each."""
+    """Tests make many users and many clients: neither should take its real time."""
+    # Passwords of tests are no secrets, and the real hash takes a fifth of a second each.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    # Static files are looked up when they are asked for, not all of them for each test's client.
+    settings.WHITENOISE_AUTOREFRESH = True
 
 
 @pytest.fixture(scope="session", autouse=True)

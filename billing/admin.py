@@ -266,6 +266,6 @@ class ClawbackAdmin(ReadOnlyAdmin):
     list_display = ("updated_at", "owner", "cause", "grant_source_key", "target", "taken", "owed", "seen")
     list_filter = ("cause", "updated_at")
     list_select_related = ("account",)
-    search_fields = ("account__email", "account__name", "=stripe_charge_id", "=grant_source_key")
+    search_fields = ("account__email", "account__name", "=charge_id", "=grant_source_key")
     ordering = ("-updated_at", "-pk")
     owner = link_to("account")

@@ -18,9 +18,9 @@ from accounts import clock
 from accounts.errors import FieldProblem, InvalidRequestError, NotFoundError
 from accounts.models import Scope
 from accounts.public_ids import MalformedIdError, parse_id
-from billing import catalogue, catalogue_sync, checkout, webhooks
+from billing import catalogue, catalogue_sync, checkout, tasks, webhooks
 from billing.models import Order, Price
-from billing.providers import PROVIDERS
+from billing.providers import PROVIDERS, payconiq
 from credits.api import KEY_PARAMETER, account_of, caller_of, checked, made, timestamp
 from credits.api_requests import WholeNumberField, idempotency_key
 
@@ -197,6 +197,24 @@ def stripe_webhook(request: HttpRequest) -> HttpResponse:
         logger.warning("webhook_refused", reason=str(refusal), status=refusal.status)
         return HttpResponse(f"{refusal}\n", status=refusal.status, content_type="text/plain")
     return HttpResponse("kept\n", content_type="text/plain")
+
+
+@csrf_exempt
+@require_POST
+def payconiq_callback(request: HttpRequest) -> HttpResponse:
+    """Payconiq tells that something happened to a payment: a worker looks at it."""
+    try:
+        webhooks.check_size(request.headers.get("Content-Length", ""))
+        payment_id = payconiq.payment_of_callback(
+            body=request.body, signature=request.headers.get("Signature", ""), now=clock.now()
+        )
+    except (webhooks.RefusedWebhookError, payconiq.ForgedCallbackError) as refusal:
+        logger.warning("callback_refused", reason=str(refusal))
+        return HttpResponse(f"{refusal}\n", status=getattr(refusal, "status", 400), content_type="text/plain")
+    order = Order.objects.filter(provider="payconiq", payment_id=payment_id).first()
+    if order is not None:
+        tasks.ring_order(order.pk)
+    return HttpResponse("heard\n", content_type="text/plain")
 
 
 def checkout_data(order: Order) -> dict[str, Any]:

@@ -372,7 +372,7 @@ class Clawback(models.Model):
     )
     grant_source_key = models.CharField(_("grant"), max_length=255)
     cause = models.CharField(_("cause"), max_length=7, choices=Cause.choices)
-    stripe_charge_id = models.CharField(_("Stripe charge"), max_length=255, db_index=True)
+    charge_id = models.CharField(_("charge"), max_length=255, db_index=True, help_text=_("The provider's payment."))
     target = models.PositiveBigIntegerField(_("to take back"), default=0)
     taken = models.PositiveBigIntegerField(_("taken"), default=0)
     owed = models.PositiveBigIntegerField(_("became debt"), default=0)

@@ -42,7 +42,7 @@ def standing(charge: Stripe, disputes: Iterable[Stripe]) -> str:
 
 def is_settled(charge: Stripe, disputes: Iterable[Stripe]) -> bool:
     """Whether credits were brought in line with the charge as it stands now."""
-    rows = Clawback.objects.filter(stripe_charge_id=charge["id"])
+    rows = Clawback.objects.filter(charge_id=charge["id"])
     return rows.exists() and not rows.exclude(seen=standing(charge, disputes)).exists()
 
 
@@ -64,7 +64,7 @@ def settle(*, charge: Stripe, origin: Stripe, disputes: Iterable[Stripe], now: d
         by_dispute = min(grant.amount * disputed // charge["amount"], grant.amount - by_refund)
         _reach(grant, Clawback.Cause.REFUND, by_refund, charge, with_debt=False, now=now)
         _reach(grant, Clawback.Cause.DISPUTE, by_dispute, charge, with_debt=is_lost, now=now)
-    Clawback.objects.filter(stripe_charge_id=charge["id"]).update(seen=standing(charge, disputes))
+    Clawback.objects.filter(charge_id=charge["id"]).update(seen=standing(charge, disputes))
     if is_all and (is_lost or not disputed):
         _stop_promise(account, origin, now=now)
     paid_by = Q(stripe_session_id=origin["id"]) | Q(payment_id=origin["id"])
@@ -75,7 +75,7 @@ def settle(*, charge: Stripe, origin: Stripe, disputes: Iterable[Stripe], now: d
 def _tell(charge: Stripe, origin: Stripe, account: Account, disputes: list[Stripe], *, now: datetime) -> None:
     """The customer hears of a refund, the operators of a dispute for as long as it is open."""
     if charge["amount_refunded"]:
-        rows = Clawback.objects.filter(stripe_charge_id=charge["id"], cause=Clawback.Cause.REFUND)
+        rows = Clawback.objects.filter(charge_id=charge["id"], cause=Clawback.Cause.REFUND)
         announcing.refunded(
             account,
             charge_id=charge["id"],
@@ -93,6 +93,26 @@ def _tell(charge: Stripe, origin: Stripe, account: Account, disputes: list[Strip
         alerts.resolve(Alert.Kind.DISPUTE, charge["id"], now=now, note=disputes[0]["status"])
 
 
+def take_back_of_order(order: Order, *, refunded_minor: int, now: datetime) -> None:
+    """Bring the credits of an order in line with `refunded_minor` given back in all, at a provider without charges."""
+    paid_minor = order.paid_minor or order.amount_minor
+    charge = {"id": f"{order.provider}:{order.payment_id}"}
+    for grant in selectors.grants_of_cause(order.account_id, order.grant_source_key):
+        target = grant.amount * refunded_minor // paid_minor
+        _reach(grant, Clawback.Cause.REFUND, target, charge, with_debt=False, now=now)
+    Order.objects.filter(pk=order.pk).update(refunded_minor=refunded_minor)
+    rows = Clawback.objects.filter(charge_id=charge["id"])
+    announcing.refunded(
+        order.account,
+        charge_id=charge["id"],
+        description=order.description,
+        refunded_minor=refunded_minor,
+        currency=order.currency,
+        credits=sum(row.taken for row in rows),
+        now=now,
+    )
+
+
 def _grants(account: Account, origin: Stripe) -> list[Grant]:
     """What was granted for a session or an invoice, so far."""
     kind = {"checkout.session": "session"}.get(origin["object"], origin["object"])
@@ -104,7 +124,7 @@ def _reach(grant: Grant, cause: Clawback.Cause, target: int, charge: Stripe, *, 
     with transaction.atomic():
         about: dict[str, Any] = {"account_id": grant.account_id, "grant_source_key": grant.source_key}
         if target:
-            new = Clawback(**about, cause=cause, stripe_charge_id=charge["id"], updated_at=now)
+            new = Clawback(**about, cause=cause, charge_id=charge["id"], updated_at=now)
             Clawback.objects.bulk_create([new], ignore_conflicts=True)
         row = Clawback.objects.select_for_update().filter(**about, cause=cause).first()
         if row is None:

@@ -8,9 +8,9 @@ from celery import shared_task
 from kombu.exceptions import OperationalError
 
 from accounts import clock
-from billing import inbox, reconciliation, top_ups, watching
+from billing import checkout, inbox, reconciliation, top_ups, watching
 from billing.errors import PaymentProviderUnavailableError
-from billing.models import TopUp
+from billing.models import Order, TopUp
 from outbox import alerts
 from outbox.models import Alert
 
@@ -76,9 +76,30 @@ def warn_of_expiring_cards() -> None:
 
 
 @shared_task
+def refresh_order(*, order_id: str) -> None:
+    """Look how one order's payment stands: its provider told that something happened."""
+    order = Order.objects.select_related("price__plan", "price__pack", "account", "promotion").get(pk=order_id)
+    checkout.refresh(order, now=clock.now())
+
+
+@shared_task
+def refresh_waiting_orders() -> None:
+    """Ask how payments stand that nobody told of."""
+    watching.refresh_waiting_orders(now=clock.now())
+
+
+@shared_task
 def watch_webhooks() -> None:
     """Alert when Stripe's webhooks do not come in."""
     watching.watch_webhooks(now=clock.now())
+
+
+def ring_order(order_id: uuid.UUID) -> None:
+    """Have an order looked at now. When Redis is away, the round finds it later."""
+    try:
+        refresh_order.delay(order_id=str(order_id))
+    except OperationalError:
+        logger.warning("doorbell_unreachable", order_id=str(order_id))
 
 
 def ring_top_up(account_id: uuid.UUID) -> None:

@@ -1,18 +1,26 @@
-"""Looking ahead and around: cards that end soon, and webhooks that do not come."""
+"""Looking ahead and around: cards that end soon, payments that nobody told of, webhooks that do not come."""
 
 import calendar
 from datetime import UTC, datetime, timedelta
 
-from billing import announcing, mirror
+import structlog
+
+from billing import announcing, checkout, mirror
+from billing.errors import BillingError, FulfilmentError
 from billing.models import RUNNING, InboxEvent, Order, Subscription, TopUp
 from outbox import alerts
 from outbox.models import Alert
+
+logger = structlog.get_logger(__name__)
 
 CARD_NOTICE = timedelta(days=30)
 # Stripe's webhook of a paid checkout is there within seconds; an abandoned page is told of after a day.
 PAID_UNHEARD = timedelta(minutes=10)
 EXPIRED_UNHEARD = timedelta(hours=26)
 LOOK_BACK = timedelta(days=3)
+# A callback is there within seconds; after this long we ask.
+ASKED_AFTER = timedelta(seconds=30)
+ROUND = 200
 
 
 def warn_of_expiring_cards(*, now: datetime) -> int:
@@ -39,6 +47,22 @@ def watch_webhooks(*, now: datetime) -> bool:
     )
     alerts.raise_alert(Alert.Kind.NO_WEBHOOKS, "stripe", detail=detail, now=now)
     return False
+
+
+def refresh_waiting_orders(*, now: datetime) -> int:
+    """Ask the providers that send no events we keep (Stripe's have their inbox) how payments stand; how many ended."""
+    waiting = Order.objects.filter(
+        status__in=(Order.Status.OPEN, Order.Status.PROCESSING),
+        created_at__gt=now - LOOK_BACK,
+        created_at__lt=now - ASKED_AFTER,
+    )
+    ended = 0
+    for order in waiting.exclude(provider="stripe").exclude(payment_id=None).order_by("pk")[:ROUND]:
+        try:
+            ended += not checkout.refresh(order, now=now).is_waiting
+        except (BillingError, FulfilmentError) as error:
+            logger.warning("order_not_refreshed", order=order.public_id, error=str(error))
+    return ended
 
 
 def _unheard_order(now: datetime) -> Order | None:

@@ -267,6 +267,10 @@ STRIPE_JS_URL = f"{STRIPE_API_BASE}/v3/stripe.js" if STRIPE_API_BASE else "https
 REPAIR_TWO_PLANS = env.bool("REPAIR_TWO_PLANS", default=True)
 # Who may take money: stripe, payconiq.
 PAYMENT_PROVIDERS = env.list("PAYMENT_PROVIDERS", default=["stripe"])
+PAYCONIQ_API_KEY = env.str("PAYCONIQ_API_KEY", default="")
+PAYCONIQ_PROFILE_ID = env.str("PAYCONIQ_PROFILE_ID", default="")
+PAYCONIQ_API_BASE = env.str("PAYCONIQ_API_BASE", default="https://api.payconiq.com")
+PAYCONIQ_JWKS_URL = env.str("PAYCONIQ_JWKS_URL", default="https://payconiq.com/certificates")
 # The catalogue preset that `stripe_bootstrap` pushes when none is named.
 CATALOGUE_PRESET = env.str("CATALOGUE_PRESET", default="demo")
 

@@ -31,6 +31,7 @@ v1 = [
 urlpatterns = [
     path("api/v1/", include(v1)),
     path("api/webhooks/stripe", billing_api.stripe_webhook, name="stripe-webhook"),
+    path("api/webhooks/payconiq", billing_api.payconiq_callback, name="payconiq-callback"),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
     path("", include("portal.urls")),

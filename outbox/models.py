@@ -55,6 +55,7 @@ class Alert(models.Model):
         NO_WEBHOOKS = "no_webhooks", _("No webhooks come in")
         TWO_PLANS = "two_plans", _("Two plans at once")
         TOP_UP_FAILED = "top_up_failed", _("Top-up failed")
+        TRANSFER_DUE = "transfer_due", _("A refund to be transferred")
         RECONCILIATION = "reconciliation", _("Stripe and the ledger disagree")
         LEDGER = "ledger", _("The ledger disagrees with itself")
 

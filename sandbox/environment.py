@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from sandbox.local_payconiq import PROFILE_ID
 from sandbox.places import Place
 
 
@@ -49,6 +50,11 @@ def build(place: Place, ports: Ports, *, database_url: str, redis_url: str) -> d
         "STRIPE_API_BASE": ports.stripe_url,
         "STRIPE_SECRET_KEY": kept["stripe_secret_key"],
         "STRIPE_WEBHOOK_SECRETS": kept["stripe_webhook_secret"],
+        "PAYMENT_PROVIDERS": "stripe,payconiq",
+        "PAYCONIQ_API_BASE": f"{ports.stripe_url}/payconiq",
+        "PAYCONIQ_JWKS_URL": f"{ports.stripe_url}/payconiq/certificates",
+        "PAYCONIQ_API_KEY": "sandbox",
+        "PAYCONIQ_PROFILE_ID": PROFILE_ID,
         "EMAIL_URL": f"filemail://{place.outbox}",
         "HOST": "127.0.0.1",
         "PORT": str(ports.web),

@@ -151,14 +151,14 @@ def test_no_secret_is_written_to_the_logs(capsys: pytest.CaptureFixture[str]) ->
     assert [json.loads(line)["level"] for line in written.splitlines()] == ["warning", "error"]
 
 
-def test_only_stripe_s_webhook_does_without_csrf() -> None:
+def test_only_signed_callbacks_do_without_csrf() -> None:
     exempt = {
         path
         for path, view in _views(get_resolver())
         if getattr(view, "csrf_exempt", False) and not hasattr(view, "cls")  # DRF's own check CSRF for sessions
     }
 
-    assert exempt == {"api/webhooks/stripe"}
+    assert exempt == {"api/webhooks/stripe", "api/webhooks/payconiq"}
 
 
 def test_pages_carry_their_security_headers(client: Client, db: None) -> None:

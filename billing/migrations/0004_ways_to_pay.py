@@ -12,6 +12,12 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.RenameField(model_name='clawback', old_name='stripe_charge_id', new_name='charge_id'),
+        migrations.AlterField(
+            model_name='clawback',
+            name='charge_id',
+            field=models.CharField(db_index=True, help_text="The provider's payment.", max_length=255, verbose_name='charge'),
+        ),
         migrations.AddField(
             model_name='order',
             name='discount_minor',

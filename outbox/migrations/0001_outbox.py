@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
             name='Alert',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('kind', models.CharField(choices=[('payment_failed', 'Payment failed'), ('dispute', 'Dispute'), ('review', 'Paid, but not as ordered'), ('unplaced', 'Paid, but not placed'), ('webhook_dead', 'Webhook given up'), ('no_webhooks', 'No webhooks come in'), ('two_plans', 'Two plans at once'), ('top_up_failed', 'Top-up failed'), ('reconciliation', 'Stripe and the ledger disagree'), ('ledger', 'The ledger disagrees with itself')], max_length=20, verbose_name='kind')),
+                ('kind', models.CharField(choices=[('payment_failed', 'Payment failed'), ('dispute', 'Dispute'), ('review', 'Paid, but not as ordered'), ('unplaced', 'Paid, but not placed'), ('webhook_dead', 'Webhook given up'), ('no_webhooks', 'No webhooks come in'), ('two_plans', 'Two plans at once'), ('top_up_failed', 'Top-up failed'), ('transfer_due', 'A refund to be transferred'), ('reconciliation', 'Stripe and the ledger disagree'), ('ledger', 'The ledger disagrees with itself')], max_length=20, verbose_name='kind')),
                 ('subject', models.CharField(help_text='What the incident is about, by its id.', max_length=255, verbose_name='about')),
                 ('detail', models.TextField(blank=True, verbose_name='what')),
                 ('opened_at', models.DateTimeField(verbose_name='opened')),

@@ -13,10 +13,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
+from sandbox.local_payconiq import LocalPayconiq
 from sandbox.local_stripe import collecting, control, events, pages
 from sandbox.local_stripe.core import LocalStripe, encoded_json
 from sandbox.local_stripe.errors import StripeApiError
 
+PAYCONIQ = "/payconiq"
 LOOPBACK_NAMES = {"127.0.0.1", "localhost", "[::1]"}
 TICK_S = 0.2
 SEND_TIMEOUT_S = 10
@@ -30,10 +32,11 @@ StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 
 class Application:
-    """The WSGI application around one LocalStripe."""
+    """The WSGI application around one LocalStripe, and the stand-in for Payconiq under /payconiq."""
 
     def __init__(self, stripe: LocalStripe) -> None:
         self._stripe = stripe
+        self.payconiq = LocalPayconiq(clock=stripe.clock, public_url=f"{stripe.public_url}{PAYCONIQ}")
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
@@ -51,7 +54,10 @@ class Application:
         if host not in LOOPBACK_NAMES:
             return 403, "text/plain", "The local Stripe answers on this machine only.", {}
         method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
-        body = environ["wsgi.input"].read(min(int(environ.get("CONTENT_LENGTH") or 0), MAX_BODY_BYTES)).decode()
+        raw = environ["wsgi.input"].read(min(int(environ.get("CONTENT_LENGTH") or 0), MAX_BODY_BYTES))
+        if path.startswith(f"{PAYCONIQ}/"):
+            return self._ask_payconiq(method, path.removeprefix(PAYCONIQ), raw, environ.get("HTTP_AUTHORIZATION", ""))
+        body = raw.decode()
         if path.startswith("/v1/"):
             headers = {
                 "authorization": environ.get("HTTP_AUTHORIZATION", ""),
@@ -65,6 +71,24 @@ class Application:
             found = control.answer(self._stripe, method, path.removeprefix("/_sandbox/"), values, send)
             return 200, "application/json", encoded_json(found), {}
         return self._page(method, path, dict(parse_qsl(body)))
+
+    def _ask_payconiq(
+        self, method: str, path: str, body: bytes, authorization: str
+    ) -> tuple[int, str, str, dict[str, str]]:
+        kind, _, payment_id = path.strip("/").partition("/")
+        row = self.payconiq.payments.get(payment_id)
+        if kind == "pay" and row is not None:
+            if method == "POST":
+                self.payconiq.end(payment_id, dict(parse_qsl(body.decode())).get("status", ""), send_callback)
+                return 303, "text/plain", "", {"Location": row["_return"]}
+            return (
+                200,
+                "text/html",
+                pages.render("payconiq.html", payment=row, total=pages.money(row["amount"], "eur")),
+                {},
+            )
+        status, found = self.payconiq.answer(method, path, body, authorization)
+        return status, "application/json", encoded_json(found), {}
 
     def _page(self, method: str, path: str, form: dict[str, str]) -> tuple[int, str, str, dict[str, str]]:
         parts = path.strip("/").split("/")
@@ -124,7 +148,10 @@ def serve(stripe: LocalStripe, *, port: int) -> None:
 def send(url: str, body: str, signature: str) -> int:
     """POST a webhook; the HTTP status, or 0 when nobody answered."""
     headers = {"Content-Type": "application/json; charset=utf-8", "Stripe-Signature": signature}
-    request = urllib.request.Request(url, body.encode(), headers, method="POST")  # noqa: S310 - our own endpoint
+    return _post(urllib.request.Request(url, body.encode(), headers, method="POST"))  # noqa: S310 - our own endpoint
+
+
+def _post(request: urllib.request.Request) -> int:
     try:
         with urllib.request.urlopen(request, timeout=SEND_TIMEOUT_S) as answer:  # noqa: S310
             return int(answer.status)
@@ -132,6 +159,12 @@ def send(url: str, body: str, signature: str) -> int:
         return error.code
     except OSError:
         return 0
+
+
+def send_callback(url: str, body: bytes, signature: str) -> int:
+    """POST a callback of Payconiq's; the HTTP status, or 0 when nobody answered."""
+    headers = {"Content-Type": "application/json", "Signature": signature}
+    return _post(urllib.request.Request(url, body, headers, method="POST"))  # noqa: S310 - our own endpoint
 
 
 def _deliver_forever(stripe: LocalStripe) -> None:
