@@ -62,7 +62,7 @@ def _measure(arguments: list[str], variables: dict[str, str], ports: Ports, key:
     command = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py", "--log-level", "error", *arguments]
     server = subprocess.Popen(command, env=variables)
     try:
-        _wait(ports)
+        wait_until_ready(ports)
         accounts = [_funded(ports, key) for _ in range(CLIENTS)]
         with multiprocessing.get_context("spawn").Pool(CLIENTS) as pool:
             counts = pool.starmap(_drive, [(ports.web, key, account, seconds) for account in accounts])
@@ -103,7 +103,7 @@ def _post(connection: http.client.HTTPConnection, path: str, key: str, body: dic
     return answer.status, answer.read()
 
 
-def _wait(ports: Ports) -> None:
+def wait_until_ready(ports: Ports) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         try:

@@ -55,6 +55,8 @@ def _bring(kind: str, object_id: str, *, now: datetime) -> Stripe | None:
         return None
     current = stripe_api.plain(found)
     if current.get("deleted"):
+        if kind == "customer":
+            mirror.note_deleted_customer(object_id, now=now)
         return None
     for kind_below, id_below in _rests_on(kind, current):
         _bring(kind_below, id_below, now=now)

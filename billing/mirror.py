@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -40,6 +41,16 @@ def customer_of_account(account_id: uuid.UUID) -> str:
         subscriber_id=account_id, livemode=settings.STRIPE_LIVE_MODE, date_purged=None
     )
     return customers.values_list("id", flat=True).order_by("-created").first() or ""
+
+
+def count_customers(account_id: uuid.UUID) -> int:
+    """How many customers the account has had at Stripe, deleted ones included."""
+    return int(mirrored.Customer.objects.filter(subscriber_id=account_id).count())
+
+
+def note_deleted_customer(customer_id: str, *, now: datetime) -> None:
+    """Somebody deleted the customer at Stripe: the account stays, and gets a new one with its next purchase."""
+    mirrored.Customer.objects.filter(id=customer_id, date_purged=None).update(date_purged=now)
 
 
 def invoices_of(account_id: uuid.UUID, *, limit: int) -> list[dict[str, Any]]:

@@ -132,7 +132,11 @@ def _of_subscription(subscription: Stripe) -> Iterator[Difference]:
         "paused": stripe_objects.subscription_pause(subscription)[0],
         "schedule": stripe_objects.reference(subscription.get("schedule")),
     }
-    ours = known and {
+    about = {"kind": "subscription", "object_id": subscription["id"]}
+    if known is None:
+        yield Difference(**about, problem="is not known here")
+        return
+    ours = {
         "status": known.status,
         "price": known.price.stripe_price_id,
         "ends then": known.cancel_at_period_end,
@@ -140,10 +144,8 @@ def _of_subscription(subscription: Stripe) -> Iterator[Difference]:
         "paused": known.is_paused,
         "schedule": known.stripe_schedule_id,
     }
-    if ours is None:
-        yield Difference(kind="subscription", object_id=subscription["id"], problem="is not known here")
-    elif told := [f"{name} is {theirs[name]}, here {ours[name]}" for name in theirs if theirs[name] != ours[name]]:
-        yield Difference(kind="subscription", object_id=subscription["id"], problem="; ".join(told))
+    if told := [f"{name} is {theirs[name]}, here {ours[name]}" for name in theirs if theirs[name] != ours[name]]:
+        yield Difference(**about, problem="; ".join(told))
 
 
 def _of_intent(intent: Stripe, paid: set[str]) -> Iterator[Difference]:

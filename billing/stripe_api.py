@@ -151,14 +151,14 @@ def create_refund(*, idempotency_key: str, payment_intent_id: str, amount_minor:
     return str(made.id)
 
 
-def create_customer(*, account_id: str, email: str, name: str) -> Any:
-    """The customer of an account; called twice for one account, Stripe answers the same one."""
+def create_customer(*, account_id: str, number: int, email: str, name: str) -> Any:
+    """The customer of an account, its `number`th; called twice for one number, Stripe answers the same one."""
     with calling():
         return stripe.Customer.create(
             email=email,
             name=name,
             metadata={"djstripe_subscriber": account_id},
-            idempotency_key=f"tegoed-customer-{account_id}",
+            idempotency_key=f"tegoed-customer-{account_id}-{number}",
         )
 
 

@@ -207,6 +207,8 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = USES_TLS
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576  # one request body, in bytes; the webhook has its own, smaller one
+# Who may take money: stripe, payconiq.
+PAYMENT_PROVIDERS = env.list("PAYMENT_PROVIDERS", default=["stripe"])
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
@@ -215,7 +217,12 @@ CONTENT_SECURITY_POLICY = {
         "base-uri": [SELF],
         "frame-ancestors": [NONE],
         # A form that starts a purchase is answered with a redirect to the hosted checkout page.
-        "form-action": [SELF, STRIPE_API_BASE or "https://checkout.stripe.com", "https://billing.stripe.com"],
+        "form-action": [
+            SELF,
+            STRIPE_API_BASE or "https://checkout.stripe.com",
+            "https://billing.stripe.com",
+            *(["https://payconiq.com", "https://*.payconiq.com"] if "payconiq" in PAYMENT_PROVIDERS else []),
+        ],
     }
 }
 SILENCED_SYSTEM_CHECKS = [
@@ -265,8 +272,6 @@ STRIPE_PUBLISHABLE_KEY = env.str("STRIPE_PUBLISHABLE_KEY", default="")
 STRIPE_JS_URL = f"{STRIPE_API_BASE}/v3/stripe.js" if STRIPE_API_BASE else "https://js.stripe.com/v3/"
 # A second plan that was paid by mistake is ended and refunded; off, operators are only told.
 REPAIR_TWO_PLANS = env.bool("REPAIR_TWO_PLANS", default=True)
-# Who may take money: stripe, payconiq.
-PAYMENT_PROVIDERS = env.list("PAYMENT_PROVIDERS", default=["stripe"])
 PAYCONIQ_API_KEY = env.str("PAYCONIQ_API_KEY", default="")
 PAYCONIQ_PROFILE_ID = env.str("PAYCONIQ_PROFILE_ID", default="")
 PAYCONIQ_API_BASE = env.str("PAYCONIQ_API_BASE", default="https://api.payconiq.com")

@@ -7,6 +7,8 @@ from celery import shared_task
 
 from accounts import clock
 from credits import audit, jobs
+from outbox import alerts
+from outbox.models import Alert
 
 logger = structlog.get_logger(__name__)
 
@@ -37,6 +39,12 @@ def lapse_holds() -> None:
 
 @shared_task
 def audit_ledger() -> None:
-    """Check every invariant, and log each disagreement as an error."""
-    for row in audit.all_disagreements():
+    """Check every invariant; each disagreement is an error in the log, and together they are one alert."""
+    now, found = clock.now(), 0
+    for found, row in enumerate(audit.all_disagreements(), start=1):  # noqa: B007 - counted
         logger.error("ledger_disagrees", **asdict(row))
+    if found:
+        detail = f"{found} rows. `manage.py audit_ledger` lists them."
+        alerts.raise_alert(Alert.Kind.LEDGER, "ledger", detail=detail, now=now)
+    else:
+        alerts.resolve(Alert.Kind.LEDGER, "ledger", now=now, note="agrees again")

@@ -31,7 +31,7 @@ POLL_UNTIL = timedelta(seconds=60)
 WHAT_IS_BOUGHT = ("key", "item", "ui", "provider")
 # What Stripe's card form needs, on that page alone (docs.stripe.com/security/guide).
 CARD_FORM_CSP = {
-    "script-src": [settings.STRIPE_JS_URL],
+    "script-src": ["'self'", settings.STRIPE_JS_URL],
     "connect-src": ["'self'", "https://api.stripe.com"],
     "frame-src": ["https://js.stripe.com", "https://*.js.stripe.com", "https://hooks.stripe.com"],
 }
@@ -114,7 +114,7 @@ def card_form(request: HttpRequest, checkout_id: str) -> HttpResponse:
         "order": order,
         "client_secret": secret,
         "script_url": settings.STRIPE_JS_URL,
-        "publishable_key": settings.STRIPE_PUBLISHABLE_KEY or "pk_test_sandbox",
+        "publishable_key": settings.STRIPE_PUBLISHABLE_KEY,
         "return_url": f"{settings.BASE_URL}/billing/checkout/{order.public_id}",
     }
     return render(request, "portal/card_form.html", shown)

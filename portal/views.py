@@ -73,6 +73,8 @@ def credits(request: HttpRequest) -> HttpResponse:
             "left_order": request.GET.get("left", ""),
             # One key a page: two clicks on it, or on two of its tabs, are one purchase of one thing.
             "purchase_key": uuid.uuid4().hex,
+            "has_card_form": bool(settings.STRIPE_PUBLISHABLE_KEY),
+            "payment_providers": settings.PAYMENT_PROVIDERS,
             "top_up": TopUp.objects.filter(account=account).select_related("price__pack").first(),
             **_offers(account),
         },

@@ -49,6 +49,8 @@ def build(place: Place, ports: Ports, *, database_url: str, redis_url: str) -> d
         "BEAT_SCHEDULE_FILE": str(place.beat_schedule),
         "STRIPE_API_BASE": ports.stripe_url,
         "STRIPE_SECRET_KEY": kept["stripe_secret_key"],
+        "STRIPE_PUBLISHABLE_KEY": "pk_test_sandbox",
+        "STRIPE_PROMOTION_CODES": "1",
         "STRIPE_WEBHOOK_SECRETS": kept["stripe_webhook_secret"],
         "PAYMENT_PROVIDERS": "stripe,payconiq",
         "PAYCONIQ_API_BASE": f"{ports.stripe_url}/payconiq",

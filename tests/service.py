@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -62,7 +63,7 @@ class Service:
         service = cls(place, postgres, redis, ports, variables | {name: built[name] for name in _OURS if name in built})
         stack.callback(service.kill_all)
         service.manage("migrate", "--verbosity", "0")
-        service.key = service.manage("shell", "-c", SEED).strip().splitlines()[-1]
+        service.key = service.manage("shell", "-v", "0", "-c", SEED).strip().splitlines()[-1]
         return service
 
     def manage(self, *arguments: str) -> str:
@@ -101,6 +102,13 @@ class Service:
             "--clock", str(self.place.clock), "--webhook-url", f"{self.ports.base_url}/api/webhooks/stripe",
             "--webhook-secret", self.variables["STRIPE_WEBHOOK_SECRETS"],
         )  # fmt: skip
+
+    def control(self, path: str, **values: Any) -> None:
+        """Move the local Stripe."""
+        request = urllib.request.Request(
+            f"{self.ports.stripe_url}/_sandbox/{path}", json.dumps(values).encode(), method="POST"
+        )
+        urllib.request.urlopen(request, timeout=30).close()
 
     def run_worker(self, *options: str) -> subprocess.Popen[bytes]:
         return self.run("celery", "--app", "config", "worker", "--loglevel", "WARNING", *options)

@@ -130,6 +130,59 @@ def test_a_delayed_payment_is_explained_and_then_there(demo: Demo, page: Page) -
     expect(page.locator("#checkout-status")).to_contain_text("28")
 
 
+def test_the_other_ways_to_pay(demo: Demo, page: Page) -> None:
+    """On a phone by QR code, by card on our own page, and in Payconiq's app (which a page stands in for)."""
+    sign_up(demo, page, f"{secrets.token_hex(4)}@example.com")
+    page.goto(f"{demo.base_url}/credits")
+    page.get_by_role("button", name="Pay on your phone").first.click()
+    expect(page.get_by_role("img", name="QR code")).to_be_visible()
+    assert page.locator("img.qr").evaluate("image => image.naturalWidth") > 0
+    phone = page.context.new_page()
+    phone.goto(page.get_by_role("link", name="Or pay on this device").get_attribute("href") or "")
+    phone.get_by_role("button", name="Pay").click()
+    expect(page.get_by_role("heading", name="Thank you, it is paid")).to_be_visible(timeout=20_000)
+
+    page.goto(f"{demo.base_url}/credits")
+    page.get_by_role("button", name="Pay by card here").first.click()
+    page.get_by_label("Card 4000 0000 0000 0002").check()
+    page.get_by_role("button", name="Pay").click()
+    page.get_by_role("link", name="Not paid yet?").click(timeout=30_000)
+    page.get_by_label("Card 4242 4242 4242 4242").check()
+    page.get_by_role("button", name="Pay").click()
+    expect(page.get_by_role("heading", name="Thank you, it is paid")).to_be_visible(timeout=20_000)
+
+    page.goto(f"{demo.base_url}/credits")
+    page.get_by_role("button", name="Payconiq").first.click()
+    page.get_by_role("button", name="Confirm").click()
+    expect(page.get_by_role("heading", name="Thank you, it is paid")).to_be_visible(timeout=20_000)
+    expect(page.locator("#checkout-status")).to_contain_text("68")
+
+
+def test_a_plan_is_changed_stopped_and_kept(demo: Demo, page: Page) -> None:
+    sign_up(demo, page, f"{secrets.token_hex(4)}@example.com")
+    page.goto(f"{demo.base_url}/credits")
+    page.get_by_role("button", name="Subscribe to Pro").click()
+    page.get_by_role("button", name="Subscribe for € 20.00").click()
+    expect(page.get_by_role("heading", name="Thank you, it is paid")).to_be_visible(timeout=20_000)
+
+    page.goto(f"{demo.base_url}/billing")
+    page.get_by_role("button", name="Stop at the end of the period").click()
+    expect(page.locator("main")).to_contain_text("Your plan ends on")
+    page.get_by_role("button", name="Keep it after all").click()
+    expect(page.locator("main")).to_contain_text("Your plan goes on")
+
+    page.goto(f"{demo.base_url}/credits")
+    page.get_by_label("Below this many credits").fill("200")
+    page.get_by_role("button", name="I agree: switch it on").click()
+    expect(page.locator("main")).to_contain_text("Below 200 credits we buy 20 credits")
+    page.goto(f"{demo.base_url}/transactions")
+    deadline = time.monotonic() + 40
+    while "Credits bought" not in page.content():  # beat looks every 15 s
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(1_000)
+        page.reload()
+
+
 def test_a_purchase_needs_no_javascript(demo: Demo, browser: Any) -> None:
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()

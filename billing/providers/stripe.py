@@ -36,11 +36,14 @@ class StripeProvider:
 
 
 def customer_of(account: Account) -> str:
-    """The account's Stripe customer, made on the first purchase."""
+    """The account's Stripe customer: made on the first purchase, and again when somebody deleted it at Stripe."""
     if known := mirror.customer_of_account(account.pk):
         return known
     created = stripe_api.create_customer(
-        account_id=str(account.pk), email=account.email, name=account.name or account.public_id
+        account_id=str(account.pk),
+        number=mirror.count_customers(account.pk),
+        email=account.email,
+        name=account.name or account.public_id,
     )
     mirror.sync("customer", created)
     return str(created["id"])

@@ -455,3 +455,16 @@ class TestFailedPayments:
         assert self.plan_grants() == [(100, 0)]
         assert balance(customer) == FREE
         assert shop.checkout(customer, item="pro", key="again").checkout_url  # and may begin anew
+
+
+def test_a_customer_deleted_at_stripe_keeps_the_account_and_can_buy_again(shop: Shop, customer: Account) -> None:
+    shop.pay(shop.checkout(customer, key="before"))
+    shop.deliver()
+    stripe.Customer.delete(str(next(iter(shop.stripe.store.all("customer")))["id"]))
+    shop.deliver()
+
+    shop.pay(shop.checkout(customer, key="after"))
+    shop.deliver()
+
+    assert (balance(customer), shop.failures()) == (FREE + 40, [])
+    assert len([row for row in shop.stripe.store.all("customer") if not row.get("deleted")]) == 1

@@ -12,9 +12,10 @@ Row = dict[str, Any]
 def create_coupon(stripe: LocalStripe, values: Row) -> Row:
     if not values.get("percent_off") and not values.get("amount_off"):
         raise invalid("You must pass either percent_off or amount_off.", param="percent_off")
-    values = {"duration": "once", "metadata": {}, "percent_off": None, "amount_off": None} | values
-    if values["percent_off"] is not None:
-        values["percent_off"] = float(values["percent_off"])
+    unset: Row = {"duration": "once", "metadata": {}, "percent_off": None, "amount_off": None}
+    values = unset | values
+    if values["percent_off"]:
+        values |= {"percent_off": float(values["percent_off"])}
     coupon = stripe.new("coupon", "coupon", **values, valid=True, times_redeemed=0)
     stripe.emit("coupon.created", coupon)
     return coupon
