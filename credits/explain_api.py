@@ -1,0 +1,143 @@
+"""The API's side of questions about a balance: may this be spent, why is it what it is, and taking a spend back."""
+
+from datetime import timedelta
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import clock
+from accounts.errors import InsufficientScopeError, NotFoundError
+from accounts.models import Scope
+from accounts.public_ids import MalformedIdError, parse_id
+from credits import explaining, ledger, selectors
+from credits.api import (
+    ACCOUNT_PARAMETER,
+    KEY_PARAMETER,
+    TransactionSerializer,
+    account_of,
+    caller_of,
+    checked,
+    made,
+    timestamp,
+    transaction_data,
+)
+from credits.api_requests import PrintableField, WholeNumberField, idempotency_key
+
+# A key that spends may undo its own for so long; who may grant, may undo any.
+OWN_SPEND_FOR = timedelta(hours=24)
+
+
+class ReverseRequest(serializers.Serializer[Any]):
+    reason = PrintableField(max_length=255)
+    amount = WholeNumberField(required=False, help_text="All that is left of it, if not given.")
+    account = serializers.CharField(required=False)
+
+
+class ReverseView(APIView):
+    required_scope = Scope.CREDITS_SPEND
+
+    @extend_schema(
+        operation_id="reverse_transaction",
+        parameters=[KEY_PARAMETER, ACCOUNT_PARAMETER],
+        request=ReverseRequest,
+        responses={201: TransactionSerializer},
+    )
+    def post(self, request: Request, transaction_id: str) -> Response:
+        """Give a spend back, whole or in part, to the grants it came from. Spends of the last 24 hours, with
+        credits:spend; any, with credits:grant."""
+        key, now = idempotency_key(request), clock.now()
+        asked = checked(ReverseRequest(data=request.data))
+        account = account_of(request, now=now)
+        try:
+            identifier = parse_id("txn", transaction_id)
+        except MalformedIdError:
+            raise NotFoundError("There is no such transaction.") from None
+        spent = selectors.transactions(account.pk).filter(pk=identifier).first()
+        may_any = Scope.CREDITS_GRANT in caller_of(request).scopes
+        if spent is not None and not may_any and spent.created_at < now - OWN_SPEND_FOR:
+            raise InsufficientScopeError(
+                "Spends older than 24 hours are taken back with the scope credits:grant.",
+                required_scope=Scope.CREDITS_GRANT,
+            )
+        corrected = ledger.reverse(
+            account_id=account.pk,
+            transaction_id=identifier,
+            idempotency_key=key,
+            reason=asked["reason"],
+            amount=asked.get("amount"),
+            actor=caller_of(request).actor,
+            now=now,
+        )
+        return made(transaction_data(corrected.transaction), is_replayed=corrected.is_replayed)
+
+
+class LotStorySerializer(serializers.Serializer[Any]):
+    grant = serializers.CharField()
+    source = serializers.CharField()
+    granted = serializers.IntegerField()
+    spent = serializers.IntegerField()
+    returned = serializers.IntegerField()
+    expired = serializers.IntegerField()
+    taken_back = serializers.IntegerField(help_text="With the money, by an operator, or for a debt.")
+    held = serializers.IntegerField()
+    remaining = serializers.IntegerField()
+    expires_at = serializers.DateTimeField(allow_null=True)
+
+
+class ExplanationSerializer(serializers.Serializer[Any]):
+    at = serializers.DateTimeField()
+    available = serializers.IntegerField(help_text="The sum of what remains of the lots.")
+    held = serializers.IntegerField()
+    posted = serializers.IntegerField()
+    debt = serializers.IntegerField()
+    lots = LotStorySerializer(many=True)
+
+
+class ExplainRequest(serializers.Serializer[Any]):
+    at = serializers.DateTimeField(required=False, help_text="A moment of the past; now, if not given.")
+    account = serializers.CharField(required=False)
+
+
+class ExplainView(APIView):
+    required_scope = Scope.CREDITS_READ
+
+    @extend_schema(
+        operation_id="explain_balance",
+        parameters=[ACCOUNT_PARAMETER, OpenApiParameter("at", str, description="A moment of the past (ISO 8601).")],
+        responses=ExplanationSerializer,
+    )
+    def get(self, request: Request) -> Response:
+        """Why the balance is what it is, or was: lot by lot, what came, what went, what is left."""
+        now = clock.now()
+        asked = checked(ExplainRequest(data=request.query_params))
+        told = explaining.explain_balance(
+            account_id=account_of(request, now=now).pk, now=now, at=asked.get("at")
+        )
+        return Response(
+            {
+                "at": timestamp(told.at),
+                "available": told.available,
+                "held": told.held,
+                "posted": told.posted,
+                "debt": told.debt,
+                "lots": [
+                    {
+                        "grant": lot.grant.public_id,
+                        "source": lot.grant.source,
+                        "granted": lot.granted,
+                        "spent": lot.spent,
+                        "returned": lot.returned,
+                        "expired": lot.expired,
+                        "taken_back": lot.taken_back,
+                        "held": lot.held,
+                        "remaining": lot.remaining,
+                        "expires_at": timestamp(lot.grant.expires_at) if lot.grant.expires_at else None,
+                    }
+                    for lot in told.lots
+                ],
+            }
+        )

@@ -1,0 +1,234 @@
+"""The API's side of holds: set credits aside before an AI call, and settle when its cost is known."""
+
+from datetime import timedelta
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import clock
+from accounts.errors import NotFoundError
+from accounts.models import Scope
+from accounts.public_ids import MalformedIdError, parse_id, public_id
+from credits import ledger, selectors
+from credits.api import (
+    ACCOUNT_PARAMETER,
+    KEY_PARAMETER,
+    LotSerializer,
+    TransactionSerializer,
+    account_of,
+    caller_of,
+    checked,
+    made,
+    timestamp,
+)
+from credits.api_requests import WholeNumberField, idempotency_key
+from credits.models import Hold
+from usage import spending
+from usage.api import SpendRequest
+
+DEFAULT_EXPIRY = timedelta(minutes=15)
+LONGEST_EXPIRY_S = int(ledger.LONGEST_HOLD.total_seconds())
+
+
+class HoldRequest(SpendRequest):
+    """What to set aside: the most that the work may cost."""
+
+    expires_in = serializers.IntegerField(
+        required=False, min_value=1, max_value=LONGEST_EXPIRY_S, help_text="Seconds; 15 minutes by default."
+    )
+
+
+class CaptureRequest(serializers.Serializer[Any]):
+    amount = WholeNumberField(help_text="What the work cost. Less than was held: the rest goes back.")
+    account = serializers.CharField(required=False)
+
+
+class ExtendRequest(serializers.Serializer[Any]):
+    expires_in = serializers.IntegerField(min_value=1, max_value=LONGEST_EXPIRY_S, help_text="Seconds from now.")
+    account = serializers.CharField(required=False)
+
+
+class AccountRequest(serializers.Serializer[Any]):
+    account = serializers.CharField(required=False)
+
+
+class HoldSerializer(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    status = serializers.ChoiceField(choices=Hold.Status.choices)
+    amount = serializers.IntegerField(help_text="Credits set aside.")
+    captured = serializers.IntegerField(allow_null=True)
+    available = serializers.IntegerField(help_text="Credits that can be spent beside it, when it was last changed.")
+    feature = serializers.CharField(allow_null=True)
+    expires_at = serializers.DateTimeField(help_text="When it lapses by itself, and the credits go back.")
+    created = serializers.DateTimeField()
+
+
+class CapturedSerializer(TransactionSerializer):
+    hold = serializers.CharField()
+    missing = serializers.IntegerField(help_text="Credits of the cost that were neither held nor there any more.")
+
+
+class HoldsView(APIView):
+    required_scope = Scope.CREDITS_SPEND
+
+    @extend_schema(
+        operation_id="hold_credits",
+        parameters=[KEY_PARAMETER, ACCOUNT_PARAMETER],
+        request=HoldRequest,
+        responses={201: HoldSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        """Set credits aside for work whose cost is known only afterwards."""
+        key, now = idempotency_key(request), clock.now()
+        asked = checked(HoldRequest(data=request.data))
+        account = account_of(request, now=now)
+        expiry = timedelta(seconds=asked["expires_in"]) if "expires_in" in asked else DEFAULT_EXPIRY
+        held = spending.hold(
+            account=account,
+            idempotency_key=key,
+            expires_at=now + expiry,
+            actor=caller_of(request).actor,
+            now=now,
+            amount=asked.get("amount"),
+            feature=asked.get("feature", ""),
+            quantity=asked.get("quantity", 1),
+            description=asked["description"],
+            metadata=asked["metadata"],
+        )
+        data = {
+            "id": public_id("hold", held.hold_id),
+            "status": Hold.Status.OPEN.value,
+            "amount": held.amount,
+            "captured": None,
+            "available": held.balance_after,
+            "feature": asked.get("feature") or None,
+            "expires_at": timestamp(held.expires_at),
+            "created": timestamp(held.created_at),
+        }
+        return made(data, is_replayed=held.is_replayed)
+
+
+class HoldView(APIView):
+    required_scope = Scope.CREDITS_READ
+
+    @extend_schema(operation_id="get_hold", parameters=[ACCOUNT_PARAMETER], responses=HoldSerializer)
+    def get(self, request: Request, hold_id: str) -> Response:
+        """How a hold stands."""
+        now = clock.now()
+        account = account_of(request, now=now)
+        selectors.settled_wallet(account_id=account.pk, now=now)
+        found = selectors.find_hold(account.pk, _identifier(hold_id))
+        if found is None:
+            raise NotFoundError("There is no such hold.")
+        return Response(hold_data(found))
+
+
+class CaptureView(APIView):
+    required_scope = Scope.CREDITS_SPEND
+
+    @extend_schema(
+        operation_id="capture_hold",
+        parameters=[ACCOUNT_PARAMETER],
+        request=CaptureRequest,
+        responses={201: CapturedSerializer},
+    )
+    def post(self, request: Request, hold_id: str) -> Response:
+        """Spend what the work cost. Sending it again answers the first capture: a hold is captured once."""
+        now = clock.now()
+        asked = checked(CaptureRequest(data=request.data))
+        captured = ledger.capture(
+            account_id=account_of(request, now=now).pk,
+            hold_id=_identifier(hold_id),
+            cost=asked["amount"],
+            actor=caller_of(request).actor,
+            now=now,
+        )
+        data = {
+            "id": public_id("txn", captured.transaction_id),
+            "type": "spend",
+            "hold": hold_id,
+            "amount": -captured.captured,
+            "missing": captured.missing,
+            "balance_after": captured.balance_after,
+            "lots": LotSerializer(
+                [
+                    {"grant": public_id("grt", lot.grant_id), "source": lot.source, "amount": lot.amount}
+                    for lot in captured.lots
+                ],
+                many=True,
+            ).data,
+            "created": timestamp(captured.created_at),
+        }
+        answer = made(data, is_replayed=captured.is_replayed)
+        answer["Credits-Available"] = str(captured.balance_after)
+        return answer
+
+
+class ReleaseView(APIView):
+    required_scope = Scope.CREDITS_SPEND
+
+    @extend_schema(
+        operation_id="release_hold",
+        parameters=[ACCOUNT_PARAMETER],
+        request=AccountRequest,
+        responses={200: HoldSerializer},
+    )
+    def post(self, request: Request, hold_id: str) -> Response:
+        """Give back all that was set aside: the work was not done."""
+        now = clock.now()
+        released = ledger.release(
+            account_id=account_of(request, now=now).pk, hold_id=_identifier(hold_id), now=now
+        )
+        answer = Response(hold_data(released.hold))
+        if released.is_replayed:
+            answer["Idempotent-Replayed"] = "true"
+        return answer
+
+
+class ExtendView(APIView):
+    required_scope = Scope.CREDITS_SPEND
+
+    @extend_schema(
+        operation_id="extend_hold",
+        parameters=[ACCOUNT_PARAMETER],
+        request=ExtendRequest,
+        responses={200: HoldSerializer},
+    )
+    def post(self, request: Request, hold_id: str) -> Response:
+        """Keep a hold open for longer: work that streams for minutes. At most a day from when it began."""
+        now = clock.now()
+        asked = checked(ExtendRequest(data=request.data))
+        extended = ledger.extend(
+            account_id=account_of(request, now=now).pk,
+            hold_id=_identifier(hold_id),
+            expires_at=now + timedelta(seconds=asked["expires_in"]),
+            now=now,
+        )
+        return Response(hold_data(extended))
+
+
+def hold_data(found: Hold) -> dict[str, Any]:
+    """What the API says of a hold."""
+    return {
+        "id": found.public_id,
+        "status": found.status,
+        "amount": found.amount,
+        "captured": found.captured,
+        "available": found.balance_after,
+        "feature": found.feature or None,
+        "expires_at": timestamp(found.expires_at),
+        "created": timestamp(found.created_at),
+    }
+
+
+def _identifier(hold_id: str) -> Any:
+    try:
+        return parse_id("hold", hold_id)
+    except MalformedIdError:
+        raise NotFoundError("There is no such hold.") from None
+
+
