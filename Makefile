@@ -29,7 +29,7 @@ types: .venv/tests
 	SANDBOX=1 SECRET_KEY=for-types-only DATABASE_URL=postgresql://localhost/none $(BIN)/mypy .
 
 tests: .venv/tests
-	$(BIN)/python -m pytest -n auto --dist loadgroup $(ARGS:help=)
+	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS:help=)
 
 bench: .venv/bench ## Measure the ledger against the physical limit and other ways: make bench [ARGS="--seconds 1"]
 	$(BIN)/python -m benchmarks.ledger $(ARGS:help=)

@@ -179,6 +179,15 @@ def create_payment(*, idempotency_key: str, **parameters: Any) -> Stripe:
         return plain(stripe.PaymentIntent.create(idempotency_key=idempotency_key, **parameters))
 
 
+def cancel_payment(payment_intent_id: str) -> None:
+    """Close a payment that nobody should make any more; one that is made, or on its way, stays."""
+    with calling():
+        try:
+            stripe.PaymentIntent.cancel(payment_intent_id)
+        except stripe.InvalidRequestError as error:
+            logger.info("payment_not_canceled", payment_intent_id=payment_intent_id, error=str(error))
+
+
 def change_subscription(subscription_id: str, *, price_id: str, is_billed: bool) -> None:
     """Put another price in place now; `is_billed` for its difference at once. Raises PaymentDeclinedError."""
     with calling():

@@ -89,6 +89,12 @@ def refresh_waiting_orders() -> None:
 
 
 @shared_task
+def close_abandoned_orders() -> None:
+    """End the orders that nobody will pay any more."""
+    watching.close_abandoned_orders(now=clock.now())
+
+
+@shared_task
 def watch_webhooks() -> None:
     """Alert when Stripe's webhooks do not come in."""
     watching.watch_webhooks(now=clock.now())

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import structlog
 
-from billing import announcing, checkout, mirror
+from billing import announcing, checkout, mirror, orders, stripe_api
 from billing.errors import BillingError, FulfilmentError
 from billing.models import RUNNING, InboxEvent, Order, Subscription, TopUp
 from outbox import alerts
@@ -21,6 +21,8 @@ LOOK_BACK = timedelta(days=3)
 # A callback is there within seconds; after this long we ask.
 ASKED_AFTER = timedelta(seconds=30)
 ROUND = 200
+# As long as a payment page is open.
+OPEN_FOR = timedelta(hours=24)
 
 
 def warn_of_expiring_cards(*, now: datetime) -> int:
@@ -63,6 +65,26 @@ def refresh_waiting_orders(*, now: datetime) -> int:
         except (BillingError, FulfilmentError) as error:
             logger.warning("order_not_refreshed", order=order.public_id, error=str(error))
     return ended
+
+
+def close_abandoned_orders(*, now: datetime) -> int:
+    """End the orders that nobody will pay any more: card forms that were left, and those whose page never opened.
+
+    (A payment page ends by itself, and Stripe tells.) How many were ended.
+    """
+    left = Order.objects.filter(status=Order.Status.OPEN, stripe_session_id=None, created_at__lt=now - OPEN_FOR)
+    closed = 0
+    for order in left.exclude(ui=Order.Ui.OFF_SESSION).order_by("pk")[:ROUND]:
+        try:
+            if order.provider == "stripe" and order.payment_id:
+                stripe_api.cancel_payment(order.payment_id)
+                closed += not checkout.refresh(order, now=now).is_waiting
+            elif not order.payment_id:
+                orders.leave_open(order, Order.Status.EXPIRED)
+                closed += 1
+        except (BillingError, FulfilmentError) as error:
+            logger.warning("order_not_closed", order=order.public_id, error=str(error))
+    return closed
 
 
 def _unheard_order(now: datetime) -> Order | None:

@@ -1,11 +1,12 @@
 """What may not be combined. Settings are refused at start-up rather than found out in production."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 SHORTEST_SECRET_KEY = 50
+PROVIDERS = {"stripe", "payconiq"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,9 @@ class Deployment:
     stripe_webhook_secrets: list[str]
     stripe_api_base: str
     clock_file: str
+    payment_providers: list[str] = field(default_factory=lambda: ["stripe"])
+    payconiq_api_key: str = ""
+    payconiq_profile_id: str = ""
 
 
 def problems(deployment: Deployment) -> list[str]:
@@ -47,6 +51,12 @@ def _everywhere(deployment: Deployment) -> Iterator[str]:
             "STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRETS go together: with one of them alone, "
             "payments would be taken and never credited."
         )
+    if unknown := set(deployment.payment_providers) - PROVIDERS:
+        yield f"PAYMENT_PROVIDERS names {', '.join(sorted(unknown))}; there are: {', '.join(sorted(PROVIDERS))}."
+    if "payconiq" in deployment.payment_providers and not (
+        deployment.payconiq_api_key and deployment.payconiq_profile_id
+    ):
+        yield "PAYCONIQ_API_KEY and PAYCONIQ_PROFILE_ID are missing: PAYMENT_PROVIDERS names payconiq."
     if deployment.debug and deployment.stripe_secret_key.startswith(("sk_live_", "rk_live_")):
         yield "DEBUG must be off with a live STRIPE_SECRET_KEY."
 

@@ -31,6 +31,10 @@ CLOCK_FILE = env.str("CLOCK_FILE", default="")
 STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", default="")
 STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRETS", default=[])  # two during a rotation
 STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="")
+# Who may take money: stripe, payconiq.
+PAYMENT_PROVIDERS = env.list("PAYMENT_PROVIDERS", default=["stripe"])
+PAYCONIQ_API_KEY = env.str("PAYCONIQ_API_KEY", default="")
+PAYCONIQ_PROFILE_ID = env.str("PAYCONIQ_PROFILE_ID", default="")
 
 _problems = guards.problems(
     guards.Deployment(
@@ -45,6 +49,9 @@ _problems = guards.problems(
         stripe_webhook_secrets=STRIPE_WEBHOOK_SECRETS,
         stripe_api_base=STRIPE_API_BASE,
         clock_file=CLOCK_FILE,
+        payment_providers=PAYMENT_PROVIDERS,
+        payconiq_api_key=PAYCONIQ_API_KEY,
+        payconiq_profile_id=PAYCONIQ_PROFILE_ID,
     )
 )
 if _problems:
@@ -207,8 +214,6 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = USES_TLS
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576  # one request body, in bytes; the webhook has its own, smaller one
-# Who may take money: stripe, payconiq.
-PAYMENT_PROVIDERS = env.list("PAYMENT_PROVIDERS", default=["stripe"])
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],
@@ -272,8 +277,6 @@ STRIPE_PUBLISHABLE_KEY = env.str("STRIPE_PUBLISHABLE_KEY", default="")
 STRIPE_JS_URL = f"{STRIPE_API_BASE}/v3/stripe.js" if STRIPE_API_BASE else "https://js.stripe.com/v3/"
 # A second plan that was paid by mistake is ended and refunded; off, operators are only told.
 REPAIR_TWO_PLANS = env.bool("REPAIR_TWO_PLANS", default=True)
-PAYCONIQ_API_KEY = env.str("PAYCONIQ_API_KEY", default="")
-PAYCONIQ_PROFILE_ID = env.str("PAYCONIQ_PROFILE_ID", default="")
 PAYCONIQ_API_BASE = env.str("PAYCONIQ_API_BASE", default="https://api.payconiq.com")
 PAYCONIQ_JWKS_URL = env.str("PAYCONIQ_JWKS_URL", default="https://payconiq.com/certificates")
 # The catalogue preset that `stripe_bootstrap` pushes when none is named.

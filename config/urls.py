@@ -9,16 +9,26 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from billing import api as billing_api
 from config import api_errors, api_schema
 from credits import api as credits_api
+from credits import explain_api
 from usage import api as usage_api
+from usage import holds_api
 
 __all__ = ["api_schema"]  # registers itself with drf-spectacular
 
 v1 = [
     path("credits/balance", credits_api.BalanceView.as_view()),
     path("credits/spend", usage_api.SpendView.as_view()),
+    path("credits/check", usage_api.CheckView.as_view()),
+    path("credits/holds", holds_api.HoldsView.as_view()),
+    path("credits/holds/<str:hold_id>", holds_api.HoldView.as_view()),
+    path("credits/holds/<str:hold_id>/capture", holds_api.CaptureView.as_view()),
+    path("credits/holds/<str:hold_id>/extend", holds_api.ExtendView.as_view()),
+    path("credits/holds/<str:hold_id>/release", holds_api.ReleaseView.as_view()),
+    path("credits/explain", explain_api.ExplainView.as_view()),
     path("credits/grants", credits_api.GrantsView.as_view()),
     path("credits/transactions", credits_api.TransactionsView.as_view()),
     path("credits/transactions/<str:transaction_id>", credits_api.TransactionView.as_view()),
+    path("credits/transactions/<str:transaction_id>/reverse", explain_api.ReverseView.as_view()),
     path("billing/catalogue", billing_api.CatalogueView.as_view()),
     path("billing/checkouts", billing_api.CheckoutsView.as_view()),
     path("billing/checkouts/<str:checkout_id>", billing_api.CheckoutView.as_view()),

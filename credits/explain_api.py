@@ -77,7 +77,7 @@ class ReverseView(APIView):
 
 class LotStorySerializer(serializers.Serializer[Any]):
     grant = serializers.CharField()
-    source = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]
     granted = serializers.IntegerField()
     spent = serializers.IntegerField()
     returned = serializers.IntegerField()
@@ -114,9 +114,7 @@ class ExplainView(APIView):
         """Why the balance is what it is, or was: lot by lot, what came, what went, what is left."""
         now = clock.now()
         asked = checked(ExplainRequest(data=request.query_params))
-        told = explaining.explain_balance(
-            account_id=account_of(request, now=now).pk, now=now, at=asked.get("at")
-        )
+        told = explaining.explain_balance(account_id=account_of(request, now=now).pk, now=now, at=asked.get("at"))
         return Response(
             {
                 "at": timestamp(told.at),

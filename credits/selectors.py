@@ -149,6 +149,11 @@ def promises_more(account_id: uuid.UUID, source_key: str) -> bool:
     return Allowance.objects.filter(account_id=account_id, source_key=source_key, next_at__isnull=False).exists()
 
 
+def find_hold(account_id: uuid.UUID, hold_id: uuid.UUID) -> Hold | None:
+    """One of the account's holds. Settle the wallet first: it may have lapsed."""
+    return Hold.objects.filter(account_id=account_id, pk=hold_id).first()
+
+
 def open_holds(account_id: uuid.UUID) -> QuerySet[Hold]:
     """What is set aside, the first to lapse first. Settle the wallet first."""
     return Hold.objects.filter(account_id=account_id, status=Hold.Status.OPEN).order_by("expires_at", "id")

@@ -67,6 +67,8 @@ def test_the_deployment_check_is_clean_in_production() -> None:
         ({"CLOCK_FILE": "/tmp/clock"}, "CLOCK_FILE"),
         ({"DEBUG": "1"}, "DEBUG"),
         ({"SANDBOX": "1"}, "SANDBOX"),
+        ({"PAYMENT_PROVIDERS": "stripe,payconiq"}, "PAYCONIQ_API_KEY"),
+        ({"PAYMENT_PROVIDERS": "paypal"}, "PAYMENT_PROVIDERS"),
     ],
     ids=str,
 )

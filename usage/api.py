@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from accounts import clock
 from accounts.models import Scope
-from credits import selectors
+from credits import ledger, selectors
 from credits.api import (
     ACCOUNT_PARAMETER,
     KEY_PARAMETER,
@@ -104,3 +104,42 @@ class SpendView(APIView):
         )
         answer["Credits-Available"] = str(spent.balance_after)
         return answer
+
+
+class CheckRequest(SpendRequest):
+    """As a spend: without either, one credit."""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "feature" not in attrs:
+            attrs.setdefault("amount", 1)
+        return super().validate(attrs)
+
+
+class CheckSerializer(serializers.Serializer[Any]):
+    allowed = serializers.BooleanField()
+    cost = serializers.IntegerField()
+    available = serializers.IntegerField()
+    reason = serializers.CharField(allow_null=True, help_text="The code that a spend would be refused with.")
+
+
+class CheckView(APIView):
+    required_scope = Scope.CREDITS_READ
+
+    @extend_schema(
+        operation_id="check_credits",
+        parameters=[ACCOUNT_PARAMETER],
+        request=CheckRequest,
+        responses=CheckSerializer,
+    )
+    def post(self, request: Request) -> Response:
+        """May this be spent right now? Advice only: nothing is set aside. (A hold sets aside.)"""
+        now = clock.now()
+        asked = checked(CheckRequest(data=request.data))
+        account = account_of(request, now=now)
+        cost = spending.cost(
+            amount=asked.get("amount"), feature=asked.get("feature", ""), quantity=asked.get("quantity", 1)
+        )
+        found = ledger.check(account_id=account.pk, amount=cost, now=now)
+        return Response(
+            {"allowed": not found.refusal, "cost": cost, "available": found.available, "reason": found.refusal}
+        )

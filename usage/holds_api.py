@@ -17,7 +17,6 @@ from credits import ledger, selectors
 from credits.api import (
     ACCOUNT_PARAMETER,
     KEY_PARAMETER,
-    LotSerializer,
     TransactionSerializer,
     account_of,
     caller_of,
@@ -154,13 +153,10 @@ class CaptureView(APIView):
             "amount": -captured.captured,
             "missing": captured.missing,
             "balance_after": captured.balance_after,
-            "lots": LotSerializer(
-                [
-                    {"grant": public_id("grt", lot.grant_id), "source": lot.source, "amount": lot.amount}
-                    for lot in captured.lots
-                ],
-                many=True,
-            ).data,
+            "lots": [
+                {"grant": public_id("grt", lot.grant_id), "source": lot.source, "amount": lot.amount}
+                for lot in captured.lots
+            ],
             "created": timestamp(captured.created_at),
         }
         answer = made(data, is_replayed=captured.is_replayed)
@@ -180,9 +176,7 @@ class ReleaseView(APIView):
     def post(self, request: Request, hold_id: str) -> Response:
         """Give back all that was set aside: the work was not done."""
         now = clock.now()
-        released = ledger.release(
-            account_id=account_of(request, now=now).pk, hold_id=_identifier(hold_id), now=now
-        )
+        released = ledger.release(account_id=account_of(request, now=now).pk, hold_id=_identifier(hold_id), now=now)
         answer = Response(hold_data(released.hold))
         if released.is_replayed:
             answer["Idempotent-Replayed"] = "true"
@@ -230,5 +224,3 @@ def _identifier(hold_id: str) -> Any:
         return parse_id("hold", hold_id)
     except MalformedIdError:
         raise NotFoundError("There is no such hold.") from None
-
-

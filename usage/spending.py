@@ -26,12 +26,9 @@ def spend(
 
     Raises UnknownFeatureError and whatever `ledger.spend` raises.
     """
-    cost = rates.cost(feature=feature, quantity=quantity) if feature else amount
-    if cost is None:
-        raise InvalidAmountError(amount)
     return ledger.spend(
         account_id=account.pk,
-        amount=cost,
+        amount=cost(amount=amount, feature=feature, quantity=quantity),
         idempotency_key=idempotency_key,
         feature=feature,
         quantity=quantity if feature else None,
@@ -40,3 +37,39 @@ def spend(
         actor=actor,
         now=now,
     )
+
+
+def hold(
+    *,
+    account: Account,
+    idempotency_key: str,
+    expires_at: datetime,
+    actor: str,
+    now: datetime,
+    amount: int | None = None,
+    feature: str = "",
+    quantity: int = 1,
+    description: str = "",
+    metadata: Mapping[str, Any] | None = None,
+) -> ledger.Held:
+    """Set aside `amount` credits, or what `quantity` of `feature` costs at most. Raises what `spend` does."""
+    return ledger.hold(
+        account_id=account.pk,
+        amount=cost(amount=amount, feature=feature, quantity=quantity),
+        idempotency_key=idempotency_key,
+        expires_at=expires_at,
+        feature=feature,
+        quantity=quantity if feature else None,
+        description=description,
+        metadata=metadata,
+        actor=actor,
+        now=now,
+    )
+
+
+def cost(*, amount: int | None, feature: str, quantity: int) -> int:
+    """What is asked for, in credits. Raises UnknownFeatureError, TooManyUnitsError or InvalidAmountError."""
+    found = rates.cost(feature=feature, quantity=quantity) if feature else amount
+    if found is None:
+        raise InvalidAmountError(amount)
+    return found

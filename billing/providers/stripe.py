@@ -111,6 +111,9 @@ def _tax() -> dict[str, Any]:
 
 
 def _open_form(order: Order, customer_id: str) -> Opened:
+    if order.payment_id:  # opened before, perhaps longer ago than Stripe remembers idempotency keys
+        known = stripe_api.plain(stripe_api.retrieve("payment_intent", order.payment_id))
+        return Opened(payment_id=known["id"], client_secret=known["client_secret"])
     intent = stripe_api.create_payment(
         idempotency_key=f"tegoed-{order.public_id}",
         amount=order.amount_minor,

@@ -10,7 +10,7 @@ from pytest_django import Settings
 from accounts import clock, keys
 from accounts.models import Account, Scope, User
 from accounts.opening import personal_account
-from billing import checkout, fulfilment, refunding
+from billing import checkout, fulfilment, refunding, watching
 from billing.errors import OrderKeyReusedError, PriceNotSellableError
 from billing.models import Order
 from billing.tests.conftest import Shop
@@ -132,6 +132,22 @@ def test_a_delayed_method_on_the_card_form(
     order.refresh_from_db()
     assert order.status == status
     assert selectors.balance(account_id=customer.pk, now=clock.now()).available == FREE + credits
+
+
+def test_a_card_form_that_was_left_is_closed_after_a_day(shop: Shop, customer: Account) -> None:
+    order = start(customer, ui=Order.Ui.ELEMENTS).order
+    unopened = start(customer, key="2").order
+    Order.objects.filter(pk=unopened.pk).update(stripe_session_id=None)
+    shop.advance(hours=23)
+    assert checkout.client_secret(order)
+    assert watching.close_abandoned_orders(now=clock.now()) == 0
+    shop.advance(hours=2)
+
+    assert watching.close_abandoned_orders(now=clock.now()) == 2
+
+    assert set(Order.objects.values_list("status", flat=True)) == {"expired"}
+    with pytest.raises(StripeApiError):
+        payments.confirm(shop.stripe, order.payment_id or "", is_there=True)
 
 
 def test_the_return_page_need_not_wait_for_the_webhook(shop: Shop, customer: Account) -> None:

@@ -4,9 +4,10 @@ Each locks the account's wallet, settles what time has brought, looks, and write
 answers what the first one did. Refusals are errors of `credits.errors`, and change nothing.
 """
 
+from credits.ledger.checking import Checked, check
 from credits.ledger.correcting import adjust, restore, reverse, revoke
 from credits.ledger.granting import grant
-from credits.ledger.holding import LONGEST_HOLD, capture, hold, release
+from credits.ledger.holding import LONGEST_HOLD, capture, extend, hold, release
 from credits.ledger.results import Captured, Corrected, Granted, Held, Lot, Released, Revoked, Spent
 from credits.ledger.spending import spend
 from credits.settling import settle
@@ -14,6 +15,7 @@ from credits.settling import settle
 __all__ = [
     "LONGEST_HOLD",
     "Captured",
+    "Checked",
     "Corrected",
     "Granted",
     "Held",
@@ -23,6 +25,8 @@ __all__ = [
     "Spent",
     "adjust",
     "capture",
+    "check",
+    "extend",
     "grant",
     "hold",
     "release",

@@ -141,7 +141,29 @@ def release(*, account_id: uuid.UUID, hold_id: uuid.UUID, now: datetime) -> Rele
         return Released(hold=found, balance_after=wallet.balance, is_replayed=False)
 
 
+def extend(*, account_id: uuid.UUID, hold_id: uuid.UUID, expires_at: datetime, now: datetime) -> Hold:
+    """Let a hold lapse later (never earlier): at `expires_at`, at most LONGEST_HOLD after it was made.
+
+    Raises HoldNotFoundError, HoldExpiredError, HoldNotOpenError or InvalidHoldTimeError.
+    """
+    with transaction.atomic():
+        wallet = locks.wallet(account_id)
+        settling.settle_locked(wallet, now=now)
+        found = Hold.objects.filter(account_id=account_id, pk=hold_id).first()
+        if found is None:
+            raise HoldNotFoundError("There is no such hold.")
+        if found.status != Hold.Status.OPEN:
+            _raise_not_open(found.status)
+        if expires_at > found.created_at + LONGEST_HOLD:
+            raise InvalidHoldTimeError
+        if expires_at > found.expires_at:
+            found.expires_at = expires_at
+            found.save(update_fields=["expires_at"])
+            settling.note_next_due(wallet)
+        return found
+
+
 def _raise_not_open(status: str) -> None:
     if status == Hold.Status.LAPSED:
         raise HoldExpiredError("This hold has lapsed, and its credits went back. Spend instead.")
-    raise HoldNotOpenError(f"This hold was {status} before.", status=status)
+    raise HoldNotOpenError(f"This hold was {status} before.", hold_status=status)

@@ -1,0 +1,46 @@
+"""May this be spent? The answer that a spend would get at this moment; nothing is set aside."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import connection
+
+from credits import limits, settling
+from credits.errors import (
+    AccountInDebtError,
+    DailyCapReachedError,
+    InsufficientCreditsError,
+    SpendingFrozenError,
+)
+from credits.ledger import sql
+
+# What the database's own answer means to a client.
+CODES = {
+    "insufficient": InsufficientCreditsError.code,
+    "in_debt": AccountInDebtError.code,
+    "capped": DailyCapReachedError.code,
+    "frozen": SpendingFrozenError.code,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """Whether a spend would go through; if not, the code of its refusal."""
+
+    available: int
+    refusal: str | None
+
+
+def check(*, account_id: uuid.UUID, amount: int, now: datetime) -> Checked:
+    """What a spend of `amount` would be answered. Raises InvalidAmountError."""
+    sql.check_amount(amount)
+    settling.settle(account_id=account_id, now=now)
+    limits.begin_day(account_id=account_id, now=now)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT credits_refusal(wallet, %s, %s), wallet.balance FROM credits_wallet wallet WHERE account_id = %s",
+            [amount, now, account_id],
+        )
+        outcome, available = cursor.fetchone()
+    return Checked(available=available, refusal=CODES.get(outcome) if outcome else None)
