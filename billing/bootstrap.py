@@ -1,9 +1,11 @@
 """Pushing a preset into a Stripe account and into our own catalogue: only what is missing is made, however often."""
 
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 import stripe
+from django.conf import settings
 
 from billing import catalogue_sync, stripe_api
 from billing.models import Plan
@@ -12,6 +14,24 @@ from billing.stripe_api import NotAtStripeError
 from usage.models import Feature
 
 Say = Callable[[str], None]
+
+# What we look at again when Stripe tells of it. (billing.inbox follows these kinds.)
+EVENTS = [
+    "checkout.session.completed", "checkout.session.async_payment_succeeded", "checkout.session.async_payment_failed",
+    "checkout.session.expired",
+    "customer.created", "customer.updated", "customer.deleted",
+    "customer.subscription.created", "customer.subscription.updated", "customer.subscription.deleted",
+    "customer.subscription.paused", "customer.subscription.resumed", "customer.subscription.trial_will_end",
+    "invoice.paid", "invoice.payment_failed", "invoice.payment_action_required", "invoice.finalized", "invoice.voided",
+    "invoice.marked_uncollectible",
+    "payment_intent.succeeded", "payment_intent.processing", "payment_intent.payment_failed", "payment_intent.canceled",
+    "charge.refunded", "charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed",
+    "charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated",
+    "refund.created", "refund.updated", "refund.failed",
+    "payment_method.attached", "payment_method.updated", "payment_method.automatically_updated",
+    "payment_method.detached",
+    "product.created", "product.updated", "product.deleted", "price.created", "price.updated", "price.deleted",
+]  # fmt: skip
 
 
 def push(preset: Preset, *, say: Say) -> None:
@@ -27,6 +47,30 @@ def push(preset: Preset, *, say: Say) -> None:
         _push_item("pack", pack, pack["credits"], position, say)
     for line in catalogue_sync.pull():
         say(line)
+
+
+def register_endpoint(url: str, *, say: Say) -> None:
+    """Have Stripe send to `url` what we follow, in our version of its API. Only what is missing is made."""
+    with stripe_api.calling():
+        known = [row for row in stripe.WebhookEndpoint.list(limit=100).auto_paging_iter() if row.url == url]
+        if not known:
+            wanted: Any = EVENTS
+            made = stripe.WebhookEndpoint.create(
+                url=url,
+                enabled_events=wanted,
+                api_version=settings.STRIPE_API_VERSION,
+                description="Tegoed",
+                metadata={"djstripe_uuid": str(uuid.uuid4())},
+            )
+            say(f"Stripe: webhooks go to {url}. Keep its secret now, it is not shown again:")
+            say(f"STRIPE_WEBHOOK_SECRETS={made.secret}")
+            return
+        (endpoint, *_) = known
+        missing = set() if "*" in endpoint.enabled_events else set(EVENTS) - set(endpoint.enabled_events)
+        if missing:
+            more: Any = sorted({*endpoint.enabled_events, *EVENTS})
+            stripe.WebhookEndpoint.modify(endpoint.id, enabled_events=more)
+            say(f"Stripe: {url} hears of {len(missing)} more kinds of events.")
 
 
 def _keep_free_plan(plan: dict[str, Any], position: int) -> None:

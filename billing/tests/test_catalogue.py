@@ -1,10 +1,14 @@
 """Stripe decides names, prices and what is on sale; we decide how many credits a product gives."""
 
+from io import StringIO
+
 import pytest
 import stripe
+from django.core.management import call_command
+from pytest_django import Settings
 
 from accounts.models import Account
-from billing import bootstrap, catalogue_sync, presets
+from billing import bootstrap, catalogue_sync, inbox, presets
 from billing.models import Pack, Plan, Price
 from billing.tests.conftest import Shop
 
@@ -121,3 +125,30 @@ def test_every_preset_can_be_sold(db: None, local_stripe: object, name: str) -> 
     assert Price.objects.count() == len(sold)
     assert sum(Price.objects.values_list("amount_minor", flat=True)) == sum(price["amount_minor"] for price in sold)
     assert {plan.monthly_credits for plan in Plan.objects.all()} == {plan["monthly_credits"] for plan in preset.plans}
+
+
+def test_the_webhook_endpoint_is_registered_once_with_all_that_we_follow(shop: Shop, settings: Settings) -> None:
+    settings.BASE_URL = "https://credits.example.com"
+    url = "https://credits.example.com/api/webhooks/stripe"
+    first, second = StringIO(), StringIO()
+
+    call_command("stripe_bootstrap", stdout=first)
+    call_command("stripe_bootstrap", stdout=second)
+
+    (made,) = [row for row in shop.stripe.store.all("webhook_endpoint") if row["url"] == url]
+    assert f"STRIPE_WEBHOOK_SECRETS={made['secret']}" in first.getvalue()
+    assert "STRIPE_WEBHOOK_SECRETS" not in second.getvalue()
+    assert {inbox.kind_of(kind) for kind in made["enabled_events"]} == set(inbox.KIND_OF_TYPE.values())
+
+
+def test_an_endpoint_that_hears_too_little_hears_more(shop: Shop, settings: Settings) -> None:
+    settings.BASE_URL = "https://credits.example.com"
+    url = "https://credits.example.com/api/webhooks/stripe"
+    made = stripe.WebhookEndpoint.create(url=url, enabled_events=["invoice.paid", "topup.created"])
+
+    call_command("stripe_bootstrap", "--no-webhook", stdout=StringIO())
+    assert len(stripe.WebhookEndpoint.retrieve(made.id).enabled_events) == 2
+    call_command("stripe_bootstrap", stdout=StringIO())
+
+    heard = set(stripe.WebhookEndpoint.retrieve(made.id).enabled_events)
+    assert {*bootstrap.EVENTS, "topup.created"} == heard
