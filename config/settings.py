@@ -290,6 +290,7 @@ OUTBOX_MAX_ATTEMPTS = 20  # with the backoff of outbox.relaying: about two days
 MAX_PACKS_PER_CHECKOUT = 100
 MAX_TOP_UP_BELOW = 1_000_000  # credits; a line that is never reached from above would buy for ever
 MAX_TOP_UPS_A_MONTH = 30  # one a day is a plan
+MAX_SPENDS_PER_BATCH = 500  # they commit together: more would hold their wallets for too long
 MAX_API_KEYS_PER_ACCOUNT = 20
 MAX_OPEN_HOLDS_PER_ACCOUNT = 100  # calls to an AI at the same time; more is a client that forgets to capture
 IDLE_AFTER_DAYS = 7  # accounts untouched for longer are settled when they come back, not by jobs

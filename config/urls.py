@@ -11,13 +11,14 @@ from config import api_errors, api_schema
 from credits import api as credits_api
 from credits import explain_api
 from usage import api as usage_api
-from usage import holds_api
+from usage import batch_api, holds_api
 
 __all__ = ["api_schema"]  # registers itself with drf-spectacular
 
 v1 = [
     path("credits/balance", credits_api.BalanceView.as_view()),
     path("credits/spend", usage_api.SpendView.as_view()),
+    path("credits/spend/batch", batch_api.SpendBatchView.as_view()),
     path("credits/check", usage_api.CheckView.as_view()),
     path("credits/holds", holds_api.HoldsView.as_view()),
     path("credits/holds/<str:hold_id>", holds_api.HoldView.as_view()),

@@ -27,9 +27,24 @@ class IdempotencyKeyMissingError(ApiError):
 def idempotency_key(request: Request) -> str:
     """The request's Idempotency-Key. Raises IdempotencyKeyMissingError when there is no usable one."""
     key = request.headers.get("Idempotency-Key", "")
-    if not 0 < len(key) <= LONGEST_KEY or not (key.isascii() and key.isprintable()) or not key.strip():
+    if not _is_key(key):
         raise IdempotencyKeyMissingError
     return key
+
+
+class KeyField(serializers.CharField):
+    """An idempotency key in a body, where a call carries several."""
+
+    default_error_messages = {"key": "Send 1 to 255 printable ASCII characters."}
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str) or not _is_key(data):
+            self.fail("key")
+        return data
+
+
+def _is_key(text: str) -> bool:
+    return 0 < len(text) <= LONGEST_KEY and text.isascii() and text.isprintable() and bool(text.strip())
 
 
 class WholeNumberField(serializers.IntegerField):
