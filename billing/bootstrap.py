@@ -55,10 +55,11 @@ def register_endpoint(url: str, *, say: Say) -> None:
         known = [row for row in stripe.WebhookEndpoint.list(limit=100).auto_paging_iter() if row.url == url]
         if not known:
             wanted: Any = EVENTS
+            version: Any = settings.STRIPE_API_VERSION
             made = stripe.WebhookEndpoint.create(
                 url=url,
                 enabled_events=wanted,
-                api_version=settings.STRIPE_API_VERSION,
+                api_version=version,
                 description="Tegoed",
                 metadata={"djstripe_uuid": str(uuid.uuid4())},
             )
