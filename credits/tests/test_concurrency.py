@@ -1,5 +1,6 @@
 """Many at once, on real connections: exactly what one after the other would have done."""
 
+import os
 import random
 import threading
 import time
@@ -18,6 +19,8 @@ from credits.errors import CreditsError, InsufficientCreditsError
 from credits.models import Allowance, Grant, Source, Transaction, Wallet
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+MIXED_OPERATIONS = int(os.environ.get("MIXED_OPERATIONS", "2400"))  # ten thousand, nightly
 
 
 def at_once(jobs: list[Callable[[], Any]]) -> list[Any]:
@@ -231,7 +234,7 @@ def test_a_hundred_random_histories_each_have_one_order_that_explains_them(db: N
             assert all(ended_at > started_at for _, ended_at, *_ in later)
 
 
-def test_ten_thousand_mixed_operations_on_ten_accounts_never_deadlock(db: None, now: datetime) -> None:
+def test_mixed_operations_on_ten_accounts_never_deadlock(db: None, now: datetime) -> None:
     accounts = [Account.objects.create(name=str(number), created_at=now).pk for number in range(10)]
     for account_id in accounts:
         ledger.grant(account_id=account_id, amount=100_000, source=Source.PURCHASE, source_key="start", now=now)
@@ -239,7 +242,7 @@ def test_ten_thousand_mixed_operations_on_ten_accounts_never_deadlock(db: None, 
     def work(worker: int) -> int:
         chance = random.Random(worker)
         done = 0
-        for number in range(1_250):
+        for number in range(MIXED_OPERATIONS // 8):
             account_id, key = chance.choice(accounts), f"{worker}-{number}"
             try:
                 _anything(chance.randrange(8), account_id, key, now)
@@ -248,7 +251,7 @@ def test_ten_thousand_mixed_operations_on_ten_accounts_never_deadlock(db: None, 
             done += 1
         return done
 
-    assert sum(pool_of(8, work)) > 9_000
+    assert sum(pool_of(8, work)) > 0.9 * MIXED_OPERATIONS
     assert nothing_disagrees()
 
 
