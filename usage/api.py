@@ -64,6 +64,17 @@ class SpendRequest(serializers.Serializer[Any]):
         return attrs
 
 
+def work(asked: dict[str, Any]) -> dict[str, Any]:
+    """What a SpendRequest asks for, as the arguments of a spend or a hold."""
+    return {
+        "amount": asked.get("amount"),
+        "feature": asked.get("feature", ""),
+        "quantity": asked.get("quantity", 1),
+        "description": asked["description"],
+        "metadata": asked["metadata"],
+    }
+
+
 class SpendView(APIView):
     required_scope = Scope.CREDITS_SPEND
 
@@ -84,11 +95,7 @@ class SpendView(APIView):
                 idempotency_key=key,
                 actor=caller_of(request).actor,
                 now=now,
-                amount=asked.get("amount"),
-                feature=asked.get("feature", ""),
-                quantity=asked.get("quantity", 1),
-                description=asked["description"],
-                metadata=asked["metadata"],
+                **work(asked),
             )
         except InsufficientCreditsError as error:
             refill = selectors.balance(account_id=account.pk, now=now).next_refill

@@ -17,7 +17,7 @@ from credits.api import TransactionSerializer, caller_of, checked, spent_data
 from credits.api_requests import KeyField
 from credits.errors import CreditsError
 from usage import spending
-from usage.api import SpendRequest
+from usage.api import SpendRequest, work
 
 
 class BatchItem(SpendRequest):
@@ -77,11 +77,7 @@ class SpendBatchView(APIView):
                         idempotency_key=item["idempotency_key"],
                         actor=caller.actor,
                         now=now,
-                        amount=item.get("amount"),
-                        feature=item.get("feature", ""),
-                        quantity=item.get("quantity", 1),
-                        description=item["description"],
-                        metadata=item["metadata"],
+                        **work(item),
                     )
                 except CreditsError as error:
                     answers[number] = _refused(error)

@@ -27,7 +27,7 @@ from credits.api import (
 from credits.api_requests import WholeNumberField, idempotency_key
 from credits.models import Hold
 from usage import spending
-from usage.api import SpendRequest
+from usage.api import SpendRequest, work
 
 DEFAULT_EXPIRY = timedelta(minutes=15)
 LONGEST_EXPIRY_S = int(ledger.LONGEST_HOLD.total_seconds())
@@ -92,11 +92,7 @@ class HoldsView(APIView):
             expires_at=now + expiry,
             actor=caller_of(request).actor,
             now=now,
-            amount=asked.get("amount"),
-            feature=asked.get("feature", ""),
-            quantity=asked.get("quantity", 1),
-            description=asked["description"],
-            metadata=asked["metadata"],
+            **work(asked),
         )
         data = {
             "id": public_id("hold", held.hold_id),

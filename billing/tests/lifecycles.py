@@ -7,7 +7,7 @@ import stripe
 
 from accounts import clock
 from accounts.models import Account
-from billing import catalogue, plan_changes, top_ups
+from billing import catalogue, catalogue_sync, plan_changes, top_ups
 from billing.models import Order, Plan, Promotion
 from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
@@ -178,8 +178,6 @@ def _big_plan() -> None:
     for interval, amount in (("month", 5000), ("year", 50000)):
         recurring: Any = {"interval": interval}
         stripe.Price.create(product=product.id, currency="eur", unit_amount=amount, recurring=recurring)
-    from billing import catalogue_sync
-
     catalogue_sync.pull()
 
 

@@ -12,7 +12,7 @@ from django.db import connection
 
 from accounts import clock
 from accounts.models import Account
-from billing import inbox, rebuilding, tasks, top_ups, watching
+from billing import catalogue, checkout, inbox, rebuilding, tasks, top_ups, watching
 from billing.models import Clawback, InboxEvent, Order, PaidInvoice, Price, Promotion, Subscription
 from billing.rebuilding import LedgerNotEmptyError
 from billing.tests.conftest import Shop
@@ -113,8 +113,6 @@ def test_checkouts_without_webhooks_are_an_alert_until_one_comes(shop: Shop, cus
     order = shop.checkout(customer)
     shop.pay(order)
     start(customer, key="k")  # the return page asks Stripe, and no webhook ever comes
-    from billing import checkout
-
     checkout.refresh(order, now=clock.now())
     assert watching.watch_webhooks(now=clock.now())
     shop.advance(minutes=11)
@@ -246,8 +244,6 @@ def test_a_ledger_that_is_not_empty_is_left_alone(shop: Shop, customer: Account)
 
 
 def test_a_yearly_plan_s_months_are_no_difference(shop: Shop, customer: Account, big: Any) -> None:  # noqa: F811
-    from billing import catalogue
-
     shop.pay(start(customer, price=catalogue.find_price(item="team", interval="year")).order)
     shop.deliver()
     shop.advance(days=70)

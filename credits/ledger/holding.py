@@ -129,9 +129,7 @@ def release(*, account_id: uuid.UUID, hold_id: uuid.UUID, now: datetime) -> Rele
     with transaction.atomic():
         wallet = locks.wallet(account_id)
         settling.settle_locked(wallet, now=now)
-        found = Hold.objects.filter(account_id=account_id, pk=hold_id).first()
-        if found is None:
-            raise HoldNotFoundError("There is no such hold.")
+        found = _find(account_id, hold_id)
         if found.status == Hold.Status.RELEASED:
             return Released(hold=found, balance_after=wallet.balance, is_replayed=True)
         if found.status != Hold.Status.OPEN:
@@ -149,9 +147,7 @@ def extend(*, account_id: uuid.UUID, hold_id: uuid.UUID, expires_at: datetime, n
     with transaction.atomic():
         wallet = locks.wallet(account_id)
         settling.settle_locked(wallet, now=now)
-        found = Hold.objects.filter(account_id=account_id, pk=hold_id).first()
-        if found is None:
-            raise HoldNotFoundError("There is no such hold.")
+        found = _find(account_id, hold_id)
         if found.status != Hold.Status.OPEN:
             _raise_not_open(found.status)
         if expires_at > found.created_at + LONGEST_HOLD:
@@ -161,6 +157,13 @@ def extend(*, account_id: uuid.UUID, hold_id: uuid.UUID, expires_at: datetime, n
             found.save(update_fields=["expires_at"])
             settling.note_next_due(wallet)
         return found
+
+
+def _find(account_id: uuid.UUID, hold_id: uuid.UUID) -> Hold:
+    found = Hold.objects.filter(account_id=account_id, pk=hold_id).first()
+    if found is None:
+        raise HoldNotFoundError("There is no such hold.")
+    return found
 
 
 def _raise_not_open(status: str) -> None:
