@@ -7,7 +7,7 @@ DATA ?= .data
 ARGS ?= help
 BIN := .venv/bin
 
-.PHONY: help demo test lint types tests manage bench lock format messages clean
+.PHONY: help demo test lint types tests manage bench lock format schema messages clean
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | column -t -s '|' || true
@@ -37,6 +37,10 @@ bench: .venv/bench ## Measure the ledger against the physical limit and other wa
 format: .venv/tests ## Put imports and layout in order
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+schema: .venv/tests ## Write the API's description to docs/openapi.yaml
+	SANDBOX=1 SECRET_KEY=for-the-schema DATABASE_URL=postgresql://localhost/none \
+		$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
 
 messages: .venv/tests ## Compile the translations (locale/*/LC_MESSAGES/django.po)
 	$(BIN)/pybabel compile --domain django --directory locale --statistics
