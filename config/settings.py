@@ -321,6 +321,10 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
+# The addresses of the apps that this replaces (config/compat_urls.py), and the key that those sent as x-admin-key.
+API_COMPAT_PATHS = env.bool("API_COMPAT_PATHS", default=True)
+ADMIN_API_KEY = env.str("ADMIN_API_KEY", default="")
+
 # --- Operator console ------------------------------------------------------------------------------
 UNFOLD = {
     "SITE_TITLE": SITE_NAME,

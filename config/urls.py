@@ -1,5 +1,6 @@
 """Every address there is."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
@@ -43,6 +44,7 @@ urlpatterns = [
     path("api/v1/", include(v1)),
     path("api/webhooks/stripe", billing_api.stripe_webhook, name="stripe-webhook"),
     path("api/webhooks/payconiq", billing_api.payconiq_callback, name="payconiq-callback"),
+    *([path("api/", include("config.compat_urls"))] if settings.API_COMPAT_PATHS else []),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
     path("", include("portal.urls")),

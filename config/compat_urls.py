@@ -1,0 +1,223 @@
+"""The addresses of the apps that this replaces, answered by the same views. No logic: other names for what there is.
+
+`API_COMPAT_PATHS` switches them off. Each answer names its successor (`Link: rel="successor-version"`).
+"""
+
+from typing import Any, ClassVar, cast
+
+from django.conf import settings
+from django.urls import path
+from django.utils.crypto import constant_time_compare
+from drf_spectacular.utils import extend_schema
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import ParseError, UnsupportedMediaType
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api_auth import Caller
+from accounts.errors import FieldProblem, InvalidRequestError
+from accounts.keys import SERVICE_KEY_SCOPES
+from accounts.public_ids import new_id
+from billing import api as billing_api
+from billing import catalogue
+from billing.errors import PriceNotSellableError
+from credits import api as credits_api
+from usage import api as usage_api
+
+Body = dict[str, Any]
+
+KEY_HEADER = "HTTP_IDEMPOTENCY_KEY"
+
+
+class AdminKey(BaseAuthentication):
+    """`x-admin-key`, as the replaced apps send it: a service key, where `ADMIN_API_KEY` is set."""
+
+    def authenticate(self, request: Request) -> tuple[Caller, None] | None:
+        sent = request.headers.get("x-admin-key", "")
+        if not settings.ADMIN_API_KEY or not constant_time_compare(sent, settings.ADMIN_API_KEY):
+            return None
+        return Caller(account=None, scopes=frozenset(SERVICE_KEY_SCOPES), actor="admin-key"), None
+
+
+class Compat:
+    """Takes a request of the old kind, has the view answer it, and adds what the old answer had."""
+
+    successor: ClassVar[str]
+
+    def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Request:
+        made: Request = super().initialize_request(request, *args, **kwargs)  # type: ignore[misc]
+        # A call without a key of its own gets one: sending it again is then another call.
+        request.META.setdefault(KEY_HEADER, f"made-{new_id()}")
+        try:
+            body = made.data if isinstance(made.data, dict) else {}
+        except (ParseError, UnsupportedMediaType):
+            return made  # what is left of it is empty, and refused as such
+        if key := body.get("idempotencyKey"):
+            request.META[KEY_HEADER] = str(key)
+        if request.method == "POST":
+            made._full_data = self.mapped(dict(body))  # type: ignore[attr-defined]
+        return made
+
+    def mapped(self, body: Body) -> Body:
+        """The body as the view wants it."""
+        return _only(body, "account", "amount", "feature", "description")
+
+    def finalize_response(self, request: Request, response: Response, *args: Any, **kwargs: Any) -> Response:
+        if response.status_code < 400 and isinstance(response.data, dict):  # noqa: PLR2004 - HTTP
+            response.data = {**response.data, **self.added(response.data)}
+        response["Link"] = f'<{settings.BASE_URL}/api/v1/{self.successor}>; rel="successor-version"'
+        response["Deprecation"] = "true"
+        answer: Response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
+        return answer
+
+    def added(self, data: Body) -> Body:
+        """What the old answer had beside the new one."""
+        return {}
+
+
+@extend_schema(exclude=True)
+class Balance(Compat, credits_api.BalanceView):
+    successor = "credits/balance"
+
+    def added(self, data: Body) -> Body:
+        today = data.get("free_today") or {}
+        return {
+            "credits": data["available"],
+            "free_used_today": today.get("used", 0),
+            "free_remaining": today.get("remaining", 0),
+        }
+
+
+@extend_schema(exclude=True)
+class Check(Compat, usage_api.CheckView):
+    successor = "credits/check"
+
+    def get(self, request: Request) -> Response:
+        """As a POST without a body."""
+        request._full_data = {"amount": 1}  # type: ignore[attr-defined]
+        return self.post(request)
+
+    def added(self, data: Body) -> Body:
+        return {"hasCredits": data["allowed"], "credits": data["available"]}
+
+
+@extend_schema(exclude=True)
+class Spend(Compat, usage_api.SpendView):
+    successor = "credits/spend"
+
+    def mapped(self, body: Body) -> Body:
+        found = super().mapped(body)
+        return found if "feature" in found else {"amount": 1, **found}
+
+    def added(self, data: Body) -> Body:
+        return {"success": True, "credits_remaining": data["balance_after"]}
+
+
+@extend_schema(exclude=True)
+class UseOne(Spend):
+    """One credit, whatever the body says: a customer does not say what something costs."""
+
+    def mapped(self, body: Body) -> Body:
+        return {**_only(body, "account", "description"), "amount": 1}
+
+
+@extend_schema(exclude=True)
+class Grant(Compat, credits_api.GrantsView):
+    successor = "credits/grants"
+    authentication_classes = [AdminKey, *credits_api.GrantsView.authentication_classes]
+
+    def mapped(self, body: Body) -> Body:
+        found = _only(body, "account", "amount", "reason", "kind")
+        if "userId" in body and "account" not in found:
+            found["account"] = f"ext:{body['userId']}"
+        return {"reason": "Granted", **found}
+
+    def added(self, data: Body) -> Body:
+        return {"success": True, "credits": data["balance_after"]}
+
+
+class _Checkout(Compat, billing_api.CheckoutsView):
+    successor = "billing/checkouts"
+    ui: ClassVar[str]
+
+    def mapped(self, body: Body) -> Body:
+        """The item by any of its old names. Raises PriceNotSellableError for an amount that is not its own."""
+        named = body.get("item") or body.get("pack") or body.get("plan") or body.get("packId") or body.get("planId")
+        if not isinstance(named, str):
+            named = ""
+        asked = _only(body, "account", "interval", "quantity", "currency")
+        return {
+            **asked,
+            "item": named,
+            "ui": self.ui,
+            "_said": {name: body.get(name) for name in ("amount", "credits")},
+        }
+
+    def post(self, request: Request) -> Response:
+        asked = cast(Body, request.data)
+        said = asked.pop("_said")
+        if not asked["item"]:
+            raise InvalidRequestError(FieldProblem(pointer="/item", code="required", detail="Name a pack or a plan."))
+        price = catalogue.find_price(item=asked["item"], interval=str(asked.get("interval") or ""))
+        gives = price.pack.credits if price.pack else price.plan.monthly_credits if price.plan else 0
+        for name, own in (("amount", price.amount_minor), ("credits", gives)):
+            if said[name] is not None and said[name] != own:
+                raise PriceNotSellableError(f"{name} is not {said[name]!r} for {asked['item']}: it is {own}.")
+        return super().post(request)
+
+    def added(self, data: Body) -> Body:
+        return {"sessionId": data["session_id"], "clientSecret": data.get("client_secret")}
+
+
+@extend_schema(exclude=True)
+class CheckoutPage(_Checkout):
+    ui = "redirect"
+
+
+@extend_schema(exclude=True)
+class CheckoutCode(_Checkout):
+    ui = "qr"
+
+
+@extend_schema(exclude=True)
+class CheckoutForm(_Checkout):
+    ui = "elements"
+
+
+@extend_schema(exclude=True)
+class PortalLink(Compat, billing_api.PortalSessionsView):
+    successor = "billing/portal-sessions"
+
+    def get(self, request: Request) -> Response:
+        """JSON with the address, no redirect."""
+        return self.post(request)
+
+
+@extend_schema(exclude=True)
+class SyncPrices(Compat, billing_api.SyncPricesView):
+    successor = "billing/sync-prices"
+    authentication_classes = [AdminKey, *billing_api.SyncPricesView.authentication_classes]
+
+
+def _only(body: Body, *names: str) -> Body:
+    return {name: body[name] for name in names if name in body}
+
+
+urlpatterns = [
+    path("credits/balance", Balance.as_view()),
+    path("credits/status", Balance.as_view()),
+    path("credits/check", Check.as_view()),
+    path("credits/use", UseOne.as_view()),
+    path("credits/deduct", UseOne.as_view()),
+    path("credits/spend", Spend.as_view()),
+    path("credits/grant", Grant.as_view()),
+    path("credits/add", Grant.as_view()),
+    path("billing/checkout-session", CheckoutPage.as_view()),
+    path("billing/checkout", CheckoutPage.as_view()),
+    path("billing/portal-link", PortalLink.as_view()),
+    path("billing/sync-prices", SyncPrices.as_view()),
+    path("payments/create", CheckoutCode.as_view()),
+    path("payments/create-intent", CheckoutForm.as_view()),
+    path("billing/webhook", billing_api.stripe_webhook),
+    path("payments/webhook", billing_api.stripe_webhook),
+]
