@@ -37,7 +37,7 @@ def moment(timestamp: int) -> datetime:
 
 def customer_id(row: Stripe) -> str:
     """The customer an object belongs to; a customer's own id for a customer."""
-    return str(row["id"]) if row.get("object") == "customer" else reference(row.get("customer"))
+    return str(row.get("id") or "") if row.get("object") == "customer" else reference(row.get("customer"))
 
 
 def subscription_price_id(subscription: Stripe) -> str:

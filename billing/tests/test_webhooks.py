@@ -1,11 +1,15 @@
 """The webhook's door: what is not Stripe's, of now, and of this account gets no further."""
 
 import json
+import os
+import random
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+import stripe
 from django.conf import settings
 from django.http import HttpResponse
 from django.test import Client
@@ -13,7 +17,8 @@ from django.urls import reverse
 from kombu.exceptions import OperationalError
 from pytest_django import Settings
 
-from billing import inbox, tasks
+from billing import inbox, stripe_api, tasks
+from billing.errors import PaymentDeclinedError, PaymentProviderUnavailableError
 from billing.models import InboxEvent
 from sandbox.local_stripe.events import signature
 
@@ -28,6 +33,7 @@ EVENT: dict[str, Any] = {
 }
 
 Send = Callable[..., HttpResponse]
+FUZZ = int(os.environ.get("FUZZ", "300"))
 
 
 @pytest.fixture
@@ -190,3 +196,37 @@ def test_without_redis_an_event_is_kept_and_the_sweep_finds_it(
     assert len(rung) == 1
     assert inbox.due(now=present) == []  # the doorbell has its moment first
     assert inbox.due(now=present + timedelta(minutes=1)) == ["evt_1"]
+
+
+def test_thousands_of_broken_bodies_are_refused_or_kept_and_never_an_error(send: Send) -> None:
+    """An event with a few bytes changed, signed as it is and as it was: `FUZZ=10000` for the figure in docs."""
+    chance = random.Random(20261121)
+    original = json.dumps(EVENT).encode()
+    header = signature(SECRET, EVENT["created"], original.decode())
+    answered: Counter[int] = Counter()
+    for _ in range(FUZZ):
+        body = bytearray(original)
+        for _ in range(chance.randrange(1, 6)):
+            place = chance.randrange(len(body))
+            body[place : place + chance.randrange(3)] = chance.randbytes(chance.randrange(3))
+        answered[send(bytes(body)).status_code] += 1
+        if bytes(body) != original:
+            assert send(bytes(body), header=header).status_code == 400
+
+    assert set(answered) <= {200, 400}
+    assert InboxEvent.objects.count() <= answered[200]
+
+
+@pytest.mark.parametrize(
+    ("error", "refusal"),
+    [
+        (stripe.RateLimitError("Too many requests"), PaymentProviderUnavailableError),
+        (stripe.APIConnectionError("timed out"), PaymentProviderUnavailableError),
+        (stripe.APIError("Our mistake"), PaymentProviderUnavailableError),
+        (stripe.CardError("Your card was declined.", None, "card_declined"), PaymentDeclinedError),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_what_goes_wrong_at_stripe_is_told_apart(error: Exception, refusal: type[Exception]) -> None:
+    with pytest.raises(refusal), stripe_api.calling():
+        raise error
