@@ -61,7 +61,9 @@ def cancelled(subscription: Subscription, *, ends_at: datetime, is_over: bool, n
     """It will end at `ends_at`, or has."""
     data = {**_plan(subscription.price), "ends_at": ends_at.isoformat(), "is_over": is_over}
     key = f"{subscription.stripe_subscription_id}:{int(ends_at.timestamp())}:{'over' if is_over else 'planned'}"
-    _publish("subscription.cancelled", key, subscription.account_id, data, now=now)
+    # A plan that ended long ago, and is heard of only now, is no news.
+    happened_at = min(ends_at, now) if is_over else now
+    _publish("subscription.cancelled", key, subscription.account_id, data, now=now, happened_at=happened_at)
 
 
 def payment_failed(
@@ -123,5 +125,15 @@ def _plan(price: Price) -> dict[str, Any]:
     }
 
 
-def _publish(name: str, key: str, account_id: uuid.UUID, data: dict[str, Any], *, now: datetime) -> bool:
-    return publishing.publish(name=name, key=f"{name}:{key}", account_id=account_id, data=data, now=now)
+def _publish(
+    name: str,
+    key: str,
+    account_id: uuid.UUID,
+    data: dict[str, Any],
+    *,
+    now: datetime,
+    happened_at: datetime | None = None,
+) -> bool:
+    return publishing.publish(
+        name=name, key=f"{name}:{key}", account_id=account_id, data=data, now=now, happened_at=happened_at
+    )

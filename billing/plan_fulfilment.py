@@ -22,8 +22,8 @@ from outbox.models import Alert
 MONTHS_PAID = {Price.Interval.MONTH: 1, Price.Interval.YEAR: 12}
 
 # Reasons for an invoice that pays for a whole period of a plan, and for one that pays for a change within it.
-RENEWAL = "subscription_cycle"
-WHOLE_PERIOD = ("subscription_create", RENEWAL)
+FIRST, RENEWAL = "subscription_create", "subscription_cycle"
+WHOLE_PERIOD = (FIRST, RENEWAL)
 CHANGE = "subscription_update"
 
 
@@ -78,7 +78,7 @@ def fulfil_invoice(invoice: Stripe, *, now: datetime) -> None:
         raise FulfilmentError(f"Invoice {invoice['id']} has {len(lines)} lines for plans; one is expected.")
     (line,) = lines
     price, plan = placing.plan_price(line.price_id)
-    is_trial = _is_trial(subscription_id, line, price)
+    is_trial = invoice["billing_reason"] == FIRST and _is_trial(subscription_id, line, price)
     # What was paid for before and is credited by a change of interval lowers what this period cost.
     paid = stripe_objects.invoice_net_minor(invoice) if invoice["billing_reason"] == CHANGE else line.amount_minor
     amount = plan.trial_credits if is_trial and plan.trial_credits is not None else plan.monthly_credits

@@ -13,7 +13,7 @@ import structlog
 
 from accounts.public_ids import MalformedIdError, parse_id
 from billing import alignment, catalogue_sync, fulfilment, mirror, stripe_api, stripe_objects
-from billing.errors import BillingError, FulfilmentError
+from billing.errors import BillingError, FulfilmentError, PaymentProviderUnavailableError
 from billing.models import Order, Price, Promotion
 from billing.stripe_objects import Stripe
 from credits import selectors
@@ -61,6 +61,8 @@ def rebuild(*, watch: Watch = iter) -> Rebuilt:
             _restore_order(step)
             alignment.bring_in_line(kind=step.kind, object_id=step.object_id, now=step.at)
             done += 1
+        except PaymentProviderUnavailableError:
+            raise  # and not as if these payments could not be placed
         except (BillingError, FulfilmentError) as error:
             failed.append(f"{step.kind} {step.object_id}: {error}")
             logger.warning("cannot_be_rebuilt", kind=step.kind, object_id=step.object_id, error=str(error))
@@ -121,15 +123,19 @@ def _restore_order(step: Step) -> None:
     if account is None or price is None or Order.objects.filter(pk=order_id).exists():
         return
     is_session = step.kind == "checkout.session"
+    line = found["line_items"]["data"][0] if is_session else {}
+    quantity = line.get("quantity") or 1
+    # What the order gave; where that was not noted, what the pack gives today.
+    credits = int(noted.get("credits") or (price.pack.credits * quantity if price.pack else 0))
     Order.objects.create(
         id=order_id,
         account=account,
         price=price,
-        quantity=found["line_items"]["data"][0]["quantity"] if is_session else 1,
-        description=found["line_items"]["data"][0]["description"] if is_session else found.get("description") or "",
-        credits=int(noted["credits"]),
-        bonus_credits=int(noted["bonus_credits"]),
-        promotion_credits=int(noted["promotion_credits"]),
+        quantity=quantity,
+        description=line.get("description") or found.get("description") or "",
+        credits=credits,
+        bonus_credits=int(noted.get("bonus_credits") or 0),
+        promotion_credits=int(noted.get("promotion_credits") or 0),
         promotion=Promotion.objects.filter(code=noted.get("promotion") or "").first(),
         amount_minor=found["amount_subtotal"] if is_session else found["amount"],
         currency=found["currency"],

@@ -14,6 +14,7 @@ from django.utils import translation
 from accounts import clock
 from accounts.models import Account
 from billing import announcing, mails, plan_changes, watching
+from billing.models import Subscription
 from billing.tests.conftest import Shop
 from credits import ledger, selectors
 from outbox import relaying
@@ -155,6 +156,19 @@ def test_an_account_without_an_address_is_sent_nothing(shop: Shop, customer: Acc
 
 def test_old_news_is_not_sent(shop: Shop, customer: Account) -> None:
     OutboxEvent.objects.update(happened_at=clock.now() - timedelta(days=4))
+
+    assert post() == []
+
+
+def test_a_plan_that_ended_long_ago_is_no_news(shop: Shop, customer: Account) -> None:
+    shop.pay(shop.checkout(customer, item="pro"))
+    shop.deliver()
+    post()
+    plan_changes.cancel_now(account=customer, now=clock.now())
+    OutboxEvent.objects.filter(name="subscription.cancelled").delete()
+    Subscription.objects.update(status="active", ended_at=None)  # as if nobody had told us
+    shop.advance(days=5)
+    shop.deliver()
 
     assert post() == []
 
