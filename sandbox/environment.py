@@ -57,7 +57,7 @@ def build(place: Place, ports: Ports, *, database_url: str, redis_url: str) -> d
         "PAYCONIQ_JWKS_URL": f"{ports.stripe_url}/payconiq/certificates",
         "PAYCONIQ_API_KEY": "sandbox",
         "PAYCONIQ_PROFILE_ID": PROFILE_ID,
-        "EMAIL_URL": f"filemail://{place.outbox}",
+        "EMAIL_URL": f"filemail:///{place.outbox}",  # the path itself begins with another slash
         "HOST": "127.0.0.1",
         "PORT": str(ports.web),
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING"),

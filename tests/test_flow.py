@@ -57,6 +57,11 @@ def wait_until_completed(demo: Demo, key: str, account: str, checkout_id: str) -
         time.sleep(0.1)
 
 
+def mails(demo: Demo) -> str:
+    """Every e-mail that the demo has sent so far."""
+    return "\n".join(path.read_text() for path in sorted((demo.data / "mail").glob("*")))
+
+
 def make_key(demo: Demo, page: Page) -> str:
     page.goto(f"{demo.base_url}/keys")
     page.get_by_role("button", name="Make a key").click()
@@ -99,6 +104,11 @@ def test_a_customer_signs_up_spends_buys_and_subscribes(demo: Demo, page: Page) 
     expect(page.locator("main")).to_contain_text("€20.00")
     page.get_by_role("button", name="open the billing portal").click()
     expect(page.locator("main")).to_contain_text("Pro, € 20.00 per month")
+
+    sent = mails(demo)
+    for subject in ("Welcome to Tegoed", "Your credits are here: 20 credits", "Your plan has started: Pro"):
+        assert f"Subject: {subject}" in sent
+    assert f"To: {email}" in sent
 
     check = demo.manage("audit_ledger")
     assert check.returncode == 0, check.stdout + check.stderr
