@@ -68,10 +68,11 @@ class SoldAdmin(ModelAdmin):  # type: ignore[misc]
             return back
         for line in changes[:MAX_TOLD]:
             self.message_user(request, line, messages.SUCCESS)
-        if len(changes) != min(len(changes), MAX_TOLD) or not changes:
+        if not changes:
+            self.message_user(request, _("Everything is as Stripe has it already."), messages.INFO)
+        elif len(changes) > MAX_TOLD:
             more = len(changes) - MAX_TOLD
-            told = _("And %d more changes.") % more if changes else _("Everything is as Stripe has it already.")
-            self.message_user(request, told, messages.INFO)
+            self.message_user(request, _("And %d more changes.") % more, messages.INFO)
         return back
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -40,9 +40,9 @@ def bring_in_line(*, kind: str, object_id: str, now: datetime) -> bool:
     return _bring(kind, object_id, now=now) is not None
 
 
-def bring_latest_invoice_in_line(subscription_id: str, *, now: datetime) -> None:
-    """The invoice that a change of a subscription may have made."""
-    current = stripe_api.plain(stripe_api.retrieve("subscription", subscription_id))
+def bring_changed_subscription_in_line(subscription_id: str, *, now: datetime) -> None:
+    """A subscription, and the invoice that changing it may have made. Raises as `bring_in_line` does."""
+    current = _bring("subscription", subscription_id, now=now) or {}
     if invoice_id := stripe_objects.reference(current.get("latest_invoice")):
         _bring("invoice", invoice_id, now=now)
 

@@ -22,7 +22,7 @@ def order_paid(order: Order, *, now: datetime) -> None:
         "order": order.public_id,
         "description": order.description,
         "credits": order.all_credits,
-        "amount_minor": order.amount_minor if order.paid_minor is None else order.paid_minor,
+        "amount_minor": order.charged_minor,
         "currency": order.currency,
         "receipt_url": order.receipt_url,
         "is_plan": order.is_for_a_plan,

@@ -13,8 +13,8 @@ import segno
 from django.conf import settings
 from django.core.signing import Signer
 from django.db import IntegrityError, transaction
-from django.urls import reverse
 
+from accounts.addresses import own
 from accounts.models import Account
 from accounts.public_ids import parse_id
 from billing import mirror, promotions, providers, stripe_api
@@ -99,7 +99,7 @@ def _open(order: Order) -> str:
     opened = providers.get(order.provider).open(order)
     order.stripe_session_id = opened.session_id or None
     order.payment_id = opened.payment_id or None
-    order.checkout_url = opened.url or _own("card-form", order.public_id)
+    order.checkout_url = opened.url or own("card-form", order.public_id)
     order.expires_at = opened.expires_at
     order.save(update_fields=["stripe_session_id", "payment_id", "checkout_url", "expires_at"])
     return opened.client_secret
@@ -127,7 +127,7 @@ def qr_code(order: Order) -> str:
 
 def qr_url(order: Order) -> str:
     """Where the QR code of an order is to be had as a picture, by anybody who knows this address."""
-    return f"{settings.BASE_URL}{reverse('qr-code', args=[_QR.sign(order.public_id)])}"
+    return own("qr-code", _QR.sign(order.public_id))
 
 
 def order_of_qr(signed: str) -> Order | None:
@@ -140,7 +140,7 @@ def portal_url(*, account: Account) -> str:
     customer_id = mirror.customer_of_account(account.pk)
     if not customer_id:
         raise NoCustomerError("There is nothing to manage yet: it starts with your first purchase.")
-    return stripe_api.create_portal_session(customer_id=customer_id, return_url=_own("billing"))
+    return stripe_api.create_portal_session(customer_id=customer_id, return_url=own("billing"))
 
 
 def frozen(price: Price, quantity: int) -> dict[str, object]:
@@ -161,7 +161,7 @@ def frozen(price: Price, quantity: int) -> dict[str, object]:
 def _order(wanted: Order, *, now: datetime) -> tuple[Order, bool]:
     """The order for this key: the one there is, or `wanted`, kept."""
     known = Order.objects.filter(account=wanted.account, idempotency_key=wanted.idempotency_key)
-    if order := known.select_related("price__plan", "price__pack", "account", "promotion").first():
+    if order := known.with_what_it_says().first():
         same = ("price_id", "quantity", "ui", "provider")
         if any(getattr(order, name) != getattr(wanted, name) for name in same):
             raise OrderKeyReusedError("This Idempotency-Key was used for another checkout. Send a new key.")
@@ -181,11 +181,7 @@ def _check_own_url(field: str, url: str) -> None:
     """Customers are sent back to us, never elsewhere. (A browser reads a backslash as a slash.)"""
     if not url:
         return
-    own, given = urlsplit(settings.BASE_URL), urlsplit(url)
+    ours, given = urlsplit(settings.BASE_URL), urlsplit(url)
     is_plain = url.isprintable() and not set(url) & {"\\", " ", "@"}
-    if not is_plain or (given.scheme, given.netloc) != (own.scheme, own.netloc):
+    if not is_plain or (given.scheme, given.netloc) != (ours.scheme, ours.netloc):
         raise ForeignUrlError(field, settings.BASE_URL)
-
-
-def _own(name: str, *arguments: str) -> str:
-    return f"{settings.BASE_URL}{reverse(name, args=arguments)}"

@@ -44,7 +44,7 @@ def fulfil_session(session: Stripe, *, now: datetime) -> None:
         # The credits of a plan come with its paid invoice; here the order learns which subscription it made.
         subscription_id = stripe_objects.reference(session.get("subscription"))
         Order.objects.filter(pk=order.pk).update(stripe_subscription_id=subscription_id)
-        _complete_if_subscribed(order, subscription_id, now=now)
+        _complete_if_paid(subscription_id, now=now)
     else:
         fulfil_payment(order, _payment_of_session(session), now=now)
 
@@ -54,10 +54,9 @@ def fulfil_intent(intent: Stripe, *, now: datetime) -> None:
 
     Checkouts and invoices have payment intents too, which say nothing here: their own objects do.
     """
-    metadata = intent.get("metadata") or {}
-    if metadata.get("kind") not in INTENT_KINDS:
+    if not is_paid_here(intent):
         return
-    order = placing.order_named(str(metadata.get("order") or ""))
+    order = placing.order_named(str(intent["metadata"].get("order") or ""))
     account = mirror.account_of_customer(stripe_objects.customer_id(intent))
     if (
         order is None
@@ -71,6 +70,11 @@ def fulfil_intent(intent: Stripe, *, now: datetime) -> None:
     if payment.status == PaymentStatus.OPEN and order.status == Order.Status.PROCESSING:
         payment = replace(payment, status=PaymentStatus.FAILED)  # the bank's late answer was no
     fulfil_payment(order, payment, now=now)
+
+
+def is_paid_here(intent: Stripe) -> bool:
+    """Whether a payment was begun by us, for an order, without a checkout session or an invoice."""
+    return (intent.get("metadata") or {}).get("kind") in INTENT_KINDS
 
 
 def fulfil_payment(order: Order, payment: Payment, *, now: datetime) -> None:
@@ -155,9 +159,8 @@ def _fulfil_pack(order: Order, payment: Payment, *, now: datetime) -> None:
         alerts.resolve(Alert.Kind.REVIEW, order.public_id, now=now)
 
 
-def _complete_if_subscribed(order: Order, subscription_id: str, *, now: datetime) -> None:
+def _complete_if_paid(subscription_id: str, *, now: datetime) -> None:
     """The invoice may have been fulfilled before the session told which order it belongs to."""
-    order.stripe_subscription_id = subscription_id
     latest = mirror.latest_invoice_of(subscription_id)
     if latest is not None:
         plan_fulfilment.fulfil_invoice(latest, now=now)

@@ -14,12 +14,12 @@ from babel.dates import format_date
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
-from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.translation import get_language, gettext_noop
 from django.utils.translation import gettext as _
 
 from accounts import clock
+from accounts.addresses import own
 from billing.money import amount_in_words
 from outbox.models import OutboxEvent
 
@@ -84,7 +84,7 @@ def _in_words(data: Data) -> Data:
 
 def _page(name: str, *path: str) -> Callable[[Data], str]:
     def target(data: Data) -> str:
-        return f"{settings.BASE_URL}{reverse(name, args=[data[part] for part in path])}"
+        return own(name, *(data[part] for part in path))
 
     return target
 

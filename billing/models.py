@@ -134,6 +134,11 @@ class Price(models.Model):
     def __str__(self) -> str:
         return f"{self.amount_minor} {self.currency} {self.interval}"
 
+    @property
+    def months(self) -> int:
+        """How many months one payment is for; none for a pack."""
+        return {self.Interval.MONTH: 1, self.Interval.YEAR: 12}.get(self.Interval(self.interval), 0)
+
 
 class Promotion(models.Model):
     """Bonus credits on packs, for some time, for some customers, so many times."""
@@ -170,6 +175,12 @@ class Promotion(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class OrderQuerySet(models.QuerySet["Order"]):
+    def with_what_it_says(self) -> "OrderQuerySet":
+        """With all that fulfilling and showing an order reads, in one query."""
+        return self.select_related("price__plan", "price__pack", "account", "promotion")
 
 
 class Order(models.Model):
@@ -227,6 +238,8 @@ class Order(models.Model):
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     completed_at = models.DateTimeField(_("completed"), null=True, blank=True)
 
+    objects = OrderQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("order")
         verbose_name_plural = _("orders")
@@ -264,6 +277,11 @@ class Order(models.Model):
             return f"stripe:session:{self.stripe_session_id}"
         kind = "payment_intent" if self.provider == "stripe" else "payment"
         return f"{self.provider}:{kind}:{self.payment_id}"
+
+    @property
+    def charged_minor(self) -> int:
+        """What was paid, with tax and less a discount; as listed where that is not known."""
+        return self.amount_minor if self.paid_minor is None else self.paid_minor
 
     @property
     def all_credits(self) -> int:

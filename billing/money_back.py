@@ -20,6 +20,7 @@ from billing.models import Clawback, Order
 from billing.stripe_objects import Stripe
 from credits import allowances, ledger, selectors
 from credits.models import Grant
+from credits.money import Money
 from outbox import alerts
 from outbox.models import Alert
 
@@ -62,8 +63,8 @@ def settle(*, charge: Stripe, origin: Stripe, disputes: Iterable[Stripe], now: d
     for grant in _grants(account, origin):
         by_refund = grant.amount * refunded // charge["amount"]
         by_dispute = min(grant.amount * disputed // charge["amount"], grant.amount - by_refund)
-        _reach(grant, Clawback.Cause.REFUND, by_refund, charge, with_debt=False, now=now)
-        _reach(grant, Clawback.Cause.DISPUTE, by_dispute, charge, with_debt=is_lost, now=now)
+        _reach(grant, Clawback.Cause.REFUND, by_refund, charge["id"], with_debt=False, now=now)
+        _reach(grant, Clawback.Cause.DISPUTE, by_dispute, charge["id"], with_debt=is_lost, now=now)
     Clawback.objects.filter(charge_id=charge["id"]).update(seen=standing(charge, disputes))
     if is_all and (is_lost or not disputed):
         _stop_promise(account, origin, now=now)
@@ -75,16 +76,9 @@ def settle(*, charge: Stripe, origin: Stripe, disputes: Iterable[Stripe], now: d
 def _tell(charge: Stripe, origin: Stripe, account: Account, disputes: list[Stripe], *, now: datetime) -> None:
     """The customer hears of a refund, the operators of a dispute for as long as it is open."""
     if charge["amount_refunded"]:
-        rows = Clawback.objects.filter(charge_id=charge["id"], cause=Clawback.Cause.REFUND)
-        announcing.refunded(
-            account,
-            charge_id=charge["id"],
-            description=charge.get("description") or origin.get("number") or "",
-            refunded_minor=charge["amount_refunded"],
-            currency=charge["currency"],
-            credits=sum(row.taken for row in rows),
-            now=now,
-        )
+        description = charge.get("description") or origin.get("number") or ""
+        refunded = Money(charge["amount_refunded"], charge["currency"])
+        _tell_of_refund(account, charge["id"], description, refunded, now=now)
     waiting = [dispute for dispute in disputes if dispute["status"] not in (*HARMLESS, LOST)]
     if waiting:
         detail = f"{account}: {waiting[0]['amount']} {charge['currency']}, {waiting[0].get('reason')}."
@@ -95,19 +89,22 @@ def _tell(charge: Stripe, origin: Stripe, account: Account, disputes: list[Strip
 
 def take_back_of_order(order: Order, *, refunded_minor: int, now: datetime) -> None:
     """Bring the credits of an order in line with `refunded_minor` given back in all, at a provider without charges."""
-    paid_minor = order.paid_minor or order.amount_minor
-    charge = {"id": f"{order.provider}:{order.payment_id}"}
+    charge_id = f"{order.provider}:{order.payment_id}"
     for grant in selectors.grants_of_cause(order.account_id, order.grant_source_key):
-        target = grant.amount * refunded_minor // paid_minor
-        _reach(grant, Clawback.Cause.REFUND, target, charge, with_debt=False, now=now)
+        target = grant.amount * refunded_minor // order.charged_minor
+        _reach(grant, Clawback.Cause.REFUND, target, charge_id, with_debt=False, now=now)
     Order.objects.filter(pk=order.pk).update(refunded_minor=refunded_minor)
-    rows = Clawback.objects.filter(charge_id=charge["id"])
+    _tell_of_refund(order.account, charge_id, order.description, Money(refunded_minor, order.currency), now=now)
+
+
+def _tell_of_refund(account: Account, charge_id: str, description: str, refunded: Money, *, now: datetime) -> None:
+    rows = Clawback.objects.filter(charge_id=charge_id, cause=Clawback.Cause.REFUND)
     announcing.refunded(
-        order.account,
-        charge_id=charge["id"],
-        description=order.description,
-        refunded_minor=refunded_minor,
-        currency=order.currency,
+        account,
+        charge_id=charge_id,
+        description=description,
+        refunded_minor=refunded.minor,
+        currency=refunded.currency,
         credits=sum(row.taken for row in rows),
         now=now,
     )
@@ -119,19 +116,19 @@ def _grants(account: Account, origin: Stripe) -> list[Grant]:
     return selectors.grants_of_cause(account.pk, f"stripe:{kind}:{origin['id']}")
 
 
-def _reach(grant: Grant, cause: Clawback.Cause, target: int, charge: Stripe, *, with_debt: bool, now: datetime) -> None:
+def _reach(grant: Grant, cause: Clawback.Cause, target: int, charge_id: str, *, with_debt: bool, now: datetime) -> None:
     """Take back, or give back, what is between the target and what was done before."""
     with transaction.atomic():
         about: dict[str, Any] = {"account_id": grant.account_id, "grant_source_key": grant.source_key}
         if target:
-            new = Clawback(**about, cause=cause, charge_id=charge["id"], updated_at=now)
+            new = Clawback(**about, cause=cause, charge_id=charge_id, updated_at=now)
             Clawback.objects.bulk_create([new], ignore_conflicts=True)
         row = Clawback.objects.select_for_update().filter(**about, cause=cause).first()
         if row is None:
             return
         row.steps += 1
-        step = {**about, "source_key": f"stripe:{cause}:{charge['id']}:{grant.source_key}:{row.steps}", "now": now}
-        step |= {"description": f"{cause.label}: {charge['id']}", "actor": "stripe"}
+        step = {**about, "source_key": f"stripe:{cause}:{charge_id}:{grant.source_key}:{row.steps}", "now": now}
+        step |= {"description": f"{cause.label}: {charge_id}", "actor": "stripe"}
         # What was waived before (a refund leaves what was spent) stays waived, unless it may become debt now.
         more = target - (row.taken + row.owed if with_debt else max(row.target, row.taken + row.owed))
         less = row.taken + row.owed - target

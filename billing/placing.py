@@ -56,4 +56,4 @@ def order_named(named: str) -> Order | None:
 
 
 def _orders() -> QuerySet[Order]:
-    return Order.objects.select_related("price__plan", "price__pack", "account", "promotion")
+    return Order.objects.with_what_it_says()

@@ -10,8 +10,6 @@ from billing import alignment, stripe_api
 from billing.errors import AlreadySubscribedError, NotSubscribedError, PriceNotSellableError
 from billing.models import RUNNING, Price, Subscription
 
-MONTHS = {Price.Interval.MONTH: 1, Price.Interval.YEAR: 12}
-
 
 def running(account: Account) -> Subscription:
     """The account's plan. Raises NotSubscribedError."""
@@ -24,10 +22,7 @@ def running(account: Account) -> Subscription:
 
 def is_at_once(before: Price, after: Price) -> bool:
     """Whether a change counts from now (the customer gets more) or from the next period (they pay for less)."""
-    months = MONTHS[Price.Interval(before.interval)], MONTHS[Price.Interval(after.interval)]
-    if months[0] != months[1]:
-        return months[1] > months[0]
-    return after.amount_minor > before.amount_minor
+    return (after.months, after.amount_minor) > (before.months, before.amount_minor)
 
 
 def change(*, account: Account, price: Price, now: datetime) -> Subscription:
@@ -93,7 +88,6 @@ def pause(*, account: Account, until: datetime | None, now: datetime) -> Subscri
 
 
 def _in_line(subscription: Subscription, *, now: datetime) -> Subscription:
-    alignment.bring_in_line(kind="subscription", object_id=subscription.stripe_subscription_id, now=now)
-    alignment.bring_latest_invoice_in_line(subscription.stripe_subscription_id, now=now)
+    alignment.bring_changed_subscription_in_line(subscription.stripe_subscription_id, now=now)
     subscription.refresh_from_db()
     return subscription

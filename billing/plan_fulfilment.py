@@ -19,8 +19,6 @@ from credits.money import FREE, Money
 from outbox import alerts
 from outbox.models import Alert
 
-MONTHS_PAID = {Price.Interval.MONTH: 1, Price.Interval.YEAR: 12}
-
 # Reasons for an invoice that pays for a whole period of a plan, and for one that pays for a change within it.
 FIRST, RENEWAL = "subscription_create", "subscription_cycle"
 WHOLE_PERIOD = (FIRST, RENEWAL)
@@ -94,7 +92,7 @@ def fulfil_invoice(invoice: Stripe, *, now: datetime) -> None:
                 anchor=line.starts_at,
                 zone="UTC",
                 paid=Money(paid, invoice["currency"]) if paid else FREE,
-                periods=1 if is_trial else MONTHS_PAID[Price.Interval(price.interval)],
+                periods=1 if is_trial else price.months,
                 paid_until=line.ends_at,
                 rollover=Allowance.Rollover(plan.rollover),
                 rollover_limit=plan.rollover_limit,

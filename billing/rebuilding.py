@@ -81,7 +81,7 @@ def steps() -> Iterable[Step]:
             yield Step(at=paid_at, kind="invoice", object_id=invoice["id"])
     for found in stripe_api.list_all("payment_intent"):
         intent = stripe_api.plain(found)
-        if (intent.get("metadata") or {}).get("kind") in fulfilment.INTENT_KINDS:
+        if fulfilment.is_paid_here(intent):
             yield Step(at=_charged_at(intent), kind="payment_intent", object_id=intent["id"])
     for found in stripe_api.list_all("refund"):
         yield Step(at=stripe_objects.moment(found.created), kind="refund", object_id=found.id)

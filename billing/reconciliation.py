@@ -150,7 +150,7 @@ def _of_subscription(subscription: Stripe) -> Iterator[Difference]:
 
 def _of_intent(intent: Stripe, paid: set[str]) -> Iterator[Difference]:
     """A card form's payment, or a top-up's: those of checkouts and invoices are looked at there."""
-    if (intent.get("metadata") or {}).get("kind") not in fulfilment.INTENT_KINDS or intent["status"] != "succeeded":
+    if not fulfilment.is_paid_here(intent) or intent["status"] != "succeeded":
         return
     source_key = f"{PREFIXES['payment_intent']}{intent['id']}"
     paid.add(source_key)

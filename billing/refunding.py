@@ -21,10 +21,9 @@ class Refundable:
 def refundable(order: Order) -> Refundable:
     """What can be given back of an order, as we know it; Stripe has the last word."""
     is_paid = order.status == Order.Status.COMPLETED and not order.is_for_a_plan
-    paid_minor = order.amount_minor if order.paid_minor is None else order.paid_minor
     grants = selectors.grants_of_cause(order.account_id, order.grant_source_key)
     return Refundable(
-        minor=paid_minor - order.refunded_minor if is_paid and not order.is_disputed else 0,
+        minor=order.charged_minor - order.refunded_minor if is_paid and not order.is_disputed else 0,
         granted=sum(grant.amount for grant in grants),
         left=sum(grant.remaining for grant in grants),
     )

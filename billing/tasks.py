@@ -5,13 +5,12 @@ from datetime import timedelta
 
 import structlog
 from celery import shared_task
-from kombu.exceptions import OperationalError
 
 from accounts import clock
 from billing import checkout, inbox, reconciliation, top_ups, watching
 from billing.errors import PaymentProviderUnavailableError
 from billing.models import Order, TopUp
-from outbox import alerts
+from outbox import alerts, doorbell
 from outbox.models import Alert
 
 logger = structlog.get_logger(__name__)
@@ -78,7 +77,7 @@ def warn_of_expiring_cards() -> None:
 @shared_task
 def refresh_order(*, order_id: str) -> None:
     """Look how one order's payment stands: its provider told that something happened."""
-    order = Order.objects.select_related("price__plan", "price__pack", "account", "promotion").get(pk=order_id)
+    order = Order.objects.with_what_it_says().get(pk=order_id)
     checkout.refresh(order, now=clock.now())
 
 
@@ -102,24 +101,15 @@ def watch_webhooks() -> None:
 
 def ring_order(order_id: uuid.UUID) -> None:
     """Have an order looked at now. When Redis is away, the round finds it later."""
-    try:
-        refresh_order.delay(order_id=str(order_id))
-    except OperationalError:
-        logger.warning("doorbell_unreachable", order_id=str(order_id))
+    doorbell.ring(refresh_order, order_id=str(order_id))
 
 
 def ring_top_up(account_id: uuid.UUID) -> None:
     """Have an account looked at now, if it has a top-up at all. When Redis is away, the round finds it later."""
     if TopUp.objects.filter(account_id=account_id, is_on=True).exists():
-        try:
-            top_up.delay(account_id=str(account_id))
-        except OperationalError:
-            logger.warning("doorbell_unreachable", account_id=str(account_id))
+        doorbell.ring(top_up, account_id=str(account_id))
 
 
 def ring(event_id: str) -> None:
     """Tell a worker of a new event. When Redis is away, the sweep finds the event later."""
-    try:
-        process_event.delay(event_id=event_id)
-    except OperationalError:
-        logger.warning("doorbell_unreachable", event_id=event_id)
+    doorbell.ring(process_event, event_id=event_id)

@@ -141,7 +141,7 @@ class _Checkout(Compat, billing_api.CheckoutsView):
     ui: ClassVar[str]
 
     def mapped(self, body: Body) -> Body:
-        """The item by any of its old names. Raises PriceNotSellableError for an amount that is not its own."""
+        """The item by any of its old names; what else the body says of it is for `post` to compare."""
         named = body.get("item") or body.get("pack") or body.get("plan") or body.get("packId") or body.get("planId")
         if not isinstance(named, str):
             named = ""

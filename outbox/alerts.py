@@ -9,6 +9,7 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import F
 
+from accounts.addresses import own
 from outbox import publishing
 from outbox.models import Alert, OutboxEvent
 
@@ -39,5 +40,5 @@ def mail_operators(event: OutboxEvent) -> None:
     """Tell the operators of a new alert."""
     if not settings.OPERATOR_EMAILS:
         return
-    body = f"{event.data['detail']}\n\n{settings.BASE_URL}/admin/outbox/alert/\n"
+    body = f"{event.data['detail']}\n\n{own('admin:outbox_alert_changelist')}\n"
     EmailMessage(f"[{settings.SITE_NAME}] {event.data['title']}", body, to=settings.OPERATOR_EMAILS).send()

@@ -4,13 +4,10 @@ import uuid
 from datetime import datetime, timedelta
 from typing import Any
 
-import structlog
 from django.db import transaction
-from kombu.exceptions import OperationalError
 
+from outbox import doorbell
 from outbox.models import OutboxEvent
-
-logger = structlog.get_logger(__name__)
 
 # How long the doorbell has before the sweep looks for itself.
 GRACE = timedelta(seconds=15)
@@ -49,7 +46,4 @@ def publish(
 def _ring(event_id: str) -> None:
     from outbox import tasks
 
-    try:
-        tasks.relay_event.delay(event_id=event_id)
-    except OperationalError:
-        logger.warning("doorbell_unreachable", event_id=event_id)
+    doorbell.ring(tasks.relay_event, event_id=event_id)

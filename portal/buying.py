@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import trigger_client_event
 
 from accounts import clock
+from accounts.addresses import own
 from accounts.public_ids import MalformedIdError, parse_id
 from billing import catalogue, checkout
 from billing.errors import BillingError, FulfilmentError, PaymentProviderUnavailableError
@@ -29,6 +30,7 @@ POLL_UNTIL = timedelta(seconds=60)
 
 # Two clicks on one button are one purchase.
 WHAT_IS_BOUGHT = ("key", "item", "ui", "provider")
+
 # What Stripe's card form needs, on that page alone (docs.stripe.com/security/guide).
 CARD_FORM_CSP = {
     "script-src": ["'self'", settings.STRIPE_JS_URL],
@@ -49,9 +51,7 @@ def buy(request: HttpRequest) -> HttpResponse:
             quantity=_quantity(asked.get("quantity", "1")),
             ui=_ui(asked.get("ui", "")),
             provider=asked.get("provider", "") or "stripe",
-            idempotency_key=":".join(
-                ["page", *(asked.get(name, "")[:64] for name in ("key", "item", "ui", "provider"))]
-            ),
+            idempotency_key=":".join(["page", *(asked.get(name, "")[:64] for name in WHAT_IS_BOUGHT)]),
             actor=f"user:{request.user.pk}",
             now=clock.now(),
         )
@@ -115,7 +115,7 @@ def card_form(request: HttpRequest, checkout_id: str) -> HttpResponse:
         "client_secret": secret,
         "script_url": settings.STRIPE_JS_URL,
         "publishable_key": settings.STRIPE_PUBLISHABLE_KEY,
-        "return_url": f"{settings.BASE_URL}/billing/checkout/{order.public_id}",
+        "return_url": own("checkout", order.public_id),
     }
     return render(request, "portal/card_form.html", shown)
 
@@ -128,9 +128,7 @@ def qr_page(request: HttpRequest, checkout_id: str) -> HttpResponse:
     order = _own_order(request, checkout_id)
     if not order.is_waiting:
         return redirect("checkout", order.public_id)
-    return render(
-        request, "portal/qr.html", {"order": order, "qr_url": checkout.qr_url(order), "base_url": settings.BASE_URL}
-    )
+    return render(request, "portal/qr.html", {"order": order, "qr_url": checkout.qr_url(order)})
 
 
 @require_GET
@@ -161,7 +159,7 @@ def _own_order(request: HttpRequest, checkout_id: str) -> Order:
         found = Order.objects.filter(account=own_account(request), pk=parse_id("co", checkout_id))
     except MalformedIdError:
         raise Http404 from None
-    order = found.select_related("price__plan", "price__pack", "account", "promotion").first()
+    order = found.with_what_it_says().first()
     if order is None:
         raise Http404
     return order

@@ -3,8 +3,6 @@
 import json
 from typing import Any
 
-from django.conf import settings
-from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -12,6 +10,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import clock
+from accounts.addresses import own
 from accounts.models import Scope
 from credits import ledger, selectors
 from credits.api import (
@@ -101,7 +100,7 @@ class SpendView(APIView):
             refill = selectors.balance(account_id=account.pk, now=now).next_refill
             error.extra |= {
                 "next_refill": RefillSerializer(refill).data if refill else None,
-                "buy_url": f"{settings.BASE_URL}{reverse('credits')}",
+                "buy_url": own("credits"),
                 "retryable": False,
             }
             raise

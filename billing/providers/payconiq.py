@@ -14,9 +14,9 @@ from typing import Any
 import jwt
 import requests
 from django.conf import settings
-from django.urls import reverse
 from django.utils.dateparse import parse_datetime
 
+from accounts.addresses import own
 from billing import fulfilment, money_back
 from billing.errors import PaymentProviderUnavailableError, PriceNotSellableError, RefundRefusedError
 from billing.models import Order
@@ -58,7 +58,7 @@ class PayconiqProvider:
     def open(self, order: Order) -> Opened:
         if order.currency != CURRENCY or not 0 < order.amount_minor <= MOST_MINOR:
             raise PriceNotSellableError("Payconiq takes euros, up to 9,999.99.")
-        back = f"{settings.BASE_URL}{reverse('checkout', args=[order.public_id])}"
+        back = own("checkout", order.public_id)
         made = _call(
             "POST",
             "/v3/payments",
@@ -98,7 +98,7 @@ class PayconiqProvider:
 
 def callback_url() -> str:
     """Where Payconiq tells of payments; part of what it signs."""
-    return f"{settings.BASE_URL}{reverse('payconiq-callback')}"
+    return own("payconiq-callback")
 
 
 def payment_of_callback(*, body: bytes, signature: str, now: datetime) -> str:

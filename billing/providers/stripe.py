@@ -4,8 +4,8 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.urls import reverse
 
+from accounts.addresses import own
 from accounts.models import Account
 from billing import alignment, fulfilment, mirror, stripe_api, stripe_objects
 from billing.models import Order, Subscription
@@ -64,7 +64,7 @@ def identity(order: Order, **more: str) -> dict[str, str]:
 
 
 def _open_page(order: Order, customer_id: str) -> Opened:
-    back = f"{settings.BASE_URL}{reverse('checkout', args=[order.public_id])}"
+    back = own("checkout", order.public_id)
     metadata = identity(order)
     session = stripe_api.create_session(
         idempotency_key=f"tegoed-{order.public_id}",
@@ -74,7 +74,7 @@ def _open_page(order: Order, customer_id: str) -> Opened:
         client_reference_id=order.public_id,
         metadata=metadata,
         success_url=order.success_url or back,
-        cancel_url=order.cancel_url or f"{settings.BASE_URL}{reverse('credits')}?left={order.public_id}",
+        cancel_url=order.cancel_url or f"{own('credits')}?left={order.public_id}",
         **(_for_a_plan(order, metadata) if order.is_for_a_plan else _for_a_pack(metadata)),
         **_tax(),
     )

@@ -64,7 +64,7 @@ def confirm(
     )
     if why:
         fail(stripe, intent, why)
-        raise declined(WANTS_OWNER if why == "authentication_required" else DECLINED, payment_intent=intent, code=why)
+        raise declined(intent["last_payment_error"]["message"], payment_intent=intent, code=why)
     if outcome in ("delayed_success", "delayed_failure"):
         process(stripe, intent)
         stripe.store.put("_intentions", intent["id"], {"settles": outcome})

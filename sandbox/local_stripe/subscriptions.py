@@ -13,8 +13,6 @@ from sandbox.local_stripe.store import new_id
 
 Row = dict[str, Any]
 
-DAY_S = 86_400
-
 
 @route("GET", "/v1/subscriptions", "SubscriptionListParams")
 def list_subscriptions(stripe: LocalStripe, values: Row) -> Row:
@@ -185,7 +183,7 @@ def start(
 ) -> Row:
     """Begin a subscription and pay its first invoice; a trial's is over nothing."""
     now = stripe.timestamp()
-    trial_ends = now + trial_days * DAY_S if trial_days else None
+    trial_ends = now + trial_days * collecting.DAY_S if trial_days else None
     identifier = new_id("sub")
     item = stripe.new(
         "subscription_item",
@@ -384,7 +382,7 @@ def _after(anchor: int, price: Row, count: int) -> int:
     months = {"month": 1, "year": 12}.get(recurring["interval"])
     if months is None:
         days: int = {"day": 1, "week": 7}[recurring["interval"]] * recurring["interval_count"]
-        return anchor + days * 86_400 * count
+        return anchor + days * collecting.DAY_S * count
     first = datetime.fromtimestamp(anchor, UTC)
     total = first.year * 12 + first.month - 1 + months * recurring["interval_count"] * count
     year, month = divmod(total, 12)

@@ -5,8 +5,8 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
-from django.urls import reverse
 
+from accounts.addresses import own
 from billing import bootstrap, presets
 from billing.errors import BillingError
 
@@ -28,8 +28,7 @@ class Command(BaseCommand):
             bootstrap.push(preset, say=self.stdout.write)
             # Stripe reaches public addresses only; the sandbox brings its webhooks by itself.
             if settings.BASE_URL.startswith("https://") and not options["no_webhook"]:
-                url = f"{settings.BASE_URL}{reverse('stripe-webhook')}"
-                bootstrap.register_endpoint(url, say=self.stdout.write)
+                bootstrap.register_endpoint(own("stripe-webhook"), say=self.stdout.write)
         except (presets.UnknownPresetError, BillingError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"The catalogue has what the preset {options['preset']!r} has.")
