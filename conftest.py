@@ -19,6 +19,7 @@ from sandbox.clock import SandboxClock
 from sandbox.local_stripe.core import LocalStripe
 from sandbox.local_stripe.store import Store
 from sandbox.local_stripe.transport import InProcessClient
+from usage import rates
 
 
 def pytest_configure() -> None:
@@ -38,6 +39,11 @@ def flushing_passes_the_append_only_triggers() -> None:
         flush(self, ["SET session_replication_role = replica", *sql_list, "RESET session_replication_role"])
 
     DatabaseOperations.execute_sql_flush = as_replica  # type: ignore[method-assign]
+
+
+@pytest.fixture(autouse=True)
+def no_rate_card_of_another_test() -> None:
+    rates.forget()
 
 
 @pytest.fixture

@@ -17,11 +17,10 @@ from rest_framework.views import APIView
 from accounts import clock
 from accounts.errors import FieldProblem, InvalidRequestError, NotFoundError
 from accounts.models import Scope
-from accounts.public_ids import MalformedIdError, parse_id
 from billing import catalogue, catalogue_sync, checkout, tasks, webhooks
 from billing.models import Order, Price
 from billing.providers import PROVIDERS, payconiq
-from credits.api import KEY_PARAMETER, account_of, caller_of, checked, made, timestamp
+from credits.api import KEY_PARAMETER, account_of, caller_of, checked, identifier_of, made, timestamp
 from credits.api_requests import WholeNumberField, idempotency_key
 
 logger = structlog.get_logger(__name__)
@@ -151,10 +150,7 @@ class CheckoutView(APIView):
     def get(self, request: Request, checkout_id: str) -> Response:
         """How a purchase stands; poll this."""
         account = account_of(request, now=clock.now())
-        try:
-            order = Order.objects.filter(account=account, pk=parse_id("co", checkout_id)).first()
-        except MalformedIdError:
-            order = None
+        order = Order.objects.filter(account=account, pk=identifier_of("co", checkout_id, "checkout")).first()
         if order is None:
             raise NotFoundError("There is no such checkout.")
         return Response(checkout_data(order))

@@ -2,16 +2,23 @@
 
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import stripe
 from django.conf import settings
 
+from accounts import clock
 from billing import catalogue_sync, stripe_api
 from billing.models import Plan
 from billing.presets import Preset
 from billing.stripe_api import NotAtStripeError
+from usage import rates
 from usage.models import Feature
+
+# What of a preset's feature is its price; it counts from the beginning of time.
+PRICE_FIELDS = ("credits", "basis", "output_credits")
+ALWAYS = datetime(2000, 1, 1, tzinfo=UTC)
 
 Say = Callable[[str], None]
 
@@ -36,8 +43,12 @@ EVENTS = [
 
 def push(preset: Preset, *, say: Say) -> None:
     """Make the preset's products and prices in Stripe, its free plan and rate card here, then pull what Stripe has."""
-    for feature in preset.features:
-        Feature.objects.get_or_create(code=feature["code"], defaults=feature)
+    for line in preset.features:
+        about = {name: value for name, value in line.items() if name not in PRICE_FIELDS}
+        feature, is_new = Feature.objects.get_or_create(code=line["code"], defaults=about)
+        if is_new:
+            price = {name: line[name] for name in PRICE_FIELDS if name in line}
+            rates.set_price(feature=feature, effective_from=ALWAYS, now=clock.now(), **price)
     for position, plan in enumerate(preset.plans):
         if plan.get("prices"):
             _push_item("plan", plan, plan["monthly_credits"], position, say)
@@ -45,8 +56,8 @@ def push(preset: Preset, *, say: Say) -> None:
             _keep_free_plan(plan, position)
     for position, pack in enumerate(preset.packs):
         _push_item("pack", pack, pack["credits"], position, say)
-    for line in catalogue_sync.pull():
-        say(line)
+    for change in catalogue_sync.pull():
+        say(change)
 
 
 def register_endpoint(url: str, *, say: Say) -> None:

@@ -291,6 +291,7 @@ MAX_PACKS_PER_CHECKOUT = 100
 MAX_TOP_UP_BELOW = 1_000_000  # credits; a line that is never reached from above would buy for ever
 MAX_TOP_UPS_A_MONTH = 30  # one a day is a plan
 MAX_SPENDS_PER_BATCH = 500  # they commit together: more would hold their wallets for too long
+RATE_CARD_MAX_AGE_S = 30  # half of the notice that a new price gives (usage.rates.NOTICE)
 MAX_API_KEYS_PER_ACCOUNT = 20
 MAX_OPEN_HOLDS_PER_ACCOUNT = 100  # calls to an AI at the same time; more is a client that forgets to capture
 IDLE_AFTER_DAYS = 7  # accounts untouched for longer are settled when they come back, not by jobs

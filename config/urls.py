@@ -10,9 +10,9 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from billing import api as billing_api
 from config import api_errors, api_schema
 from credits import api as credits_api
-from credits import explain_api
+from credits import explain_api, history_api
 from usage import api as usage_api
-from usage import batch_api, holds_api
+from usage import batch_api, events_api, holds_api
 
 __all__ = ["api_schema"]  # registers itself with drf-spectacular
 
@@ -28,9 +28,11 @@ v1 = [
     path("credits/holds/<str:hold_id>/release", holds_api.ReleaseView.as_view()),
     path("credits/explain", explain_api.ExplainView.as_view()),
     path("credits/grants", credits_api.GrantsView.as_view()),
-    path("credits/transactions", credits_api.TransactionsView.as_view()),
-    path("credits/transactions/<str:transaction_id>", credits_api.TransactionView.as_view()),
+    path("credits/transactions", history_api.TransactionsView.as_view()),
+    path("credits/transactions/<str:transaction_id>", history_api.TransactionView.as_view()),
     path("credits/transactions/<str:transaction_id>/reverse", explain_api.ReverseView.as_view()),
+    path("usage/events", events_api.UsageEventsView.as_view()),
+    path("usage/summary", events_api.UsageSummaryView.as_view()),
     path("billing/catalogue", billing_api.CatalogueView.as_view()),
     path("billing/checkouts", billing_api.CheckoutsView.as_view()),
     path("billing/checkouts/<str:checkout_id>", billing_api.CheckoutView.as_view()),

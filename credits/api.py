@@ -3,6 +3,7 @@
 import base64
 import binascii
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from accounts.errors import ApiError, FieldProblem, InvalidRequestError, NotFoun
 from accounts.models import Account, Scope
 from accounts.public_ids import MalformedIdError, parse_id, public_id
 from credits import ledger, selectors
-from credits.api_requests import PrintableField, WholeNumberField, idempotency_key
+from credits.api_requests import CountField, PrintableField, WholeNumberField, idempotency_key
 from credits.models import Grant, Source, Transaction
 
 DEFAULT_PAGE = 25
@@ -93,6 +94,18 @@ class LotSerializer(serializers.Serializer[ledger.Lot]):
     amount = serializers.IntegerField()
 
 
+class UsageSerializer(serializers.Serializer[Any]):
+    """What the AI behind a spend used, as the app tells it. All of it is optional."""
+
+    model = PrintableField(required=False, max_length=100)
+    input_tokens = CountField(required=False)
+    output_tokens = CountField(required=False)
+    provider_cost_micros = CountField(
+        required=False, help_text="Millionths of your currency that the provider charges."
+    )
+    latency_ms = CountField(required=False)
+
+
 class TransactionSerializer(serializers.Serializer[Any]):
     """A transaction as it is answered when it is made and whenever it is fetched."""
 
@@ -102,7 +115,10 @@ class TransactionSerializer(serializers.Serializer[Any]):
     balance_after = serializers.IntegerField()
     lots = LotSerializer(many=True)
     feature = serializers.CharField(allow_null=True)
+    quantity = serializers.IntegerField(allow_null=True, help_text="Units of the feature.")
     description = serializers.CharField()
+    metadata = serializers.DictField()
+    usage = UsageSerializer(allow_null=True)
     created = serializers.DateTimeField()
 
 
@@ -168,39 +184,6 @@ class GrantsView(APIView):
         return made(transaction_data(granted.transaction), is_replayed=granted.is_replayed)
 
 
-class TransactionsView(APIView):
-    required_scope = Scope.CREDITS_READ
-
-    @extend_schema(
-        operation_id="list_transactions", parameters=PAGE_PARAMETERS, responses=TransactionSerializer(many=True)
-    )
-    def get(self, request: Request) -> Response:
-        """The account's ledger, latest first."""
-        now = clock.now()
-        account = account_of(request, now=now)
-        selectors.settled_wallet(account_id=account.pk, now=now)
-        history = selectors.transactions(account.pk).prefetch_related("entries__grant")
-        rows, following = page(request, history, "txn")
-        return Response(listing([transaction_data(row) for row in rows], following))
-
-
-class TransactionView(APIView):
-    required_scope = Scope.CREDITS_READ
-
-    @extend_schema(operation_id="get_transaction", parameters=[ACCOUNT_PARAMETER], responses=TransactionSerializer)
-    def get(self, request: Request, transaction_id: str) -> Response:
-        """One transaction."""
-        account = account_of(request, now=clock.now())
-        try:
-            identifier = parse_id("txn", transaction_id)
-        except MalformedIdError:
-            raise NotFoundError("There is no such transaction.") from None
-        found = selectors.transactions(account.pk).filter(pk=identifier).prefetch_related("entries__grant").first()
-        if found is None:
-            raise NotFoundError("There is no such transaction.")
-        return Response(transaction_data(found))
-
-
 def caller_of(request: Request) -> Caller:
     """Who is calling; HasScope has seen to it that there is somebody."""
     return cast(Caller, request.user)
@@ -213,6 +196,14 @@ def account_of(request: Request, *, now: datetime) -> Account:
     if not isinstance(named, str):
         raise InvalidRequestError(FieldProblem(pointer="/account", code="invalid", detail="Send it as text."))
     return caller_of(request).account_for(named, now=now)
+
+
+def identifier_of(prefix: str, text: str, what: str) -> uuid.UUID:
+    """The key behind a public id in an address. Raises NotFoundError, as for one that is not there."""
+    try:
+        return parse_id(prefix, text)
+    except MalformedIdError:
+        raise NotFoundError(f"There is no such {what}.") from None
 
 
 def checked(asked: serializers.BaseSerializer[Any]) -> dict[str, Any]:
@@ -244,35 +235,38 @@ def balance_data(account: Account, *, now: datetime) -> dict[str, Any]:
 def transaction_data(row: Transaction) -> dict[str, Any]:
     """What the API says of a transaction."""
     order = sorted(row.entries.all(), key=lambda entry: entry.grant.draw_order)
+    lots = [ledger.Lot(grant_id=entry.grant_id, source=entry.grant.source, amount=abs(entry.amount)) for entry in order]
     return {
         "id": row.public_id,
         "type": row.kind,
         "amount": row.amount,
         "balance_after": row.balance_after,
-        "lots": [
-            {"grant": entry.grant.public_id, "source": entry.grant.source, "amount": abs(entry.amount)}
-            for entry in order
-        ],
+        "lots": lots_data(lots),
         "feature": row.feature or None,
+        "quantity": row.quantity,
         "description": row.description,
+        "metadata": row.metadata,
+        "usage": row.usage,
         "created": timestamp(row.created_at),
     }
 
 
-def spent_data(spent: ledger.Spent, *, feature: str, description: str) -> dict[str, Any]:
+def spent_data(spent: ledger.Spent | ledger.Captured, *, amount: int, **about: Any) -> dict[str, Any]:
     """What the API says of a spend: the same as of its transaction when it is fetched."""
     return {
         "id": public_id("txn", spent.transaction_id),
         "type": Transaction.Kind.SPEND.value,
-        "amount": spent.amount,
+        "amount": amount,
         "balance_after": spent.balance_after,
-        "lots": [
-            {"grant": public_id("grt", lot.grant_id), "source": lot.source, "amount": lot.amount} for lot in spent.lots
-        ],
-        "feature": feature or None,
-        "description": description,
+        "lots": lots_data(spent.lots),
+        **about,
         "created": timestamp(spent.created_at),
     }
+
+
+def lots_data(lots: Iterable[ledger.Lot]) -> list[dict[str, Any]]:
+    """What the API says of the grants that a transaction touched."""
+    return [{"grant": public_id("grt", lot.grant_id), "source": lot.source, "amount": lot.amount} for lot in lots]
 
 
 def made(data: dict[str, Any], *, is_replayed: bool) -> Response:

@@ -51,14 +51,22 @@ class WholeNumberField(serializers.IntegerField):
     """A whole number as JSON has them: no text, no fraction, no boolean, nothing that a float would round."""
 
     default_error_messages = {"whole": "Send a whole number from 1 to 9007199254740992."}
+    smallest = 1
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(min_value=1, max_value=LARGEST_AMOUNT, **kwargs)
+        super().__init__(min_value=self.smallest, max_value=LARGEST_AMOUNT, **kwargs)
 
     def to_internal_value(self, data: Any) -> int:
-        if isinstance(data, bool) or not isinstance(data, int) or not 1 <= data <= LARGEST_AMOUNT:
+        if isinstance(data, bool) or not isinstance(data, int) or not self.smallest <= data <= LARGEST_AMOUNT:
             self.fail("whole")
         return data
+
+
+class CountField(WholeNumberField):
+    """A whole number that may be none."""
+
+    default_error_messages = {"whole": "Send a whole number from 0 to 9007199254740992."}
+    smallest = 0
 
 
 class PrintableField(serializers.CharField):

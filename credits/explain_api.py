@@ -1,4 +1,4 @@
-"""The API's side of questions about a balance: may this be spent, why is it what it is, and taking a spend back."""
+"""The API's side of questions about a balance: why it is what it is; and of taking a spend back."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,9 +10,8 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import clock
-from accounts.errors import InsufficientScopeError, NotFoundError
+from accounts.errors import InsufficientScopeError
 from accounts.models import Scope
-from accounts.public_ids import MalformedIdError, parse_id
 from credits import explaining, ledger, selectors
 from credits.api import (
     ACCOUNT_PARAMETER,
@@ -21,6 +20,7 @@ from credits.api import (
     account_of,
     caller_of,
     checked,
+    identifier_of,
     made,
     timestamp,
     transaction_data,
@@ -52,10 +52,7 @@ class ReverseView(APIView):
         key, now = idempotency_key(request), clock.now()
         asked = checked(ReverseRequest(data=request.data))
         account = account_of(request, now=now)
-        try:
-            identifier = parse_id("txn", transaction_id)
-        except MalformedIdError:
-            raise NotFoundError("There is no such transaction.") from None
+        identifier = identifier_of("txn", transaction_id, "transaction")
         spent = selectors.transactions(account.pk).filter(pk=identifier).first()
         may_any = Scope.CREDITS_GRANT in caller_of(request).scopes
         if spent is not None and not may_any and spent.created_at < now - OWN_SPEND_FOR:

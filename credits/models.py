@@ -227,6 +227,8 @@ class Transaction(models.Model):
     metadata = models.JSONField(_("metadata"), default=dict, blank=True)
     actor = models.CharField(_("by"), max_length=64, blank=True)
     created_at = models.DateTimeField(_("at"))
+    # What the AI behind a spend used, as its app told it: model, tokens, the provider's cost. The usage room reads it.
+    usage = models.JSONField(_("usage"), null=True, blank=True, editable=False)
     # When time brought it, where it was posted later than that: nobody had looked at the wallet meanwhile.
     due_at = models.DateTimeField(_("due"), null=True, blank=True)
 

@@ -18,6 +18,7 @@ from credits.api import (
     KEY_PARAMETER,
     RefillSerializer,
     TransactionSerializer,
+    UsageSerializer,
     account_of,
     caller_of,
     checked,
@@ -37,6 +38,7 @@ class SpendRequest(serializers.Serializer[Any]):
     quantity = WholeNumberField(required=False)
     description = PrintableField(required=False, max_length=255, allow_blank=True, default="")
     metadata = serializers.DictField(required=False, default=dict)
+    usage = UsageSerializer(required=False)
     account = serializers.CharField(required=False)
 
     default_error_messages = {
@@ -63,15 +65,29 @@ class SpendRequest(serializers.Serializer[Any]):
         return attrs
 
 
-def work(asked: dict[str, Any]) -> dict[str, Any]:
-    """What a SpendRequest asks for, as the arguments of a spend or a hold."""
-    return {
-        "amount": asked.get("amount"),
-        "feature": asked.get("feature", ""),
-        "quantity": asked.get("quantity", 1),
-        "description": asked["description"],
-        "metadata": asked["metadata"],
-    }
+def work(asked: dict[str, Any]) -> spending.Work:
+    """What a SpendRequest asks for."""
+    return spending.Work(
+        amount=asked.get("amount"),
+        feature=asked.get("feature", ""),
+        quantity=asked.get("quantity"),
+        description=asked["description"],
+        metadata=asked["metadata"],
+        usage=asked.get("usage", {}),
+    )
+
+
+def work_data(spent: ledger.Spent, done: spending.Work) -> dict[str, Any]:
+    """What the API says of a spend on that work."""
+    return spent_data(
+        spent,
+        amount=spent.amount,
+        feature=done.feature or None,
+        quantity=spent.quantity,
+        description=done.description,
+        metadata=done.metadata,
+        usage=done.usage or None,
+    )
 
 
 class SpendView(APIView):
@@ -88,13 +104,10 @@ class SpendView(APIView):
         key, now = idempotency_key(request), clock.now()
         asked = checked(SpendRequest(data=request.data))
         account = account_of(request, now=now)
+        asked_for = work(asked)
         try:
             spent = spending.spend(
-                account=account,
-                idempotency_key=key,
-                actor=caller_of(request).actor,
-                now=now,
-                **work(asked),
+                account=account, work=asked_for, idempotency_key=key, actor=caller_of(request).actor, now=now
             )
         except InsufficientCreditsError as error:
             refill = selectors.balance(account_id=account.pk, now=now).next_refill
@@ -104,10 +117,7 @@ class SpendView(APIView):
                 "retryable": False,
             }
             raise
-        answer = made(
-            spent_data(spent, feature=asked.get("feature", ""), description=asked["description"]),
-            is_replayed=spent.is_replayed,
-        )
+        answer = made(work_data(spent, asked_for), is_replayed=spent.is_replayed)
         answer["Credits-Available"] = str(spent.balance_after)
         return answer
 
@@ -142,9 +152,7 @@ class CheckView(APIView):
         now = clock.now()
         asked = checked(CheckRequest(data=request.data))
         account = account_of(request, now=now)
-        cost = spending.cost(
-            amount=asked.get("amount"), feature=asked.get("feature", ""), quantity=asked.get("quantity", 1)
-        )
+        cost = work(asked).priced(at=now).credits
         found = ledger.check(account_id=account.pk, amount=cost, now=now)
         return Response(
             {"allowed": not found.refusal, "cost": cost, "available": found.available, "reason": found.refusal}

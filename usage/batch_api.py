@@ -13,11 +13,11 @@ from rest_framework.views import APIView
 from accounts import clock
 from accounts.errors import ApiError, FieldProblem, InvalidRequestError
 from accounts.models import Account, Scope
-from credits.api import TransactionSerializer, caller_of, checked, spent_data
+from credits.api import TransactionSerializer, caller_of, checked
 from credits.api_requests import KeyField
 from credits.errors import CreditsError
 from usage import spending
-from usage.api import SpendRequest, work
+from usage.api import SpendRequest, work, work_data
 
 
 class BatchItem(SpendRequest):
@@ -71,18 +71,19 @@ class SpendBatchView(APIView):
         with transaction.atomic():
             # In the order of accounts, so that two batches never wait for each other.
             for account, number, item in sorted(ready, key=lambda entry: (entry[0].pk, entry[1])):
+                done = work(item)
                 try:
                     spent = spending.spend(
                         account=account,
+                        work=done,
                         idempotency_key=item["idempotency_key"],
                         actor=caller.actor,
                         now=now,
-                        **work(item),
                     )
                 except CreditsError as error:
                     answers[number] = _refused(error)
                 else:
-                    made = spent_data(spent, feature=item.get("feature", ""), description=item["description"])
+                    made = work_data(spent, done)
                     answers[number] = {
                         "status": 201, "replayed": spent.is_replayed, "transaction": made, "problem": None,
                     }  # fmt: skip

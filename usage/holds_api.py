@@ -12,16 +12,19 @@ from rest_framework.views import APIView
 from accounts import clock
 from accounts.errors import NotFoundError
 from accounts.models import Scope
-from accounts.public_ids import MalformedIdError, parse_id, public_id
+from accounts.public_ids import public_id
 from credits import ledger, selectors
 from credits.api import (
     ACCOUNT_PARAMETER,
     KEY_PARAMETER,
     TransactionSerializer,
+    UsageSerializer,
     account_of,
     caller_of,
     checked,
+    identifier_of,
     made,
+    spent_data,
     timestamp,
 )
 from credits.api_requests import WholeNumberField, idempotency_key
@@ -42,8 +45,21 @@ class HoldRequest(SpendRequest):
 
 
 class CaptureRequest(serializers.Serializer[Any]):
-    amount = WholeNumberField(help_text="What the work cost. Less than was held: the rest goes back.")
+    """What the work cost: an `amount`; or a `quantity` of the feature that was held for, or its tokens in `usage`."""
+
+    amount = WholeNumberField(required=False, help_text="In credits. Less than was held: the rest goes back.")
+    quantity = WholeNumberField(
+        required=False, help_text="Units of the hold's feature, at the price of when it was held."
+    )
+    usage = UsageSerializer(required=False)
     account = serializers.CharField(required=False)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "amount" in attrs and "quantity" in attrs:
+            raise serializers.ValidationError({"amount": ["Send either amount or quantity."]}, code="either")
+        if not attrs.keys() & {"amount", "quantity", "usage"}:
+            raise serializers.ValidationError({"amount": ["Send amount, quantity or usage."]}, code="required")
+        return attrs
 
 
 class ExtendRequest(serializers.Serializer[Any]):
@@ -88,11 +104,11 @@ class HoldsView(APIView):
         expiry = timedelta(seconds=asked["expires_in"]) if "expires_in" in asked else DEFAULT_EXPIRY
         held = spending.hold(
             account=account,
+            work=work(asked),
             idempotency_key=key,
             expires_at=now + expiry,
             actor=caller_of(request).actor,
             now=now,
-            **work(asked),
         )
         data = {
             "id": public_id("hold", held.hold_id),
@@ -116,7 +132,7 @@ class HoldView(APIView):
         now = clock.now()
         account = account_of(request, now=now)
         selectors.settled_wallet(account_id=account.pk, now=now)
-        found = selectors.find_hold(account.pk, _identifier(hold_id))
+        found = selectors.find_hold(account.pk, identifier_of("hold", hold_id, "hold"))
         if found is None:
             raise NotFoundError("There is no such hold.")
         return Response(hold_data(found))
@@ -135,26 +151,26 @@ class CaptureView(APIView):
         """Spend what the work cost. Sending it again answers the first capture: a hold is captured once."""
         now = clock.now()
         asked = checked(CaptureRequest(data=request.data))
-        captured = ledger.capture(
-            account_id=account_of(request, now=now).pk,
-            hold_id=_identifier(hold_id),
-            cost=asked["amount"],
+        captured = spending.capture(
+            account=account_of(request, now=now),
+            hold_id=identifier_of("hold", hold_id, "hold"),
+            amount=asked.get("amount"),
+            quantity=asked.get("quantity"),
+            usage=asked.get("usage"),
             actor=caller_of(request).actor,
             now=now,
         )
-        data = {
-            "id": public_id("txn", captured.transaction_id),
-            "type": "spend",
-            "hold": hold_id,
-            "amount": -captured.captured,
-            "missing": captured.missing,
-            "balance_after": captured.balance_after,
-            "lots": [
-                {"grant": public_id("grt", lot.grant_id), "source": lot.source, "amount": lot.amount}
-                for lot in captured.lots
-            ],
-            "created": timestamp(captured.created_at),
-        }
+        data = spent_data(
+            captured,
+            amount=-captured.captured,
+            feature=captured.feature or None,
+            quantity=captured.quantity,
+            description=captured.description,
+            metadata={},
+            usage=asked.get("usage"),
+            hold=hold_id,
+            missing=captured.missing,
+        )
         answer = made(data, is_replayed=captured.is_replayed)
         answer["Credits-Available"] = str(captured.balance_after)
         return answer
@@ -172,7 +188,9 @@ class ReleaseView(APIView):
     def post(self, request: Request, hold_id: str) -> Response:
         """Give back all that was set aside: the work was not done."""
         now = clock.now()
-        released = ledger.release(account_id=account_of(request, now=now).pk, hold_id=_identifier(hold_id), now=now)
+        released = ledger.release(
+            account_id=account_of(request, now=now).pk, hold_id=identifier_of("hold", hold_id, "hold"), now=now
+        )
         answer = Response(hold_data(released.hold))
         if released.is_replayed:
             answer["Idempotent-Replayed"] = "true"
@@ -194,7 +212,7 @@ class ExtendView(APIView):
         asked = checked(ExtendRequest(data=request.data))
         extended = ledger.extend(
             account_id=account_of(request, now=now).pk,
-            hold_id=_identifier(hold_id),
+            hold_id=identifier_of("hold", hold_id, "hold"),
             expires_at=now + timedelta(seconds=asked["expires_in"]),
             now=now,
         )
@@ -213,10 +231,3 @@ def hold_data(found: Hold) -> dict[str, Any]:
         "expires_at": timestamp(found.expires_at),
         "created": timestamp(found.created_at),
     }
-
-
-def _identifier(hold_id: str) -> Any:
-    try:
-        return parse_id("hold", hold_id)
-    except MalformedIdError:
-        raise NotFoundError("There is no such hold.") from None

@@ -1,75 +1,106 @@
 """Spending on a feature, or a plain number of credits: the rate card decides what a feature costs."""
 
+import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from accounts.models import Account
-from credits import ledger
-from credits.errors import InvalidAmountError
+from credits import ledger, selectors
+from credits.errors import HoldNotFoundError, InvalidAmountError
 from usage import rates
 
 
-def spend(
-    *,
-    account: Account,
-    idempotency_key: str,
-    actor: str,
-    now: datetime,
-    amount: int | None = None,
-    feature: str = "",
-    quantity: int = 1,
-    description: str = "",
-    metadata: Mapping[str, Any] | None = None,
-) -> ledger.Spent:
-    """Take `amount` credits, or what `quantity` of `feature` costs.
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """What credits are spent on: `amount` of them, or so much of a feature; and what the AI behind it used.
 
-    Raises UnknownFeatureError and whatever `ledger.spend` raises.
+    Without a `quantity` it is the tokens that `usage` tells, for a feature that is priced by them, else one.
     """
+
+    amount: int | None = None
+    feature: str = ""
+    quantity: int | None = None
+    description: str = ""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    usage: Mapping[str, Any] = field(default_factory=dict)
+
+    def priced(self, *, at: datetime, is_begun: bool = False) -> rates.Priced:
+        """Its cost by the prices of that moment.
+
+        Raises UnknownFeatureError, TooManyUnitsError or InvalidAmountError.
+        """
+        if self.feature:
+            return rates.price(feature=self.feature, quantity=self.quantity, usage=self.usage, at=at, is_begun=is_begun)
+        if self.amount is None:
+            raise InvalidAmountError(self.amount)
+        return rates.Priced(credits=self.amount, quantity=None)
+
+
+def spend(*, account: Account, work: Work, idempotency_key: str, actor: str, now: datetime) -> ledger.Spent:
+    """Take what the work costs. Raises what `Work.priced` does, and whatever `ledger.spend` raises."""
+    priced = work.priced(at=now)
     return ledger.spend(
         account_id=account.pk,
-        amount=cost(amount=amount, feature=feature, quantity=quantity),
+        amount=priced.credits,
         idempotency_key=idempotency_key,
-        feature=feature,
-        quantity=quantity if feature else None,
-        description=description,
-        metadata=metadata,
+        feature=work.feature,
+        quantity=priced.quantity,
+        description=work.description,
+        metadata=work.metadata,
+        usage=work.usage,
         actor=actor,
         now=now,
     )
 
 
 def hold(
-    *,
-    account: Account,
-    idempotency_key: str,
-    expires_at: datetime,
-    actor: str,
-    now: datetime,
-    amount: int | None = None,
-    feature: str = "",
-    quantity: int = 1,
-    description: str = "",
-    metadata: Mapping[str, Any] | None = None,
+    *, account: Account, work: Work, idempotency_key: str, expires_at: datetime, actor: str, now: datetime
 ) -> ledger.Held:
-    """Set aside `amount` credits, or what `quantity` of `feature` costs at most. Raises what `spend` does."""
+    """Set aside what the work costs at most. Raises what `spend` does."""
+    priced = work.priced(at=now)
     return ledger.hold(
         account_id=account.pk,
-        amount=cost(amount=amount, feature=feature, quantity=quantity),
+        amount=priced.credits,
         idempotency_key=idempotency_key,
         expires_at=expires_at,
-        feature=feature,
-        quantity=quantity if feature else None,
-        description=description,
-        metadata=metadata,
+        feature=work.feature,
+        quantity=priced.quantity,
+        description=work.description,
+        metadata=work.metadata,
         actor=actor,
         now=now,
     )
 
 
-def cost(*, amount: int | None, feature: str, quantity: int) -> int:
-    """What is asked for, in credits. Raises UnknownFeatureError, TooManyUnitsError or InvalidAmountError."""
-    found = rates.cost(feature=feature, quantity=quantity) if feature else amount
-    if found is None:
-        raise InvalidAmountError(amount)
-    return found
+def capture(
+    *,
+    account: Account,
+    hold_id: uuid.UUID,
+    actor: str,
+    now: datetime,
+    amount: int | None = None,
+    quantity: int | None = None,
+    usage: Mapping[str, Any] | None = None,
+) -> ledger.Captured:
+    """Spend what the held work cost: `amount`, or so much of its feature by the prices of when it was held.
+
+    Raises HoldNotFoundError, what `Work.priced` does, and whatever `ledger.capture` raises.
+    """
+    if amount is None:
+        held = selectors.find_hold(account.pk, hold_id)
+        if held is None:
+            raise HoldNotFoundError("There is no such hold.")
+        work = Work(feature=held.feature, quantity=quantity, usage=usage or {})
+        priced = work.priced(at=held.created_at, is_begun=True)
+        amount, quantity = priced.credits, priced.quantity
+    return ledger.capture(
+        account_id=account.pk,
+        hold_id=hold_id,
+        cost=amount,
+        quantity=quantity,
+        usage=usage,
+        actor=actor,
+        now=now,
+    )

@@ -88,16 +88,20 @@ def capture(
     hold_id: uuid.UUID,
     cost: int,
     now: datetime,
+    quantity: int | None = None,
     metadata: Mapping[str, Any] | None = None,
+    usage: Mapping[str, Any] | None = None,
     actor: str = "",
 ) -> Captured:
     """Spend what the work cost. Less than was held: the rest goes back. More: it is drawn, if all of it is there.
 
+    `quantity` is how many units it were, where the hold said the most there could be; `usage` is kept as it is.
     A repeated call answers the first one. Raises HoldNotFoundError, CaptureConflictError (captured before, for
     another cost), HoldExpiredError, HoldNotOpenError or InvalidAmountError. (A cost of nothing is a release.)
     """
     sql.check_amount(cost)
-    arguments = [account_id, hold_id, new_id(), cost, Jsonb(metadata or {}), actor, now]
+    told = Jsonb(usage) if usage else None
+    arguments = [account_id, hold_id, new_id(), cost, Jsonb(metadata or {}), actor, now, quantity, told]
     row = sql.call("credits_capture", arguments, account_id=account_id, amount=cost, now=now)
     match row["outcome"]:
         case "no_hold":
@@ -117,6 +121,9 @@ def capture(
         balance_after=row["balance_after"],
         created_at=row["created_at"],
         lots=sql.lots(row["lots"]),
+        feature=row["feature"],
+        quantity=row["quantity"],
+        description=row["description"],
         is_replayed=row["outcome"] == "replayed",
     )
 

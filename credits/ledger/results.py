@@ -22,6 +22,7 @@ class Spent:
 
     transaction_id: uuid.UUID
     amount: int
+    quantity: int | None
     balance_after: int
     created_at: datetime
     lots: tuple[Lot, ...]
@@ -61,6 +62,9 @@ class Captured:
     balance_after: int
     created_at: datetime
     lots: tuple[Lot, ...]
+    feature: str
+    quantity: int | None
+    description: str
     is_replayed: bool
 
 

@@ -23,17 +23,19 @@ def spend(
     quantity: int | None = None,
     description: str = "",
     metadata: Mapping[str, Any] | None = None,
+    usage: Mapping[str, Any] | None = None,
     actor: str = "",
 ) -> Spent:
     """Take `amount` credits from the account's grants, in their order, in one round trip.
 
     A repeated key answers the first spend. With a `feature`, the request is the feature and the quantity, whatever
-    they cost by then. Raises InsufficientCreditsError, DailyCapReachedError, AccountInDebtError,
-    SpendingFrozenError, KeyReusedError or InvalidAmountError, and changes nothing then.
+    they cost by then. `usage` is kept with it as it is. Raises InsufficientCreditsError, DailyCapReachedError,
+    AccountInDebtError, SpendingFrozenError, KeyReusedError or InvalidAmountError, and changes nothing then.
     """
     sql.check_amount(amount)
     metadata = metadata or {}
     what = {"feature": feature, "quantity": quantity} if feature else {"amount": amount}
+    parts = [what, description, metadata, *([usage] if usage else [])]
     row = sql.call(
         "credits_spend",
         [
@@ -41,13 +43,14 @@ def spend(
             new_id(),
             amount,
             idempotency_key,
-            sql.fingerprint("spend", what, description, metadata),
+            sql.fingerprint("spend", *parts),
             feature,
             quantity,
             description,
             Jsonb(metadata),
             actor,
             now,
+            Jsonb(usage) if usage else None,
         ],
         account_id=account_id,
         amount=amount,
@@ -57,6 +60,7 @@ def spend(
     return Spent(
         transaction_id=row["transaction_id"],
         amount=row["amount"],
+        quantity=quantity,
         balance_after=row["balance_after"],
         created_at=row["created_at"],
         lots=sql.lots(row["lots"]),

@@ -28,9 +28,9 @@ from credits.ledger.results import Lot
 from credits.models import Wallet
 
 SIGNATURES = {
-    "credits_spend": "uuid uuid bigint text bytea text bigint text jsonb text timestamptz",
+    "credits_spend": "uuid uuid bigint text bytea text bigint text jsonb text timestamptz jsonb",
     "credits_hold": "uuid uuid bigint text bytea text bigint text jsonb text timestamptz timestamptz integer",
-    "credits_capture": "uuid uuid uuid bigint jsonb text timestamptz",
+    "credits_capture": "uuid uuid uuid bigint jsonb text timestamptz bigint jsonb",
 }
 STATEMENTS = {
     name: "SELECT * FROM {}({})".format(name, ", ".join(f"%s::{kind}" for kind in signature.split()))  # noqa: S608

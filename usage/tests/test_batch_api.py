@@ -12,7 +12,7 @@ from accounts.models import Account, Scope
 from accounts.opening import external_account
 from credits import audit, ledger
 from credits.models import Source, Transaction, Wallet
-from usage.models import Feature
+from usage.tests.rate_card import put_on_the_card
 
 Answers = list[tuple[int, bool]]
 
@@ -23,7 +23,7 @@ def service(db: None) -> str:
     for subject in ("a", "b"):
         account = external_account(subject=subject, now=clock.now())
         ledger.grant(account_id=account.pk, amount=5, source=Source.BONUS, source_key="t", now=clock.now())
-    Feature.objects.create(code="image", name="Image", unit="image", credits=4)
+    put_on_the_card("image", credits=4)
     scopes = [Scope.CREDITS_SPEND, Scope.ACCOUNTS_WRITE]
     return keys.create_key(account=None, name="s", scopes=scopes, created_by=None, now=clock.now()).secret
 

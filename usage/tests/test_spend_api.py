@@ -15,7 +15,7 @@ from accounts import clock, keys
 from accounts.models import Account, Scope
 from credits import ledger, limits
 from credits.models import Grant, Source, Transaction, Wallet
-from usage.models import Feature
+from usage.tests.rate_card import put_on_the_card
 
 Post = Callable[..., Any]
 
@@ -23,7 +23,7 @@ Post = Callable[..., Any]
 @pytest.fixture
 def funded(ada_account: Account, present: datetime) -> Account:
     """Ada, with ten credits and a rate card of one line."""
-    Feature.objects.create(code="image", name="Image", credits=4)
+    put_on_the_card("image", credits=4)
     ledger.grant(account_id=ada_account.pk, amount=10, source=Source.PURCHASE, source_key="t", now=present)
     return ada_account
 

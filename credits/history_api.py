@@ -1,0 +1,132 @@
+"""The API's side of the ledger: its transactions, filtered, a page at a time or as one CSV file."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from django.db.models import QuerySet
+from django.http import StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import serializers
+from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import clock, spreadsheets
+from accounts.errors import NotFoundError
+from accounts.models import Account, Scope
+from credits import selectors
+from credits.api import (
+    ACCOUNT_PARAMETER,
+    PAGE_PARAMETERS,
+    TransactionSerializer,
+    account_of,
+    checked,
+    identifier_of,
+    listing,
+    page,
+    timestamp,
+    transaction_data,
+)
+from credits.api_requests import PrintableField
+from credits.models import Transaction
+
+CSV_CHUNK = 1_000
+CSV_COLUMNS = (
+    "id", "created", "type", "amount", "balance_after", "feature", "quantity", "description", "by", "metadata", "usage",
+)  # fmt: skip
+
+# What both lists of history can be narrowed to.
+FILTER_PARAMETERS = [
+    OpenApiParameter("feature", str, description="The code of a feature."),
+    OpenApiParameter("key", str, description="The API key that did it: key_…"),
+    OpenApiParameter("created_after", OpenApiTypes.DATETIME, description="At or after this moment."),
+    OpenApiParameter("created_before", OpenApiTypes.DATETIME, description="Before this moment."),
+]
+
+
+class HistoryFilters(serializers.Serializer[Any]):
+    type = serializers.ChoiceField(choices=Transaction.Kind.choices, required=False)
+    feature = PrintableField(required=False, max_length=64)
+    key = PrintableField(required=False, max_length=64)
+    created_after = serializers.DateTimeField(required=False)
+    created_before = serializers.DateTimeField(required=False)
+
+
+class CsvRenderer(BaseRenderer):
+    """Says that CSV can be had; the view streams it."""
+
+    media_type = "text/csv"
+    format = "csv"
+
+    def render(self, data: Any, *_arguments: Any, **_named: Any) -> bytes:
+        return JSONRenderer().render(data)  # a refusal: problems are JSON
+
+
+class TransactionsView(APIView):
+    required_scope = Scope.CREDITS_READ
+    renderer_classes = [JSONRenderer, CsvRenderer]
+
+    @extend_schema(
+        operation_id="list_transactions",
+        parameters=[
+            *PAGE_PARAMETERS,
+            OpenApiParameter("type", str, enum=list(Transaction.Kind.values)),
+            *FILTER_PARAMETERS,
+        ],
+        responses={
+            (200, "application/json"): TransactionSerializer(many=True),
+            (200, "text/csv"): OpenApiTypes.STR,
+        },
+    )
+    def get(self, request: Request) -> Response | StreamingHttpResponse:
+        """The account's ledger, latest first. With `Accept: text/csv`, all of it as one file, oldest first."""
+        now = clock.now()
+        account = account_of(request, now=now)
+        history = filtered(request, account, now=now)
+        if request.accepted_renderer.format == CsvRenderer.format:
+            return as_csv(account, history)
+        rows, following = page(request, history.prefetch_related("entries__grant"), "txn")
+        return Response(listing([transaction_data(row) for row in rows], following))
+
+
+class TransactionView(APIView):
+    required_scope = Scope.CREDITS_READ
+
+    @extend_schema(operation_id="get_transaction", parameters=[ACCOUNT_PARAMETER], responses=TransactionSerializer)
+    def get(self, request: Request, transaction_id: str) -> Response:
+        """One transaction."""
+        account = account_of(request, now=clock.now())
+        identifier = identifier_of("txn", transaction_id, "transaction")
+        found = selectors.transactions(account.pk).filter(pk=identifier).prefetch_related("entries__grant").first()
+        if found is None:
+            raise NotFoundError("There is no such transaction.")
+        return Response(transaction_data(found))
+
+
+def filtered(request: Request, account: Account, *, now: datetime) -> QuerySet[Transaction]:
+    """The account's transactions that the query asks for, latest first. Raises InvalidRequestError."""
+    asked = checked(HistoryFilters(data=request.query_params))
+    selectors.settled_wallet(account_id=account.pk, now=now)
+    fields = {"type": "kind", "feature": "feature", "key": "actor"}
+    rows = selectors.transactions(account.pk).filter(**{fields[name]: asked[name] for name in fields if name in asked})
+    if after := asked.get("created_after"):
+        rows = rows.filter(created_at__gte=after)
+    if before := asked.get("created_before"):
+        rows = rows.filter(created_at__lt=before)
+    return rows
+
+
+def as_csv(account: Account, rows: QuerySet[Transaction]) -> StreamingHttpResponse:
+    """Transactions as a file, oldest first, read from the database as it is sent."""
+    found = (
+        (
+            row.public_id, timestamp(row.created_at), row.kind, row.amount, row.balance_after, row.feature,
+            row.quantity, row.description, row.actor, json.dumps(row.metadata) if row.metadata else "",
+            json.dumps(row.usage) if row.usage else "",
+        )
+        for row in rows.order_by("id").iterator(CSV_CHUNK)
+    )  # fmt: skip
+    return spreadsheets.download(f"transactions-{account.public_id}", CSV_COLUMNS, found)
