@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import jwt
+from django.conf import settings
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from accounts import clock, keys, opening
+from accounts import clock, identities, issuers, keys, opening, tokens
 from accounts.errors import (
     FieldProblem,
     InsufficientScopeError,
@@ -17,9 +19,11 @@ from accounts.errors import (
     NotFoundError,
     UnauthenticatedError,
 )
-from accounts.models import Account, ApiKey, Scope
+from accounts.models import Account, Scope
 from accounts.public_ids import MalformedIdError, parse_id
 
+HOW_TO_SEND = "Send an API key as: Authorization: Bearer tg_…"
+DOTS_OF_A_TOKEN = 2
 EXTERNAL_PREFIX = "ext:"
 LONGEST_SUBJECT = 255
 
@@ -31,7 +35,7 @@ class Caller:
     account: Account | None
     scopes: frozenset[str]
     actor: str  # who did it, for the ledger: `key_...` or `user:...`
-    key: ApiKey | None = None
+    is_token: bool = False  # a token makes no further token: it would never end
 
     is_authenticated = True
 
@@ -66,25 +70,20 @@ class Caller:
         return opening.external_account(subject=subject, now=now)
 
 
-class ApiKeyAuthentication(BaseAuthentication):
-    """`Authorization: Bearer tg_…`"""
+class BearerAuthentication(BaseAuthentication):
+    """`Authorization: Bearer …`: an API key (`tg_…`), a token of ours, or one of an issuer that is trusted."""
 
-    def authenticate(self, request: Request) -> tuple[Caller, ApiKey] | None:
+    def authenticate(self, request: Request) -> tuple[Caller, None] | None:
         scheme, _, secret = request.headers.get("Authorization", "").partition(" ")
         if not scheme:
             return None
+        secret = secret.strip()
         if scheme.lower() != "bearer" or not secret.isascii():
-            raise UnauthenticatedError("Send the key as: Authorization: Bearer tg_…")
+            raise UnauthenticatedError(HOW_TO_SEND)
         now = clock.now()
-        key = keys.find_key(secret.strip())
-        if key is None:
-            raise UnauthenticatedError("This key is not known. Make one on the API keys page.")
-        if key.is_revoked:
-            raise KeyRevokedError("This key was revoked. Make a new one on the API keys page.")
-        if key.expires_at and key.expires_at <= now:
-            raise KeyRevokedError("This key has expired. Make a new one on the API keys page.")
-        keys.note_use(key=key, today=now.date())
-        return Caller(account=key.account, scopes=frozenset(key.scopes), actor=key.public_id, key=key), key
+        if secret.count(".") == DOTS_OF_A_TOKEN and not secret.startswith(keys.PREFIXES):
+            return _caller_of_token(secret, now=now), None
+        return _caller_of_key(secret, now=now), None
 
     def authenticate_header(self, request: Request) -> str:
         return 'Bearer realm="api"'
@@ -108,11 +107,62 @@ class HasScope(BasePermission):
     def has_permission(self, request: Request, view: Any) -> bool:
         caller: Any = request.user
         if not isinstance(caller, Caller):
-            raise UnauthenticatedError("Send an API key as: Authorization: Bearer tg_…")
+            raise UnauthenticatedError(HOW_TO_SEND)
         scope: str = view.required_scope
         if scope not in caller.scopes:
             raise InsufficientScopeError(f"This key lacks the scope {scope}.", required_scope=scope)
         return True
+
+
+class IsCaller(BasePermission):
+    """Lets anybody through who is somebody."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        caller: Any = request.user
+        if not isinstance(caller, Caller):
+            raise UnauthenticatedError(HOW_TO_SEND)
+        return True
+
+
+def _caller_of_key(secret: str, *, now: datetime) -> Caller:
+    key = keys.find_key(secret)
+    if key is None:
+        raise UnauthenticatedError("This key is not known. Make one on the API keys page.")
+    if key.is_revoked:
+        raise KeyRevokedError("This key was revoked. Make a new one on the API keys page.")
+    if key.expires_at and key.expires_at <= now:
+        raise KeyRevokedError("This key has expired. Make a new one on the API keys page.")
+    keys.note_use(key=key, today=now.date())
+    return Caller(account=key.account, scopes=frozenset(key.scopes), actor=key.public_id)
+
+
+def _caller_of_token(text: str, *, now: datetime) -> Caller:
+    header, claims = _unverified(text)
+    key_name = header.get("kid")
+    if not isinstance(key_name, str):
+        raise UnauthenticatedError("This token does not name the key that signed it.")
+    if claims.get("iss") == settings.BASE_URL:
+        own = tokens.read(text, key_name=key_name, now=now)
+        # The rest of the row is read only where somebody asks for it: a spend needs no more than the key.
+        account = Account.from_db(None, ["id"], [own.account_id]) if own.account_id else None
+        return Caller(account=account, scopes=own.scopes, actor=own.actor, is_token=True)
+    issuer = issuers.configured().get(str(claims.get("iss")))
+    if issuer is None:
+        raise UnauthenticatedError("Tokens of this issuer are not taken here.")
+    person = issuers.read(text, issuer=issuer, key_name=key_name, now=now)
+    account = identities.account_of(person, now=now)
+    return Caller(account=account, scopes=frozenset(issuer.scopes), actor=account.public_id, is_token=True)
+
+
+def _unverified(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What a token says of itself, to find out who has to confirm it."""
+    if len(text) > tokens.LARGEST_TOKEN:
+        raise UnauthenticatedError("This token is too long.")
+    try:
+        found = jwt.api_jwt.decode_complete(text, options={"verify_signature": False})
+    except (jwt.PyJWTError, RecursionError, ValueError) as error:
+        raise UnauthenticatedError("This is no token.") from error
+    return found["header"], found["payload"]
 
 
 def _account_problem(code: str, detail: str) -> InvalidRequestError:

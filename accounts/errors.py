@@ -5,6 +5,7 @@ AccountsError
         InvalidRequestError     400, names the fields
         UnauthenticatedError    401
         KeyRevokedError         401
+        TokenExpiredError       401
         InsufficientScopeError  403
         NotFoundError           404, also for what belongs to somebody else
 """
@@ -57,6 +58,11 @@ class UnauthenticatedError(ApiError):
 class KeyRevokedError(UnauthenticatedError):
     code = "key_revoked"
     title = "This key no longer works"
+
+
+class TokenExpiredError(UnauthenticatedError):
+    code = "token_expired"
+    title = "This token has expired"
 
 
 class InsufficientScopeError(ApiError):

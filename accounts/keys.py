@@ -9,9 +9,10 @@ from datetime import date, datetime, timedelta
 from django.conf import settings
 from django.db.models import Q
 
-from accounts.errors import AccountsError
+from accounts.errors import ApiError
 from accounts.models import Account, ApiKey, Scope, User
 
+PREFIXES = ("tg_live_", "tg_test_")
 SECRET_BYTES = 32
 PREFIX_LENGTH = 12  # shown in lists, to tell keys apart
 ROTATION_OVERLAP = timedelta(hours=24)
@@ -21,8 +22,26 @@ ACCOUNT_KEY_SCOPES = (Scope.CREDITS_READ, Scope.CREDITS_SPEND, Scope.BILLING_WRI
 SERVICE_KEY_SCOPES = tuple(Scope)
 
 
-class TooManyKeysError(AccountsError):
+class TooManyKeysError(ApiError):
     """The account has as many working keys as it may have."""
+
+    code = "too_many_keys"
+    title = "Enough keys"
+    status_code = 409
+
+    def __init__(self) -> None:
+        super().__init__(f"An account has at most {settings.MAX_API_KEYS_PER_ACCOUNT} keys. Revoke one first.")
+
+
+class KeyNotWorkingError(ApiError):
+    """A key that was revoked, or has expired, is not followed by another."""
+
+    code = "key_revoked"
+    title = "This key no longer works"
+    status_code = 409
+
+    def __init__(self) -> None:
+        super().__init__("This key was revoked or has expired. Make a new one.")
 
 
 @dataclass(frozen=True)
@@ -48,7 +67,7 @@ def create_key(
     """
     if account is not None:
         if working_keys(account, now=now).count() >= settings.MAX_API_KEYS_PER_ACCOUNT:
-            raise TooManyKeysError(settings.MAX_API_KEYS_PER_ACCOUNT)
+            raise TooManyKeysError
         forbidden = set(scopes) - set(ACCOUNT_KEY_SCOPES)
         if forbidden:
             raise ValueError(f"An account key may not have {', '.join(sorted(forbidden))}.")
@@ -84,9 +103,14 @@ def revoke_key(*, key: ApiKey, now: datetime) -> None:
 
 
 def rotate_key(*, key: ApiKey, created_by: User | None, now: datetime) -> NewKey:
-    """A new key with the same rights; the old one works on for ROTATION_OVERLAP."""
-    new = create_key(account=key.account, name=key.name, scopes=key.scopes, created_by=created_by, now=now)
+    """A new key with the same rights; the old one works on for ROTATION_OVERLAP.
+
+    Raises KeyNotWorkingError for one that was revoked or has expired, and TooManyKeysError.
+    """
+    if key.is_revoked or (key.expires_at is not None and key.expires_at <= now):
+        raise KeyNotWorkingError
     ends_at = now + ROTATION_OVERLAP
+    new = create_key(account=key.account, name=key.name, scopes=key.scopes, created_by=created_by, now=now)
     ApiKey.objects.filter(pk=key.pk).filter(Q(expires_at=None) | Q(expires_at__gt=ends_at)).update(expires_at=ends_at)
     return new
 

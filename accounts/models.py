@@ -139,18 +139,29 @@ class Membership(models.Model):
 
 
 class ExternalIdentity(models.Model):
-    """The name that another system has for an account: `ext:<subject>` in the API."""
+    """The name that another system has for an account.
+
+    Without an issuer it is an app's own user id, `ext:<subject>` in the API; with one, a user whose tokens are taken.
+    """
 
     account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="external_identities")
-    subject = models.CharField(_("their id"), max_length=255, unique=True)
+    user = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="identities")
+    issuer = models.CharField(_("issuer"), max_length=255, blank=True)
+    subject = models.CharField(_("their id"), max_length=255)
     created_at = models.DateTimeField(default=timezone.now)
+    # When the other system last told of them, so that what comes late is not taken for news.
+    told_at = models.DateTimeField(_("last told of"), default=timezone.now)
+    ended_at = models.DateTimeField(_("deleted there"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("external identity")
         verbose_name_plural = _("external identities")
+        constraints = [
+            models.UniqueConstraint(name="identity_once_per_issuer", fields=["issuer", "subject"]),
+        ]
 
     def __str__(self) -> str:
-        return f"ext:{self.subject}"
+        return f"{self.issuer or 'ext'}:{self.subject}"
 
 
 class Scope(models.TextChoices):

@@ -30,18 +30,18 @@ def external_account(*, subject: str, now: datetime) -> Account:
         return account
     with transaction.atomic():
         account = Account.objects.create(kind=Account.Kind.EXTERNAL, name=subject, created_at=now)
-        _, is_new = ExternalIdentity.objects.get_or_create(subject=subject, defaults={"account": account})
+        _, is_new = ExternalIdentity.objects.get_or_create(issuer="", subject=subject, defaults={"account": account})
         if is_new:
             account_opened.send(sender=Account, account=account, now=now)
             return account
         # Another call opened it at this very moment; ours is taken back.
         transaction.set_rollback(True)
-    return Account.objects.get(external_identities__subject=subject)
+    return Account.objects.get(external_identities__issuer="", external_identities__subject=subject)
 
 
 def find_external_account(subject: str) -> Account | None:
     """The account known by another system's `subject`, if there is one."""
-    return Account.objects.filter(external_identities__subject=subject).first()
+    return Account.objects.filter(external_identities__issuer="", external_identities__subject=subject).first()
 
 
 def find_account(account_id: uuid.UUID) -> Account | None:

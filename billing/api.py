@@ -15,13 +15,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import clock
+from accounts.api_parts import KEY_PARAMETER, account_of, caller_of, checked, identifier_of, made, timestamp
+from accounts.api_requests import WholeNumberField, idempotency_key
 from accounts.errors import FieldProblem, InvalidRequestError, NotFoundError
 from accounts.models import Scope
 from billing import catalogue, catalogue_sync, checkout, tasks, webhooks
 from billing.models import Order, Price
 from billing.providers import PROVIDERS, payconiq
-from credits.api import KEY_PARAMETER, account_of, caller_of, checked, identifier_of, made, timestamp
-from credits.api_requests import WholeNumberField, idempotency_key
 
 logger = structlog.get_logger(__name__)
 

@@ -22,6 +22,7 @@ env = environ.Env()
 SANDBOX = env.bool("SANDBOX", default=False)
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="")
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])  # those of before, during a rotation
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
 BASE_URL = env.str("BASE_URL", default="http://127.0.0.1:8000").rstrip("/")
 DATABASE_URL = env.str("DATABASE_URL", default="")
@@ -299,7 +300,7 @@ IDLE_AFTER_DAYS = 7  # accounts untouched for longer are settled when they come 
 # --- API -----------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "accounts.api_auth.ApiKeyAuthentication",
+        "accounts.api_auth.BearerAuthentication",
         "accounts.api_auth.BrowserSessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.api_auth.HasScope"],
@@ -322,6 +323,8 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
+# Whose access tokens are taken beside our own keys and tokens: a JSON list of objects (docs/api.md).
+TOKEN_ISSUERS = env.json("TOKEN_ISSUERS", default=[])
 # The addresses of the apps that this replaces (config/compat_urls.py), and the key that those sent as x-admin-key.
 API_COMPAT_PATHS = env.bool("API_COMPAT_PATHS", default=True)
 ADMIN_API_KEY = env.str("ADMIN_API_KEY", default="")

@@ -7,6 +7,7 @@ from django.urls import include, path
 from django.views import defaults
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from accounts import api as accounts_api
 from billing import api as billing_api
 from config import api_errors, api_schema
 from credits import api as credits_api
@@ -17,6 +18,10 @@ from usage import batch_api, events_api, holds_api
 __all__ = ["api_schema"]  # registers itself with drf-spectacular
 
 v1 = [
+    path("auth/tokens", accounts_api.TokensView.as_view()),
+    path("api-keys", accounts_api.ApiKeysView.as_view()),
+    path("api-keys/<str:key_id>", accounts_api.ApiKeyView.as_view()),
+    path("api-keys/<str:key_id>/rotate", accounts_api.RotateKeyView.as_view()),
     path("credits/balance", credits_api.BalanceView.as_view()),
     path("credits/spend", usage_api.SpendView.as_view()),
     path("credits/spend/batch", batch_api.SpendBatchView.as_view()),
@@ -45,6 +50,7 @@ v1 = [
 urlpatterns = [
     path("api/v1/", include(v1)),
     path("api/webhooks/stripe", billing_api.stripe_webhook, name="stripe-webhook"),
+    path("api/webhooks/identity/<str:name>", accounts_api.identity_webhook, name="identity-webhook"),
     path("api/webhooks/payconiq", billing_api.payconiq_callback, name="payconiq-callback"),
     *([path("api/", include("config.compat_urls"))] if settings.API_COMPAT_PATHS else []),
     path("admin/", admin.site.urls),

@@ -1,45 +1,35 @@
 """The API's side of credits: balance, ledger, grants. Thin: check, one call of the ledger, answer."""
 
-import base64
-import binascii
-import uuid
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import clock
-from accounts.api_auth import Caller
-from accounts.errors import ApiError, FieldProblem, InvalidRequestError, NotFoundError
-from accounts.models import Account, Scope
-from accounts.public_ids import MalformedIdError, parse_id, public_id
-from credits import ledger, selectors
-from credits.api_requests import CountField, PrintableField, WholeNumberField, idempotency_key
-from credits.models import Grant, Source, Transaction
-
-DEFAULT_PAGE = 25
-MAX_PAGE = 100
-
-ACCOUNT_PARAMETER = OpenApiParameter("account", str, description="For service keys: acc_… or ext:<your user id>.")
-KEY_PARAMETER = OpenApiParameter(
-    "Idempotency-Key", str, OpenApiParameter.HEADER, required=True, description="1 to 255 printable characters."
-)
-PAGE_PARAMETERS = [
+from accounts.api_parts import (
     ACCOUNT_PARAMETER,
-    OpenApiParameter("limit", int, description=f"1 to {MAX_PAGE}; {DEFAULT_PAGE} by default."),
-    OpenApiParameter("cursor", str, description="What `next` of the page before said."),
-]
-
-
-class InvalidCursorError(ApiError):
-    code = "invalid_cursor"
-    title = "This cursor is not ours"
-    status_code = 400
+    KEY_PARAMETER,
+    PAGE_PARAMETERS,
+    account_of,
+    caller_of,
+    checked,
+    list_of,
+    listing,
+    made,
+    page,
+    timestamp,
+)
+from accounts.api_requests import CountField, PrintableField, WholeNumberField, idempotency_key
+from accounts.errors import FieldProblem, InvalidRequestError
+from accounts.models import Account, Scope
+from accounts.public_ids import public_id
+from credits import ledger, selectors
+from credits.models import Grant, Source, Transaction
 
 
 class BucketSerializer(serializers.Serializer[selectors.Bucket]):
@@ -148,7 +138,7 @@ class GrantsView(APIView):
     def required_scope(self) -> str:
         return Scope.CREDITS_GRANT if self.request.method == "POST" else Scope.CREDITS_READ
 
-    @extend_schema(operation_id="list_grants", parameters=PAGE_PARAMETERS, responses=GrantLotSerializer(many=True))
+    @extend_schema(operation_id="list_grants", parameters=PAGE_PARAMETERS, responses=list_of(GrantLotSerializer))
     def get(self, request: Request) -> Response:
         """The account's lots of credits, latest first."""
         now = clock.now()
@@ -182,36 +172,6 @@ class GrantsView(APIView):
             now=now,
         )
         return made(transaction_data(granted.transaction), is_replayed=granted.is_replayed)
-
-
-def caller_of(request: Request) -> Caller:
-    """Who is calling; HasScope has seen to it that there is somebody."""
-    return cast(Caller, request.user)
-
-
-def account_of(request: Request, *, now: datetime) -> Account:
-    """The account that the request acts for: the key's own, or the one that a service key names."""
-    body = request.data if isinstance(request.data, dict) else {}
-    named = body.get("account") or request.query_params.get("account") or ""
-    if not isinstance(named, str):
-        raise InvalidRequestError(FieldProblem(pointer="/account", code="invalid", detail="Send it as text."))
-    return caller_of(request).account_for(named, now=now)
-
-
-def identifier_of(prefix: str, text: str, what: str) -> uuid.UUID:
-    """The key behind a public id in an address. Raises NotFoundError, as for one that is not there."""
-    try:
-        return parse_id(prefix, text)
-    except MalformedIdError:
-        raise NotFoundError(f"There is no such {what}.") from None
-
-
-def checked(asked: serializers.BaseSerializer[Any]) -> dict[str, Any]:
-    """A request's fields. Raises InvalidRequestError, which names those that cannot be taken."""
-    if not asked.is_valid():
-        raise InvalidRequestError(*_field_problems(asked.errors))
-    found: dict[str, Any] = asked.validated_data
-    return found
 
 
 def balance_data(account: Account, *, now: datetime) -> dict[str, Any]:
@@ -267,62 +227,3 @@ def spent_data(spent: ledger.Spent | ledger.Captured, *, amount: int, **about: A
 def lots_data(lots: Iterable[ledger.Lot]) -> list[dict[str, Any]]:
     """What the API says of the grants that a transaction touched."""
     return [{"grant": public_id("grt", lot.grant_id), "source": lot.source, "amount": lot.amount} for lot in lots]
-
-
-def made(data: dict[str, Any], *, is_replayed: bool) -> Response:
-    """201 with what was made; a repeated call gets the same answer, marked."""
-    return Response(data, status=201, headers={"Idempotent-Replayed": "true"} if is_replayed else None)
-
-
-def listing(rows: Any, following: str) -> dict[str, Any]:
-    """A page as every list answers it."""
-    return {"data": rows, "next": following or None, "has_more": bool(following)}
-
-
-def page(request: Request, rows: Any, prefix: str) -> tuple[list[Any], str]:
-    """One page of rows that are ordered by descending id, and the cursor of the next. Raises InvalidCursorError."""
-    limit = _limit(request)
-    if cursor := request.query_params.get("cursor"):
-        rows = rows.filter(pk__lt=_decoded(cursor, prefix))
-    found = list(rows[: limit + 1])
-    following = _encoded(found[limit - 1].pk, prefix) if len(found) > limit else ""
-    return found[:limit], following
-
-
-def timestamp(instant: datetime) -> str:
-    """An instant as the API writes it."""
-    return instant.isoformat().replace("+00:00", "Z")
-
-
-def _limit(request: Request) -> int:
-    text = request.query_params.get("limit", str(DEFAULT_PAGE))
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:4]) <= MAX_PAGE:
-        raise InvalidRequestError(
-            FieldProblem(pointer="/limit", code="invalid", detail=f"Send a whole number from 1 to {MAX_PAGE}.")
-        )
-    return int(text)
-
-
-def _encoded(identifier: uuid.UUID, prefix: str) -> str:
-    return base64.urlsafe_b64encode(public_id(prefix, identifier).encode()).decode().rstrip("=")
-
-
-def _decoded(cursor: str, prefix: str) -> uuid.UUID:
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        return parse_id(prefix, text)
-    except (binascii.Error, UnicodeError, MalformedIdError, ValueError):
-        raise InvalidCursorError("Send `next` of the page before, as it was.") from None
-
-
-def _field_problems(errors: Any, pointer: str = "") -> list[FieldProblem]:
-    if isinstance(errors, dict):
-        return [
-            problem
-            for name, inner in errors.items()
-            for problem in _field_problems(inner, pointer if name == "non_field_errors" else f"{pointer}/{name}")
-        ]
-    return [
-        FieldProblem(pointer=pointer or "/", code=getattr(error, "code", "invalid"), detail=str(error))
-        for error in errors
-    ]

@@ -10,22 +10,21 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import clock
-from accounts.errors import InsufficientScopeError
-from accounts.models import Scope
-from credits import explaining, ledger, selectors
-from credits.api import (
+from accounts.api_parts import (
     ACCOUNT_PARAMETER,
     KEY_PARAMETER,
-    TransactionSerializer,
     account_of,
     caller_of,
     checked,
     identifier_of,
     made,
     timestamp,
-    transaction_data,
 )
-from credits.api_requests import PrintableField, WholeNumberField, idempotency_key
+from accounts.api_requests import PrintableField, WholeNumberField, idempotency_key
+from accounts.errors import InsufficientScopeError
+from accounts.models import Scope
+from credits import explaining, ledger, selectors
+from credits.api import TransactionSerializer, transaction_data
 
 # A key that spends may undo its own for so long; who may grant, may undo any.
 OWN_SPEND_FOR = timedelta(hours=24)

@@ -15,22 +15,22 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import clock, spreadsheets
-from accounts.errors import NotFoundError
-from accounts.models import Account, Scope
-from credits import selectors
-from credits.api import (
+from accounts.api_parts import (
     ACCOUNT_PARAMETER,
     PAGE_PARAMETERS,
-    TransactionSerializer,
     account_of,
     checked,
     identifier_of,
+    list_of,
     listing,
     page,
     timestamp,
-    transaction_data,
 )
-from credits.api_requests import PrintableField
+from accounts.api_requests import PrintableField
+from accounts.errors import NotFoundError
+from accounts.models import Account, Scope
+from credits import selectors
+from credits.api import TransactionSerializer, transaction_data
 from credits.models import Transaction
 
 CSV_CHUNK = 1_000
@@ -77,7 +77,7 @@ class TransactionsView(APIView):
             *FILTER_PARAMETERS,
         ],
         responses={
-            (200, "application/json"): TransactionSerializer(many=True),
+            (200, "application/json"): list_of(TransactionSerializer),
             (200, "text/csv"): OpenApiTypes.STR,
         },
     )

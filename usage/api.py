@@ -11,21 +11,11 @@ from rest_framework.views import APIView
 
 from accounts import clock
 from accounts.addresses import own
+from accounts.api_parts import ACCOUNT_PARAMETER, KEY_PARAMETER, account_of, caller_of, checked, made
+from accounts.api_requests import MAX_METADATA_BYTES, PrintableField, WholeNumberField, idempotency_key
 from accounts.models import Scope
 from credits import ledger, selectors
-from credits.api import (
-    ACCOUNT_PARAMETER,
-    KEY_PARAMETER,
-    RefillSerializer,
-    TransactionSerializer,
-    UsageSerializer,
-    account_of,
-    caller_of,
-    checked,
-    made,
-    spent_data,
-)
-from credits.api_requests import MAX_METADATA_BYTES, PrintableField, WholeNumberField, idempotency_key
+from credits.api import RefillSerializer, TransactionSerializer, UsageSerializer, spent_data
 from credits.errors import InsufficientCreditsError
 from usage import spending
 

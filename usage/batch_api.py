@@ -11,10 +11,11 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import clock
+from accounts.api_parts import caller_of, checked
+from accounts.api_requests import KeyField
 from accounts.errors import ApiError, FieldProblem, InvalidRequestError
 from accounts.models import Account, Scope
-from credits.api import TransactionSerializer, caller_of, checked
-from credits.api_requests import KeyField
+from credits.api import TransactionSerializer
 from credits.errors import CreditsError
 from usage import spending
 from usage.api import SpendRequest, work, work_data

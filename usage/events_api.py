@@ -12,18 +12,19 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import clock
-from accounts.errors import FieldProblem, InvalidRequestError
-from accounts.models import Scope
-from credits.api import (
+from accounts.api_parts import (
     ACCOUNT_PARAMETER,
     PAGE_PARAMETERS,
-    UsageSerializer,
     account_of,
     checked,
+    list_of,
     listing,
     page,
     timestamp,
 )
+from accounts.errors import FieldProblem, InvalidRequestError
+from accounts.models import Scope
+from credits.api import UsageSerializer
 from credits.calendar import first_instant
 from credits.history_api import FILTER_PARAMETERS, filtered
 from credits.models import Transaction
@@ -101,7 +102,7 @@ class UsageEventsView(APIView):
     @extend_schema(
         operation_id="list_usage_events",
         parameters=[*PAGE_PARAMETERS, *FILTER_PARAMETERS],
-        responses=UsageEventSerializer(many=True),
+        responses=list_of(UsageEventSerializer),
     )
     def get(self, request: Request) -> Response:
         """Each use, latest first: what was spent on what, and what the AI behind it used."""

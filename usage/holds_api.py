@@ -10,24 +10,22 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import clock
-from accounts.errors import NotFoundError
-from accounts.models import Scope
-from accounts.public_ids import public_id
-from credits import ledger, selectors
-from credits.api import (
+from accounts.api_parts import (
     ACCOUNT_PARAMETER,
     KEY_PARAMETER,
-    TransactionSerializer,
-    UsageSerializer,
     account_of,
     caller_of,
     checked,
     identifier_of,
     made,
-    spent_data,
     timestamp,
 )
-from credits.api_requests import WholeNumberField, idempotency_key
+from accounts.api_requests import WholeNumberField, idempotency_key
+from accounts.errors import NotFoundError
+from accounts.models import Scope
+from accounts.public_ids import public_id
+from credits import ledger, selectors
+from credits.api import TransactionSerializer, UsageSerializer, spent_data
 from credits.models import Hold
 from usage import spending
 from usage.api import SpendRequest, work

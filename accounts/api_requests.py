@@ -6,8 +6,9 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from accounts.errors import ApiError
-from credits.errors import LARGEST_AMOUNT
 
+# The largest whole number that every JSON reader keeps exactly.
+LARGEST_NUMBER = 2**53
 LONGEST_KEY = 255
 MAX_METADATA_BYTES = 4_096
 
@@ -54,10 +55,10 @@ class WholeNumberField(serializers.IntegerField):
     smallest = 1
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(min_value=self.smallest, max_value=LARGEST_AMOUNT, **kwargs)
+        super().__init__(min_value=self.smallest, max_value=LARGEST_NUMBER, **kwargs)
 
     def to_internal_value(self, data: Any) -> int:
-        if isinstance(data, bool) or not isinstance(data, int) or not self.smallest <= data <= LARGEST_AMOUNT:
+        if isinstance(data, bool) or not isinstance(data, int) or not self.smallest <= data <= LARGEST_NUMBER:
             self.fail("whole")
         return data
 
