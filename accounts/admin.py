@@ -2,6 +2,11 @@
 
 from typing import Any
 
+# Imported first: what they register is taken back below.
+from allauth.mfa import admin as allauth_mfa_admin
+from allauth.mfa.models import Authenticator
+from allauth.usersessions import admin as allauth_sessions_admin
+from allauth.usersessions.models import UserSession
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
@@ -16,7 +21,9 @@ from accounts import clock, keys, opening
 from accounts.admin_parts import ReadOnlyAdmin, link_to
 from accounts.models import ApiKey, User
 
-admin.site.unregister(Group)
+assert allauth_mfa_admin and allauth_sessions_admin  # noqa: S101, PT018 - so that no tool takes them away
+
+admin.site.unregister([Group, Authenticator, UserSession])
 
 
 @admin.register(Group)
@@ -69,3 +76,24 @@ class ApiKeyAdmin(ReadOnlyAdmin):
             keys.revoke_key(key=key, now=now)
             self.log_change(request, key, "Revoked.")
         self.message_user(request, _("%(count)d keys revoked.") % {"count": len(chosen)}, messages.SUCCESS)
+
+
+@admin.register(Authenticator)
+class AuthenticatorAdmin(ReadOnlyAdmin):
+    """Who has a second factor. What it is computed from is shown to nobody."""
+
+    list_display = ("user", "type", "created_at", "last_used_at")
+    list_filter = ("type",)
+    list_select_related = ("user",)
+    search_fields = ("user__email",)
+    fields = list_display
+
+
+@admin.register(UserSession)
+class UserSessionAdmin(ReadOnlyAdmin):
+    """Where people are signed in. The sessions' own keys are shown to nobody."""
+
+    list_display = ("user", "created_at", "last_seen_at", "ip", "user_agent")
+    list_select_related = ("user",)
+    search_fields = ("user__email", "=ip")
+    fields = list_display

@@ -1,0 +1,107 @@
+"""Signing up and in: verification, reset, a second factor, sessions, and not by guessing."""
+
+import re
+from typing import Any
+
+import pytest
+from allauth.mfa.adapter import get_adapter
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret, hotp_value, yield_hotp_counters_from_time
+from django.core import mail
+from django.core.cache import cache
+from django.test import Client
+from pytest_django import Settings
+
+from accounts.models import User
+
+PASSWORD = "correct horse battery"
+
+
+@pytest.fixture(autouse=True)
+def no_limits_of_another_test(settings: Settings) -> None:
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+    cache.clear()
+
+
+def sign_in(client: Client, email: str = "ada@example.com", password: str = PASSWORD) -> Any:
+    return client.post("/accounts/login/", {"login": email, "password": password})
+
+
+def is_signed_in(client: Client) -> bool:
+    return client.get("/dashboard").status_code == 200
+
+
+def test_an_address_is_verified_before_it_opens_anything(client: Client, db: None, settings: Settings) -> None:
+    settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+    client.post("/accounts/signup/", {"email": "new@example.com", "password1": PASSWORD})
+    assert not is_signed_in(client)
+    (message,) = mail.outbox
+    (link,) = re.findall(r"https?://[^/]+(/accounts/confirm-email/\S+)", str(message.body))
+
+    client.post(link)
+
+    sign_in(client, "new@example.com")
+    assert is_signed_in(client)
+
+
+def test_a_password_is_reset_by_mail_once(client: Client, ada: User) -> None:
+    client.post("/accounts/password/reset/", {"email": ada.email})
+    (link,) = re.findall(r"https?://[^/]+(/accounts/password/reset/key/\S+)", str(mail.outbox[0].body))
+    form = client.get(link, follow=True).redirect_chain[-1][0]
+    new = "another fine horse"
+    client.post(form, {"password1": new, "password2": new})
+    other = Client()
+    sign_in(other, password=new)
+
+    assert is_signed_in(other)
+    assert client.get(link, follow=True).status_code == 200
+    assert "password1" not in client.get(link, follow=True).content.decode()
+
+
+def test_nobody_learns_who_has_an_account(client: Client, ada: User) -> None:
+    known = client.post("/accounts/password/reset/", {"email": ada.email})
+    unknown = client.post("/accounts/password/reset/", {"email": "nobody@example.com"})
+    wrong = [sign_in(client, email, "wrong").content for email in (ada.email, "nobody@example.com")]
+
+    assert (known.status_code, known["Location"]) == (unknown.status_code, unknown["Location"])
+    texts = [re.sub(rb'value="[^"]*"', b"", page) for page in wrong]
+    assert texts[0] == texts[1]
+
+
+def test_guessing_a_password_ends_after_ten_tries(client: Client, ada: User) -> None:
+    for _ in range(10):
+        sign_in(client, password="wrong")
+
+    answer = sign_in(client)
+
+    assert answer.status_code in (200, 429)
+    assert not is_signed_in(client)
+    assert not is_signed_in(Client())
+
+
+def test_a_second_factor_is_asked_for(client: Client, ada: User) -> None:
+    secret = generate_totp_secret()
+    TOTP.activate(ada, secret)
+    sign_in(client)
+    assert not is_signed_in(client)
+
+    counter = next(iter(yield_hotp_counters_from_time()))
+    kept = Authenticator.objects.get().data["secret"]
+    assert secret not in kept
+    code = get_adapter().decrypt(kept)
+    client.post("/accounts/2fa/authenticate/", {"code": f"{hotp_value(code, counter):06d}"})
+
+    assert is_signed_in(client)
+
+
+def test_a_person_sees_their_sessions_and_ends_the_others(client: Client, ada: User) -> None:
+    other = Client()
+    sign_in(client)
+    sign_in(other)
+    assert is_signed_in(other)
+    assert client.get("/accounts/sessions/").status_code == 200
+
+    client.post("/accounts/sessions/")
+
+    assert is_signed_in(client)
+    assert not is_signed_in(other)
