@@ -2,6 +2,13 @@
 
 import multiprocessing
 import os
+import tempfile
+from typing import Any
+
+from prometheus_client import multiprocess
+
+# The workers' counters, added up by whichever of them is asked (config/metrics.py).
+os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="tegoed-metrics-"))
 
 bind = f"{os.environ.get('HOST', '0.0.0.0')}:{os.environ.get('PORT', '8000')}"  # noqa: S104 - behind the host's proxy
 worker_class = "gthread"
@@ -16,3 +23,8 @@ limit_request_line = 8_190
 limit_request_field_size = 8_190
 accesslog = None  # every request is in the structured log already
 wsgi_app = "config.wsgi:application"
+
+
+def child_exit(_server: Any, worker: Any) -> None:
+    """What a worker that ended had counted stays counted."""
+    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from csp.constants import UNSAFE_EVAL, UNSAFE_INLINE
 from django.http import HttpRequest, HttpResponse
 
+from accounts import throttling
 from config.api_errors import request_id
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
@@ -19,6 +20,20 @@ def answer_request_id(get_response: GetResponse) -> GetResponse:
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         response.headers.setdefault("Request-Id", request_id())
+        return response
+
+    return middleware
+
+
+def answer_rate_limits(get_response: GetResponse) -> GetResponse:
+    """Answers of the API say how its caller's limits stand, as the IETF draft (ratelimit-headers-10) has it."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if states := getattr(request, "rate_limits", None):
+            policies = [f'"{state.limit.name}";q={state.limit.most};w={throttling.WINDOW_S}' for state in states]
+            now = [f'"{state.limit.name}";r={state.remaining};t={state.resets_in_s}' for state in states]
+            response.headers["RateLimit-Policy"], response.headers["RateLimit"] = ", ".join(policies), ", ".join(now)
         return response
 
     return middleware

@@ -99,6 +99,7 @@ MIDDLEWARE = [
     "config.middleware.relax_console_csp",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.health.HealthMiddleware",
+    "config.metrics.serve_metrics",
     "config.middleware.take_api_slash",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -107,6 +108,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "config.middleware.answer_request_id",
+    "config.middleware.answer_rate_limits",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -309,6 +311,10 @@ MAX_API_KEYS_PER_ACCOUNT = 20
 MAX_OPEN_HOLDS_PER_ACCOUNT = 100  # calls to an AI at the same time; more is a client that forgets to capture
 IDLE_AFTER_DAYS = 7  # accounts untouched for longer are settled when they come back, not by jobs
 
+# Requests a minute; 0 is no limit. A key of an app's backend spends for all of its users, a customer's for one.
+REQUESTS_PER_MINUTE_PER_KEY = env.int("REQUESTS_PER_MINUTE_PER_KEY", default=120_000)
+REQUESTS_PER_MINUTE_PER_ACCOUNT = env.int("REQUESTS_PER_MINUTE_PER_ACCOUNT", default=6_000)
+
 # --- API -----------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -316,6 +322,7 @@ REST_FRAMEWORK = {
         "accounts.api_auth.BrowserSessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.api_auth.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["accounts.throttling.CallerThrottle"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["config.api_parsers.BoundedJSONParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
@@ -373,6 +380,9 @@ UNFOLD = {
         "navigation": "console.navigation.sidebar",
     },
 }
+
+# --- Metrics: /metrics, for who sends the token; without one there is nothing at that address ----------
+METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
 
 # --- Logs ------------------------------------------------------------------------------------------
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")
