@@ -1,18 +1,16 @@
 """allauth's hooks: a sign-up opens the user's account in the same transaction; second factors are kept encrypted."""
 
-import base64
-import hmac
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
-from cryptography.fernet import Fernet, MultiFernet
-from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest
 
-from accounts import clock, opening
+from accounts import clock, encryption, opening
 from accounts.models import User
+
+SECOND_FACTORS = "accounts.second-factors"
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
@@ -34,14 +32,7 @@ class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
     """Whoever reads the database cannot compute anybody's codes: that takes SECRET_KEY as well."""
 
     def encrypt(self, text: str) -> str:
-        return _ciphers().encrypt(text.encode()).decode()
+        return encryption.encrypt(text, purpose=SECOND_FACTORS)
 
     def decrypt(self, encrypted_text: str) -> str:
-        return _ciphers().decrypt(encrypted_text.encode()).decode()
-
-
-def _ciphers() -> MultiFernet:
-    """By SECRET_KEY first, then by those of before (SECRET_KEY_FALLBACKS)."""
-    secrets = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    keys = [hmac.digest(secret.encode(), b"tegoed.accounts.second-factor", "sha256") for secret in secrets]
-    return MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys])
+        return encryption.decrypt(encrypted_text, purpose=SECOND_FACTORS)

@@ -21,6 +21,7 @@ app.conf.beat_schedule = {
     "expire_credits": {"task": "credits.tasks.expire_credits", "schedule": 300.0},
     "lapse_holds": {"task": "credits.tasks.lapse_holds", "schedule": 60.0},
     "sweep_outbox": {"task": "outbox.tasks.sweep_outbox", "schedule": 10.0},
+    "sweep_webhooks": {"task": "outbox.tasks.sweep_webhooks", "schedule": 10.0},
     "sweep_inbox": {"task": "billing.tasks.sweep_inbox", "schedule": 10.0},
     "top_up_accounts": {"task": "billing.tasks.top_up_accounts", "schedule": 15.0},
     "refresh_waiting_orders": {"task": "billing.tasks.refresh_waiting_orders", "schedule": 60.0},

@@ -302,6 +302,7 @@ WEBHOOK_MAX_BYTES = 262_144  # Stripe's events are a few KiB; more is not an eve
 WEBHOOK_TOLERANCE_S = 300  # as Stripe's own libraries; applied to the future as well
 WEBHOOK_MAX_ATTEMPTS = 20  # with the backoff of billing.inbox: about a day
 OUTBOX_MAX_ATTEMPTS = 20  # with the backoff of outbox.relaying: about two days
+MAX_WEBHOOK_ENDPOINTS_PER_ACCOUNT = 10
 MAX_PACKS_PER_CHECKOUT = 100
 MAX_TOP_UP_BELOW = 1_000_000  # credits; a line that is never reached from above would buy for ever
 MAX_TOP_UPS_A_MONTH = 30  # one a day is a plan
@@ -311,6 +312,8 @@ MAX_API_KEYS_PER_ACCOUNT = 20
 MAX_OPEN_HOLDS_PER_ACCOUNT = 100  # calls to an AI at the same time; more is a client that forgets to capture
 IDLE_AFTER_DAYS = 7  # accounts untouched for longer are settled when they come back, not by jobs
 
+# Outgoing webhooks go to https on the public internet; a sandbox tells the app on the same machine.
+WEBHOOKS_TO_PRIVATE_ADDRESSES = env.bool("WEBHOOKS_TO_PRIVATE_ADDRESSES", default=SANDBOX)
 # Requests a minute; 0 is no limit. A key of an app's backend spends for all of its users, a customer's for one.
 REQUESTS_PER_MINUTE_PER_KEY = env.int("REQUESTS_PER_MINUTE_PER_KEY", default=120_000)
 REQUESTS_PER_MINUTE_PER_ACCOUNT = env.int("REQUESTS_PER_MINUTE_PER_ACCOUNT", default=6_000)

@@ -12,6 +12,7 @@ from billing import api as billing_api
 from config import api_errors, api_schema
 from credits import api as credits_api
 from credits import explain_api, history_api
+from outbox import api as outbox_api
 from usage import api as usage_api
 from usage import batch_api, events_api, holds_api
 
@@ -43,6 +44,12 @@ v1 = [
     path("billing/checkouts/<str:checkout_id>", billing_api.CheckoutView.as_view()),
     path("billing/portal-sessions", billing_api.PortalSessionsView.as_view()),
     path("billing/sync-prices", billing_api.SyncPricesView.as_view()),
+    path("webhook-endpoints", outbox_api.EndpointsView.as_view()),
+    path("webhook-endpoints/<str:endpoint_id>", outbox_api.EndpointView.as_view()),
+    path("webhook-endpoints/<str:endpoint_id>/secret", outbox_api.SecretView.as_view()),
+    path("webhook-endpoints/<str:endpoint_id>/test", outbox_api.TestView.as_view()),
+    path("webhook-endpoints/<str:endpoint_id>/deliveries", outbox_api.DeliveriesView.as_view()),
+    path("webhook-endpoints/<str:endpoint_id>/deliveries/<str:delivery_id>/replay", outbox_api.ResendView.as_view()),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
     path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
 ]

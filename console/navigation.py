@@ -35,6 +35,8 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             _entry(request, _("Alerts"), "notifications", "outbox", "alert"),
             _entry(request, _("Webhooks in"), "webhook", "billing", "inboxevent"),
             _entry(request, _("Events out"), "outbox", "outbox", "outboxevent"),
+            _entry(request, _("Webhook endpoints"), "podcasts", "outbox", "webhookendpoint"),
+            _entry(request, _("Webhooks out"), "send", "outbox", "webhookdelivery"),
         ),
         _group(
             _("Catalogue"),

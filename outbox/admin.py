@@ -7,7 +7,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import clock
 from accounts.admin_parts import ReadOnlyAdmin, link_to
-from outbox.models import Alert, OutboxEvent
+from outbox import webhooks
+from outbox.models import Alert, OutboxEvent, WebhookDelivery, WebhookEndpoint
 
 
 @admin.register(Alert)
@@ -44,3 +45,33 @@ class OutboxEventAdmin(ReadOnlyAdmin):
     search_fields = ("=key", "account__email", "account__name")
     ordering = ("-pk",)
     owner = link_to("account")
+
+
+@admin.register(WebhookEndpoint)
+class WebhookEndpointAdmin(ReadOnlyAdmin):
+    list_display = ("url", "owner", "description", "failing_since", "disabled_at", "disabled_why")
+    list_filter = (("disabled_at", admin.EmptyFieldListFilter), ("failing_since", admin.EmptyFieldListFilter))
+    list_select_related = ("account",)
+    search_fields = ("url", "account__email", "account__name")
+    ordering = ("-pk",)
+    owner = link_to("account")
+
+
+@admin.register(WebhookDelivery)
+class WebhookDeliveryAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "event", "endpoint", "status_code", "attempts", "delivered_at", "next_attempt_at")
+    list_filter = (("delivered_at", admin.EmptyFieldListFilter), "status_code")
+    list_select_related = ("endpoint", "event")
+    search_fields = ("endpoint__url", "=event__key")
+    ordering = ("-pk",)
+    actions = ["send_again"]
+
+    def has_send_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("outbox.change_webhookdelivery")
+
+    @admin.action(description=_("Send again"), permissions=["send"])
+    def send_again(self, request: HttpRequest, chosen: QuerySet[WebhookDelivery]) -> None:
+        for row in chosen:
+            webhooks.resend(row, now=clock.now())
+            self.log_change(request, row, "Sent again.")
+        self.message_user(request, _("%d deliveries are on their way again.") % len(chosen), messages.SUCCESS)

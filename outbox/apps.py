@@ -8,6 +8,7 @@ class OutboxConfig(AppConfig):
     verbose_name = "Outbox"
 
     def ready(self) -> None:
-        from outbox import alerts, relaying
+        from outbox import alerts, relaying, webhooks
 
         relaying.subscribe("operators", alerts.EVENT, alerts.mail_operators)
+        relaying.subscribe("webhooks", "", webhooks.enqueue)

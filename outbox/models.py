@@ -58,6 +58,7 @@ class Alert(models.Model):
         TRANSFER_DUE = "transfer_due", _("A refund to be transferred")
         RECONCILIATION = "reconciliation", _("Stripe and the ledger disagree")
         LEDGER = "ledger", _("The ledger disagrees with itself")
+        WEBHOOK_OFF = "webhook_off", _("An outgoing webhook was switched off")
 
     kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
     subject = models.CharField(_("about"), max_length=255, help_text=_("What the incident is about, by its id."))
@@ -83,3 +84,77 @@ class Alert(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()}: {self.subject}"
+
+
+class WebhookEndpoint(models.Model):
+    """An address that wants to hear of events: of one account's, or (an app's own backend) of everybody's."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+        "accounts.Account", on_delete=models.CASCADE, null=True, blank=True, related_name="webhook_endpoints"
+    )
+    url = models.CharField(_("address"), max_length=500)
+    description = models.CharField(_("description"), max_length=120, blank=True)
+    events = ArrayField(
+        models.CharField(max_length=64), default=list, blank=True, verbose_name=_("events"), help_text=_("Empty: all.")
+    )
+    # What signs, encrypted; and the one before it, which signs as well for a while.
+    secret = models.TextField(editable=False)
+    old_secret = models.TextField(blank=True, editable=False)
+    old_secret_until = models.DateTimeField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(_("created"))
+    created_by = models.CharField(_("by"), max_length=64, blank=True)
+    # When it last failed for the first time since it worked; it is switched off after days of that.
+    failing_since = models.DateTimeField(_("failing since"), null=True, blank=True)
+    disabled_at = models.DateTimeField(_("switched off"), null=True, blank=True)
+    disabled_why = models.CharField(_("why"), max_length=120, blank=True)
+
+    class Meta:
+        verbose_name = _("webhook endpoint")
+        verbose_name_plural = _("webhook endpoints")
+        indexes = [models.Index(name="endpoint_listening", fields=["account"], condition=Q(disabled_at=None))]
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def public_id(self) -> str:
+        return public_id("whk", self.id)
+
+
+class WebhookDelivery(models.Model):
+    """One event on its way to one endpoint, and how the last try went."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    endpoint = models.ForeignKey(WebhookEndpoint, on_delete=models.CASCADE, related_name="deliveries")
+    event = models.ForeignKey(OutboxEvent, on_delete=models.CASCADE, related_name="deliveries")
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
+    next_attempt_at = models.DateTimeField(_("next attempt"), null=True, blank=True)
+    delivered_at = models.DateTimeField(_("delivered"), null=True, blank=True)
+    status_code = models.PositiveSmallIntegerField(_("answer"), null=True, blank=True)
+    answer = models.TextField(_("what it said"), blank=True)
+    duration_ms = models.PositiveIntegerField(_("took (ms)"), null=True, blank=True)
+    created_at = models.DateTimeField(_("created"))
+
+    class Meta:
+        verbose_name = _("webhook delivery")
+        verbose_name_plural = _("webhook deliveries")
+        constraints = [models.UniqueConstraint(name="delivery_once_per_endpoint", fields=["endpoint", "event"])]
+        indexes = [
+            models.Index(name="delivery_due", fields=["next_attempt_at"], condition=Q(next_attempt_at__isnull=False)),
+            models.Index(name="delivery_log", fields=["endpoint", "-id"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.public_id} ({self.status_code or '–'})"
+
+    @property
+    def public_id(self) -> str:
+        return public_id("dlv", self.id)
+
+    @property
+    def state(self) -> str:
+        """`delivered`, `waiting` for its next try, or `failed` for good."""
+        if self.delivered_at is not None:
+            return "delivered"
+        return "failed" if self.next_attempt_at is None else "waiting"

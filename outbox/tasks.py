@@ -5,7 +5,7 @@ import uuid
 from celery import shared_task
 
 from accounts import clock
-from outbox import relaying
+from outbox import relaying, webhooks
 
 
 @shared_task
@@ -19,3 +19,16 @@ def sweep_outbox() -> None:
     """Take up the events that somebody should have been told of by now."""
     for event_id in relaying.due(now=clock.now()):
         relay_event.delay(event_id=str(event_id))
+
+
+@shared_task
+def deliver_webhook(*, delivery_id: str) -> None:
+    """One try of one delivery."""
+    webhooks.attempt(delivery_id=uuid.UUID(delivery_id), now=clock.now())
+
+
+@shared_task
+def sweep_webhooks() -> None:
+    """Take up the deliveries whose next try is due."""
+    for delivery_id in webhooks.due(now=clock.now()):
+        deliver_webhook.delay(delivery_id=str(delivery_id))
