@@ -15,12 +15,22 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import clock
-from accounts.api_parts import KEY_PARAMETER, account_of, caller_of, checked, identifier_of, made, timestamp
+from accounts.api_auth import Caller
+from accounts.api_parts import (
+    ACCOUNT_PARAMETER,
+    KEY_PARAMETER,
+    account_of,
+    caller_of,
+    checked,
+    identifier_of,
+    made,
+    timestamp,
+)
 from accounts.api_requests import WholeNumberField, idempotency_key
 from accounts.errors import FieldProblem, InvalidRequestError, NotFoundError
 from accounts.models import Scope
-from billing import catalogue, catalogue_sync, checkout, tasks, webhooks
-from billing.models import Order, Price
+from billing import catalogue, catalogue_sync, checkout, promotions, tasks, webhooks
+from billing.models import Order, Price, Promotion
 from billing.providers import PROVIDERS, payconiq
 
 logger = structlog.get_logger(__name__)
@@ -41,6 +51,11 @@ class PlanSerializer(serializers.Serializer[Any]):
     prices = PriceSerializer(many=True)
 
 
+class OfferSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    credits = serializers.IntegerField(help_text="On top, on one pack.")
+
+
 class PackSerializer(serializers.Serializer[Any]):
     code = serializers.CharField()
     name = serializers.CharField()
@@ -48,6 +63,7 @@ class PackSerializer(serializers.Serializer[Any]):
     bonus = serializers.IntegerField(help_text="Credits on top.")
     amount = serializers.IntegerField(help_text="In the currency's minor units.")
     currency = serializers.CharField()
+    promotion = OfferSerializer(allow_null=True, help_text="What this caller gets on top; a visitor, without a key.")
 
 
 class CatalogueSerializer(serializers.Serializer[Any]):
@@ -89,9 +105,17 @@ class CheckoutSerializer(serializers.Serializer[Any]):
 class CatalogueView(APIView):
     permission_classes = [AllowAny]
 
-    @extend_schema(operation_id="get_catalogue", responses=CatalogueSerializer, auth=[])
+    @extend_schema(
+        operation_id="get_catalogue",
+        parameters=[ACCOUNT_PARAMETER],
+        responses=CatalogueSerializer,
+    )
     def get(self, request: Request) -> Response:
-        """What is for sale."""
+        """What is for sale: for anybody, or (with a key) with the promotions that the account gets."""
+        now = clock.now()
+        caller: Any = request.user
+        is_for_one = isinstance(caller, Caller) and (caller.account or request.query_params.get("account"))
+        account = account_of(request, now=now) if is_for_one else None
         packs = [
             {
                 "code": pack.code,
@@ -100,6 +124,7 @@ class CatalogueView(APIView):
                 "bonus": pack.bonus_credits,
                 "amount": price.amount_minor,
                 "currency": price.currency,
+                "promotion": _offer(promotions.offered(account=account, pack=pack, quantity=1, now=now)),
             }
             for pack in catalogue.packs()
             for price in pack.prices.all()
@@ -169,6 +194,13 @@ class SyncPricesView(APIView):
         return Response({"changes": catalogue_sync.pull()})
 
 
+class PortalSessionRequest(serializers.Serializer[Any]):
+    return_url = serializers.CharField(
+        max_length=2000, required=False, default="", help_text="Our billing page, if not given."
+    )
+    account = serializers.CharField(required=False)
+
+
 class PortalSessionSerializer(serializers.Serializer[Any]):
     url = serializers.CharField()
 
@@ -176,10 +208,17 @@ class PortalSessionSerializer(serializers.Serializer[Any]):
 class PortalSessionsView(APIView):
     required_scope = Scope.BILLING_WRITE
 
-    @extend_schema(operation_id="create_portal_session", request=None, responses={201: PortalSessionSerializer})
+    @extend_schema(
+        operation_id="create_portal_session",
+        parameters=[ACCOUNT_PARAMETER],
+        request=PortalSessionRequest,
+        responses={201: PortalSessionSerializer},
+    )
     def post(self, request: Request) -> Response:
         """A link to the provider's billing portal for the account; it works for some minutes."""
-        return Response({"url": checkout.portal_url(account=account_of(request, now=clock.now()))}, status=201)
+        asked = checked(PortalSessionRequest(data=request.data))
+        account = account_of(request, now=clock.now())
+        return Response({"url": checkout.portal_url(account=account, return_url=asked["return_url"])}, status=201)
 
 
 @csrf_exempt
@@ -228,3 +267,9 @@ def checkout_data(order: Order) -> dict[str, Any]:
         "receipt_url": order.receipt_url or None,
         "expires_at": timestamp(order.expires_at) if order.expires_at else None,
     }
+
+
+def _offer(promotion: Promotion | None) -> dict[str, Any] | None:
+    if promotion is None:
+        return None
+    return {"name": promotion.name, "credits": promotions.credits_of(promotion, 1)}

@@ -66,7 +66,7 @@ def start(
     PaymentProviderUnavailableError: then the same key may be sent again.
     """
     for field, url in (("success_url", success_url), ("cancel_url", cancel_url)):
-        _check_own_url(field, url)
+        check_return_url(field, url)
     providers.check_is_on(provider)
     if price.plan_id is not None and (ui == Order.Ui.ELEMENTS or provider != "stripe"):
         raise PriceNotSellableError("A plan is paid on Stripe's payment page: use the ui redirect or qr.")
@@ -135,12 +135,16 @@ def order_of_qr(signed: str) -> Order | None:
     return Order.objects.filter(pk=parse_id("co", _QR.unsign(signed))).exclude(checkout_url="").first()
 
 
-def portal_url(*, account: Account) -> str:
-    """The address of Stripe's billing portal for an account. Raises NoCustomerError before the first purchase."""
+def portal_url(*, account: Account, return_url: str = "") -> str:
+    """The address of Stripe's billing portal for an account.
+
+    Raises NoCustomerError before the first purchase, and ForeignUrlError.
+    """
+    check_return_url("return_url", return_url)
     customer_id = mirror.customer_of_account(account.pk)
     if not customer_id:
         raise NoCustomerError("There is nothing to manage yet: it starts with your first purchase.")
-    return stripe_api.create_portal_session(customer_id=customer_id, return_url=own("billing"))
+    return stripe_api.create_portal_session(customer_id=customer_id, return_url=return_url or own("billing"))
 
 
 def frozen(price: Price, quantity: int) -> dict[str, object]:
@@ -177,11 +181,15 @@ def _order(wanted: Order, *, now: datetime) -> tuple[Order, bool]:
     return wanted, True
 
 
-def _check_own_url(field: str, url: str) -> None:
-    """Customers are sent back to us, never elsewhere. (A browser reads a backslash as a slash.)"""
+def check_return_url(field: str, url: str) -> None:
+    """Customers are sent back to us, or to an app that RETURN_ORIGINS names. (A browser reads a backslash as a slash.)
+
+    Raises ForeignUrlError.
+    """
     if not url:
         return
-    ours, given = urlsplit(settings.BASE_URL), urlsplit(url)
+    given = urlsplit(url)
+    allowed = {(own.scheme, own.netloc) for own in map(urlsplit, (settings.BASE_URL, *settings.RETURN_ORIGINS))}
     is_plain = url.isprintable() and not set(url) & {"\\", " ", "@"}
-    if not is_plain or (given.scheme, given.netloc) != (ours.scheme, ours.netloc):
+    if not is_plain or (given.scheme, given.netloc) not in allowed:
         raise ForeignUrlError(field, settings.BASE_URL)

@@ -11,10 +11,15 @@ from billing.errors import AlreadySubscribedError, NotSubscribedError, PriceNotS
 from billing.models import RUNNING, Price, Subscription
 
 
+def find_running(account: Account) -> Subscription | None:
+    """The account's plan, if it has one that is paid for."""
+    found = Subscription.objects.filter(account=account, status__in=RUNNING)
+    return found.select_related("price__plan", "account", "next_price__plan").order_by("started_at").first()
+
+
 def running(account: Account) -> Subscription:
     """The account's plan. Raises NotSubscribedError."""
-    found = Subscription.objects.filter(account=account, status__in=RUNNING)
-    subscription = found.select_related("price__plan", "account", "next_price__plan").order_by("started_at").first()
+    subscription = find_running(account)
     if subscription is None:
         raise NotSubscribedError("There is no plan to change. Choose one first.")
     return subscription

@@ -294,6 +294,8 @@ STRIPE_JS_URL = f"{STRIPE_API_BASE}/v3/stripe.js" if STRIPE_API_BASE else "https
 REPAIR_TWO_PLANS = env.bool("REPAIR_TWO_PLANS", default=True)
 PAYCONIQ_API_BASE = env.str("PAYCONIQ_API_BASE", default="https://api.payconiq.com")
 PAYCONIQ_JWKS_URL = env.str("PAYCONIQ_JWKS_URL", default="https://payconiq.com/certificates")
+# Where a customer may be sent back to after paying, beside BASE_URL: the apps that sell through the API.
+RETURN_ORIGINS = env.list("RETURN_ORIGINS", default=[])
 # The catalogue preset that `stripe_bootstrap` pushes when none is named.
 CATALOGUE_PRESET = env.str("CATALOGUE_PRESET", default="demo")
 

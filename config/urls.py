@@ -9,6 +9,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from accounts import api as accounts_api
 from billing import api as billing_api
+from billing import mirror_api
 from config import api_errors, api_schema
 from credits import api as credits_api
 from credits import explain_api, history_api
@@ -43,6 +44,8 @@ v1 = [
     path("billing/checkouts", billing_api.CheckoutsView.as_view()),
     path("billing/checkouts/<str:checkout_id>", billing_api.CheckoutView.as_view()),
     path("billing/portal-sessions", billing_api.PortalSessionsView.as_view()),
+    path("billing/subscription", mirror_api.SubscriptionView.as_view()),
+    path("billing/invoices", mirror_api.InvoicesView.as_view()),
     path("billing/sync-prices", billing_api.SyncPricesView.as_view()),
     path("webhook-endpoints", outbox_api.EndpointsView.as_view()),
     path("webhook-endpoints/<str:endpoint_id>", outbox_api.EndpointView.as_view()),

@@ -16,8 +16,8 @@ from accounts import clock, opening
 from accounts import keys as api_keys
 from accounts.models import Account, ApiKey, User
 from accounts.public_ids import MalformedIdError, parse_id
-from billing import catalogue, mirror, promotions
-from billing.models import RUNNING, Order, Subscription, TopUp
+from billing import catalogue, mirror, plan_changes, promotions
+from billing.models import Order, TopUp
 from credits import selectors
 
 LATEST = 8
@@ -49,7 +49,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         {
             "account": account,
             "balance": selectors.balance(account_id=account.pk, now=now),
-            "subscription": _subscription(account),
+            "subscription": plan_changes.find_running(account),
             "default_plan": catalogue.default_plan(),
             "latest": selectors.transactions(account.pk)[:LATEST],
             "has_key": api_keys.working_keys(account, now=now).exists(),
@@ -69,7 +69,7 @@ def credits(request: HttpRequest) -> HttpResponse:
         {
             "balance": selectors.balance(account_id=account.pk, now=now),
             "grants": selectors.open_grants(account.pk),
-            "subscription": _subscription(account),
+            "subscription": plan_changes.find_running(account),
             "left_order": request.GET.get("left", ""),
             # One key a page: two clicks on it, or on two of its tabs, are one purchase of one thing.
             "purchase_key": uuid.uuid4().hex,
@@ -107,7 +107,7 @@ def billing(request: HttpRequest) -> HttpResponse:
         request,
         "portal/billing.html",
         {
-            "subscription": _subscription(account),
+            "subscription": plan_changes.find_running(account),
             "default_plan": catalogue.default_plan(),
             "orders": Order.objects.filter(account=account).order_by("-id")[:INVOICES],
             "invoices": mirror.invoices_of(account.pk, limit=INVOICES),
@@ -173,8 +173,3 @@ def _offers(account: Account | None = None) -> dict[str, object]:
     for pack in packs:
         pack.offer = promotions.offered(account=account, pack=pack, quantity=1, now=now)  # type: ignore[attr-defined]
     return {"plans": catalogue.plans(), "packs": packs}
-
-
-def _subscription(account: Account) -> Subscription | None:
-    running = Subscription.objects.filter(account=account, status__in=RUNNING)
-    return running.select_related("price__plan", "next_price__plan").order_by("-started_at").first()

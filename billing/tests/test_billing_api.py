@@ -1,0 +1,78 @@
+"""The API's side of plans, invoices, offers, and where a customer is sent back to."""
+
+from typing import Any
+
+import pytest
+from django.test import Client
+from pytest_django import Settings
+
+from accounts import clock, keys
+from accounts.models import Account
+from billing.models import Promotion
+from billing.tests.conftest import Shop
+
+
+@pytest.fixture
+def get(client: Client, customer: Account) -> Any:
+    secret = keys.create_key(
+        account=customer, name="t", scopes=keys.ACCOUNT_KEY_SCOPES, created_by=None, now=clock.now()
+    ).secret
+    return lambda path: client.get(f"/api/v1/billing/{path}", headers={"Authorization": f"Bearer {secret}"}).json()
+
+
+def test_without_a_plan_there_is_the_free_one(get: Any) -> None:
+    told = get("subscription")
+
+    assert (told["plan"], told["status"], told["interval"], told["ends_then"]) == ("free", "none", None, False)
+    assert get("invoices")["data"] == []
+
+
+def test_a_plan_and_its_invoice_are_told(get: Any, shop: Shop, customer: Account) -> None:
+    shop.pay(shop.checkout(customer, "pro"))
+    shop.deliver()
+
+    told = get("subscription")
+    assert (told["plan"], told["status"], told["interval"], told["amount"]) == ("pro", "active", "month", 2_000)
+    (invoice,) = get("invoices")["data"]
+    assert (invoice["status"], invoice["total"], invoice["currency"]) == ("paid", 2_000, "eur")
+
+
+def test_the_catalogue_offers_what_this_caller_gets(get: Any, client: Client, shop: Shop, customer: Account) -> None:
+    Promotion.objects.create(code="first", name="Welcome", bonus_credits=7, is_first_purchase=True)
+
+    def offer(told: Any) -> Any:
+        return {pack["code"]: pack["promotion"] for pack in told["packs"]}["credits-20"]
+
+    assert offer(get("catalogue")) == {"name": "Welcome", "credits": 7}
+    shop.pay(shop.checkout(customer))
+    shop.deliver()
+    assert offer(get("catalogue")) is None
+    assert offer(client.get("/api/v1/billing/catalogue").json()) == {"name": "Welcome", "credits": 7}
+
+
+@pytest.mark.parametrize("path", ["checkouts", "portal-sessions"])
+def test_a_customer_is_sent_back_to_known_apps_only(
+    client: Client, shop: Shop, customer: Account, settings: Settings, path: str
+) -> None:
+    shop.pay(shop.checkout(customer))
+    shop.deliver()
+    settings.RETURN_ORIGINS = ["https://app.example.com"]
+    secret = keys.create_key(
+        account=customer, name="t", scopes=keys.ACCOUNT_KEY_SCOPES, created_by=None, now=clock.now()
+    ).secret
+
+    def ask(url: str, number: int) -> int:
+        field = "return_url" if path == "portal-sessions" else "success_url"
+        return client.post(
+            f"/api/v1/billing/{path}",
+            {"item": "credits-20", field: url},
+            content_type="application/json",
+            headers={"Authorization": f"Bearer {secret}", "Idempotency-Key": f"k{number}"},
+        ).status_code
+
+    assert ask("https://app.example.com/thanks?order=1", 0) == 201
+    evil = [
+        "https://evil.example/", "//evil.example/", "https://app.example.com@evil.example/", "javascript:alert(1)",
+        "https://app.example.com.evil.example/", "http://app.example.com/", "https://app.example.com\\@evil.example/",
+    ]  # fmt: skip
+    assert [ask(url, number + 1) for number, url in enumerate(evil)] == [400] * len(evil)
