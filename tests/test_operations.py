@@ -161,7 +161,7 @@ def test_only_signed_callbacks_do_without_csrf() -> None:
     }
 
     stripe = {"api/webhooks/stripe", "api/billing/webhook", "api/payments/webhook"}  # one view at three addresses
-    assert exempt == {*stripe, "api/webhooks/payconiq"}
+    assert exempt == {*stripe, "api/webhooks/payconiq", "api/webhooks/identity/<str:name>"}
 
 
 def test_pages_carry_their_security_headers(client: Client, db: None) -> None:

@@ -1,0 +1,297 @@
+"""What each operation sends and how its answer is read; and when it is sent again. No network here.
+
+`Tegoed` and `AsyncTegoed` carry the calls out.
+"""
+
+import random
+import uuid
+from collections.abc import Callable, Generator, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+import httpx
+
+from tegoed import errors, models
+from tegoed.models import Usage
+
+T = TypeVar("T")
+
+Metadata = Mapping[str, Any]
+
+FIRST_PAUSE_S = 0.5
+LONGEST_PAUSE_S = 8.0
+LONGEST_WAIT_S = 60  # longer than this, a Retry-After is the caller's to wait for
+RENEW_BEFORE = timedelta(seconds=60)
+AGAIN = {502, 503, 504}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Call(Generic[T]):
+    """One operation: the same request however often it is sent."""
+
+    method: str
+    path: str
+    read: Callable[[Any], T]
+    body: Mapping[str, Any] | None = None
+    query: Mapping[str, Any] = field(default_factory=dict)
+    idempotency_key: str | None = None
+
+    def request(self, client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
+        """What goes over the line."""
+        headers = {"Idempotency-Key": self.idempotency_key} if self.idempotency_key else {}
+        query = {name: value for name, value in self.query.items() if value is not None}
+        body = None if self.body is None else {name: value for name, value in self.body.items() if value is not None}
+        return client.build_request(self.method, f"/api/v1/{self.path}", json=body, params=query, headers=headers)
+
+    def answer(self, response: httpx.Response) -> T:
+        """What came back. Raises ApiError."""
+        if response.is_success:
+            return self.read(response.json() if response.content else None)
+        try:
+            problem = response.json()
+        except ValueError:
+            problem = {}
+        if not isinstance(problem, dict):
+            problem = {}
+        problem.setdefault("detail", response.reason_phrase)
+        raise errors.of(response.status_code, problem, retry_after_s=_retry_after(response))
+
+
+def pause(response: httpx.Response | None, *, tries: int) -> float | None:
+    """How many seconds to wait before another try; None when it would not help. None of a response: nobody answered."""
+    grown: float = min(FIRST_PAUSE_S * 2 ** (tries - 1), LONGEST_PAUSE_S)
+    jittered: float = grown * random.uniform(0.5, 1)  # noqa: S311 - spreads load, hides nothing
+    if response is None:
+        return jittered
+    told = _retry_after(response)
+    if response.status_code in AGAIN:
+        return max(jittered, told or 0) if (told or 0) <= LONGEST_WAIT_S else None
+    if response.status_code == httpx.codes.TOO_MANY_REQUESTS and told is not None and told <= LONGEST_WAIT_S:
+        return max(jittered, told)
+    return None
+
+
+class KeyAuth(httpx.Auth):
+    """Sends the API key; or, with tokens, exchanges it for one and renews that before it expires."""
+
+    requires_response_body = True
+
+    def __init__(self, api_key: str, *, use_tokens: bool) -> None:
+        self._key = api_key
+        self._use_tokens = use_tokens
+        self._token: models.Token | None = None
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        if not self._use_tokens:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+            yield request
+            return
+        if self._token is None or self._token.expires_at - RENEW_BEFORE < datetime.now(UTC):
+            yield from self._renew(request)
+        if self._token is None:
+            request.headers["Authorization"] = f"Bearer {self._key}"
+            yield request
+            return
+        request.headers["Authorization"] = f"Bearer {self._token.token}"
+        response = yield request
+        if response.status_code == httpx.codes.UNAUTHORIZED:
+            self._token = None
+            yield from self._renew(request)
+            if (renewed := self._made()) is not None:
+                request.headers["Authorization"] = f"Bearer {renewed.token}"
+                yield request
+
+    def _made(self) -> models.Token | None:
+        return self._token
+
+    def _renew(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        headers = {"Authorization": f"Bearer {self._key}"}
+        response = yield httpx.Request("POST", request.url.join("/api/v1/auth/tokens"), headers=headers, json={})
+        self._token = models.parse(models.Token, response.json()) if response.is_success else None
+
+
+def balance(account: str | None) -> Call[models.Balance]:
+    return Call(method="GET", path="credits/balance", query={"account": account}, read=_as(models.Balance))
+
+
+def check(*, amount: int | None, feature: str | None, quantity: int | None, account: str | None) -> Call[models.Check]:
+    body = {"amount": amount, "feature": feature, "quantity": quantity, "account": account}
+    return Call(method="POST", path="credits/check", body=body, read=_as(models.Check))
+
+
+def work(
+    *,
+    amount: int | None,
+    feature: str | None,
+    quantity: int | None,
+    description: str | None,
+    metadata: Metadata | None,
+    usage: Usage | None,
+    account: str | None,
+) -> dict[str, Any]:
+    """What a spend or a hold is for."""
+    return {
+        "amount": amount,
+        "feature": feature,
+        "quantity": quantity,
+        "description": description,
+        "metadata": metadata,
+        "usage": usage.as_json() if usage is not None else None,
+        "account": account,
+    }
+
+
+def spend(*, idempotency_key: str | None, **what: Any) -> Call[models.Transaction]:
+    return Call(
+        method="POST",
+        path="credits/spend",
+        body=work(**what),
+        idempotency_key=idempotency_key or new_key(),
+        read=_as(models.Transaction),
+    )
+
+
+def spend_batch(spends: Iterable[Mapping[str, Any]]) -> Call[tuple[models.Answered, ...]]:
+    rows = []
+    for each in spends:
+        usage = each.get("usage")
+        told = usage.as_json() if isinstance(usage, Usage) else usage
+        row = {**each, "usage": told, "idempotency_key": each.get("idempotency_key") or new_key()}
+        rows.append({name: value for name, value in row.items() if value is not None})
+    return Call(method="POST", path="credits/spend/batch", body={"spends": rows}, read=_rows(models.Answered))
+
+
+def hold(*, expires_in: int | None, idempotency_key: str | None, **what: Any) -> Call[models.HoldState]:
+    return Call(
+        method="POST",
+        path="credits/holds",
+        body={**work(**what, usage=None), "expires_in": expires_in},
+        idempotency_key=idempotency_key or new_key(),
+        read=_as(models.HoldState),
+    )
+
+
+def get_hold(hold_id: str, account: str | None) -> Call[models.HoldState]:
+    return Call(
+        method="GET", path=f"credits/holds/{_safe(hold_id)}", query={"account": account}, read=_as(models.HoldState)
+    )
+
+
+def capture(
+    hold_id: str, *, amount: int | None, quantity: int | None, usage: Usage | None, account: str | None
+) -> Call[models.Captured]:
+    told = usage.as_json() if usage is not None else None
+    body = {"amount": amount, "quantity": quantity, "usage": told, "account": account}
+    return Call(method="POST", path=f"credits/holds/{_safe(hold_id)}/capture", body=body, read=_as(models.Captured))
+
+
+def release(hold_id: str, account: str | None) -> Call[models.HoldState]:
+    path = f"credits/holds/{_safe(hold_id)}/release"
+    return Call(method="POST", path=path, body={"account": account}, read=_as(models.HoldState))
+
+
+def extend(hold_id: str, *, expires_in: int, account: str | None) -> Call[models.HoldState]:
+    body = {"expires_in": expires_in, "account": account}
+    return Call(method="POST", path=f"credits/holds/{_safe(hold_id)}/extend", body=body, read=_as(models.HoldState))
+
+
+def transaction(transaction_id: str, account: str | None) -> Call[models.Transaction]:
+    path = f"credits/transactions/{_safe(transaction_id)}"
+    return Call(method="GET", path=path, query={"account": account}, read=_as(models.Transaction))
+
+
+def transactions_page(**query: Any) -> Call[tuple[tuple[models.Transaction, ...], str | None]]:
+    rows = _rows(models.Transaction)
+    return Call(
+        method="GET", path="credits/transactions", query=query, read=lambda data: (rows(data), data.get("next"))
+    )
+
+
+def reverse(
+    transaction_id: str, *, reason: str, amount: int | None, account: str | None, idempotency_key: str | None
+) -> Call[models.Transaction]:
+    return Call(
+        method="POST",
+        path=f"credits/transactions/{_safe(transaction_id)}/reverse",
+        body={"reason": reason, "amount": amount, "account": account},
+        idempotency_key=idempotency_key or new_key(),
+        read=_as(models.Transaction),
+    )
+
+
+def grant(
+    *,
+    account: str,
+    amount: int,
+    reason: str,
+    kind: str | None,
+    expires_at: datetime | None,
+    idempotency_key: str | None,
+) -> Call[models.Transaction]:
+    ends = expires_at.isoformat() if expires_at else None
+    return Call(
+        method="POST",
+        path="credits/grants",
+        body={"account": account, "amount": amount, "reason": reason, "kind": kind, "expires_at": ends},
+        idempotency_key=idempotency_key or new_key(),
+        read=_as(models.Transaction),
+    )
+
+
+def usage_summary(**query: Any) -> Call[models.UsageSummary]:
+    query["from"] = query.pop("since", None)
+    query["to"] = query.pop("until", None)
+    return Call(method="GET", path="usage/summary", query=query, read=_as(models.UsageSummary))
+
+
+def catalogue(account: str | None) -> Call[dict[str, Any]]:
+    return Call(method="GET", path="billing/catalogue", query={"account": account}, read=dict)
+
+
+def checkout(*, idempotency_key: str | None, **what: Any) -> Call[models.Checkout]:
+    return Call(
+        method="POST",
+        path="billing/checkouts",
+        body=what,
+        idempotency_key=idempotency_key or new_key(),
+        read=_as(models.Checkout),
+    )
+
+
+def get_checkout(checkout_id: str, account: str | None) -> Call[models.Checkout]:
+    path = f"billing/checkouts/{_safe(checkout_id)}"
+    return Call(method="GET", path=path, query={"account": account}, read=_as(models.Checkout))
+
+
+def portal(*, return_url: str | None, account: str | None) -> Call[str]:
+    body = {"return_url": return_url, "account": account}
+    return Call(method="POST", path="billing/portal-sessions", body=body, read=lambda data: str(data["url"]))
+
+
+def token(*, scopes: Iterable[str] | None, ttl: int | None, account: str | None) -> Call[models.Token]:
+    body = {"scopes": list(scopes) if scopes is not None else None, "ttl": ttl, "account": account}
+    return Call(method="POST", path="auth/tokens", body=body, read=_as(models.Token))
+
+
+def new_key() -> str:
+    """An idempotency key of a new operation."""
+    return str(uuid.uuid4())
+
+
+def _as(kind: type[T]) -> Callable[[Any], T]:
+    return lambda data: models.parse(kind, data)
+
+
+def _rows(kind: type[T]) -> Callable[[Any], tuple[T, ...]]:
+    return lambda data: tuple(models.parse(kind, row) for row in data["data"])
+
+
+def _safe(identifier: str) -> str:
+    return quote(identifier, safe="")
+
+
+def _retry_after(response: httpx.Response) -> int | None:
+    told = response.headers.get("Retry-After", "")
+    return int(told) if told.isascii() and told.isdigit() else None

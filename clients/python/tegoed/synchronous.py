@@ -1,0 +1,370 @@
+"""The client."""
+
+import functools
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import date, datetime
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
+
+import httpx
+
+from tegoed import calls, errors, models
+from tegoed.calls import Call, Metadata
+from tegoed.models import Usage
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+Account = str | Callable[..., str] | None
+
+
+class Tegoed:
+    """A client of one server. It keeps its connections: make one, and share it between threads.
+
+    `account` is whose credits a service key spends, in every call that names no other: `acc_…`, or `ext:` and your own
+    user's id. With `use_tokens` the key is exchanged for tokens of ten minutes, which the server checks faster.
+    """
+
+    def __init__(
+        self,
+        api_key: str,
+        *,
+        base_url: str,
+        account: str | None = None,
+        timeout_s: float = 10.0,
+        max_retries: int = 2,
+        use_tokens: bool = False,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:
+        self._account = account
+        self._max_retries = max_retries
+        self._http = httpx.Client(
+            base_url=base_url,
+            auth=calls.KeyAuth(api_key, use_tokens=use_tokens),
+            timeout=timeout_s,
+            transport=transport,
+            headers={"User-Agent": "tegoed-python/0.1"},
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def balance(self, *, account: str | None = None) -> models.Balance:
+        """How much can be spent now, of what, and when there is more."""
+        return self._run(calls.balance(account or self._account))
+
+    def check(
+        self,
+        *,
+        amount: int | None = None,
+        feature: str | None = None,
+        quantity: int | None = None,
+        account: str | None = None,
+    ) -> models.Check:
+        """Whether that could be spent right now. Advice only: `hold` sets credits aside."""
+        return self._run(
+            calls.check(amount=amount, feature=feature, quantity=quantity, account=account or self._account)
+        )
+
+    def spend(
+        self,
+        *,
+        amount: int | None = None,
+        feature: str | None = None,
+        quantity: int | None = None,
+        description: str | None = None,
+        metadata: Metadata | None = None,
+        usage: Usage | None = None,
+        account: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> models.Transaction:
+        """Spend `amount` credits, or what `quantity` of a feature costs. Raises InsufficientCredits.
+
+        With an `idempotency_key` of your own, calling again answers the first spend.
+        """
+        return self._run(
+            calls.spend(
+                amount=amount,
+                feature=feature,
+                quantity=quantity,
+                description=description,
+                metadata=metadata,
+                usage=usage,
+                account=account or self._account,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    def spend_batch(self, spends: Iterable[Mapping[str, Any]]) -> tuple[models.Answered, ...]:
+        """Up to 500 spends at once, each a mapping of what `spend` takes. One that is refused leaves the others."""
+        own = {"account": self._account} if self._account else {}
+        return self._run(calls.spend_batch({**own, **each} for each in spends))
+
+    def hold(
+        self,
+        *,
+        amount: int | None = None,
+        feature: str | None = None,
+        max_quantity: int | None = None,
+        description: str | None = None,
+        metadata: Metadata | None = None,
+        expires_in: int | None = None,
+        account: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> "Hold":
+        """Set aside the most that some work may cost; `with` gives back what was not captured.
+
+        with client.hold(feature="chat", max_quantity=2000) as hold:
+            answer = ask(...)
+            hold.capture(quantity=answer.tokens)
+        """
+        account = account or self._account
+        state = self._run(
+            calls.hold(
+                amount=amount,
+                feature=feature,
+                quantity=max_quantity,
+                description=description,
+                metadata=metadata,
+                expires_in=expires_in,
+                account=account,
+                idempotency_key=idempotency_key,
+            )
+        )
+        return Hold(self, state, account)
+
+    def get_hold(self, hold_id: str, *, account: str | None = None) -> "Hold":
+        """A hold that was made before, to capture or release it."""
+        account = account or self._account
+        return Hold(self, self._run(calls.get_hold(hold_id, account)), account)
+
+    def transaction(self, transaction_id: str, *, account: str | None = None) -> models.Transaction:
+        """One transaction."""
+        return self._run(calls.transaction(transaction_id, account or self._account))
+
+    def transactions(
+        self,
+        *,
+        type: str | None = None,
+        feature: str | None = None,
+        key: str | None = None,
+        created_after: datetime | None = None,
+        created_before: datetime | None = None,
+        account: str | None = None,
+    ) -> Iterator[models.Transaction]:
+        """The account's ledger, latest first, fetched a page at a time."""
+        cursor: str | None = None
+        while True:
+            rows, cursor = self._run(
+                calls.transactions_page(
+                    type=type,
+                    feature=feature,
+                    key=key,
+                    created_after=created_after.isoformat() if created_after else None,
+                    created_before=created_before.isoformat() if created_before else None,
+                    account=account or self._account,
+                    limit=100,
+                    cursor=cursor,
+                )
+            )
+            yield from rows
+            if cursor is None:
+                return
+
+    def reverse(
+        self,
+        transaction_id: str,
+        *,
+        reason: str,
+        amount: int | None = None,
+        account: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> models.Transaction:
+        """Give a spend back, whole or in part."""
+        return self._run(
+            calls.reverse(
+                transaction_id,
+                reason=reason,
+                amount=amount,
+                account=account or self._account,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    def grant(
+        self,
+        *,
+        account: str,
+        amount: int,
+        reason: str,
+        kind: str | None = None,
+        expires_at: datetime | None = None,
+        idempotency_key: str | None = None,
+    ) -> models.Transaction:
+        """Give credits to an account (with a service key)."""
+        return self._run(
+            calls.grant(
+                account=account,
+                amount=amount,
+                reason=reason,
+                kind=kind,
+                expires_at=expires_at,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    def usage_summary(
+        self,
+        *,
+        since: date | None = None,
+        until: date | None = None,
+        group_by: str | None = None,
+        tz: str | None = None,
+        account: str | None = None,
+    ) -> models.UsageSummary:
+        """What was used, by any of `day,feature,key,model`."""
+        return self._run(
+            calls.usage_summary(since=since, until=until, group_by=group_by, tz=tz, account=account or self._account)
+        )
+
+    def catalogue(self, *, account: str | None = None) -> dict[str, Any]:
+        """What is for sale, with the promotions that the account gets."""
+        return self._run(calls.catalogue(account or self._account))
+
+    def checkout(
+        self,
+        item: str,
+        *,
+        quantity: int | None = None,
+        interval: str | None = None,
+        ui: str | None = None,
+        success_url: str | None = None,
+        cancel_url: str | None = None,
+        account: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> models.Checkout:
+        """Start a purchase; `url` is where the customer pays."""
+        return self._run(
+            calls.checkout(
+                item=item,
+                quantity=quantity,
+                interval=interval,
+                ui=ui,
+                success_url=success_url,
+                cancel_url=cancel_url,
+                account=account or self._account,
+                idempotency_key=idempotency_key,
+            )
+        )
+
+    def get_checkout(self, checkout_id: str, *, account: str | None = None) -> models.Checkout:
+        """How a purchase stands; poll this."""
+        return self._run(calls.get_checkout(checkout_id, account or self._account))
+
+    def portal(self, *, return_url: str | None = None, account: str | None = None) -> str:
+        """A link to the billing portal; it works for some minutes."""
+        return self._run(calls.portal(return_url=return_url, account=account or self._account))
+
+    def token(
+        self, *, scopes: Iterable[str] | None = None, ttl: int | None = None, account: str | None = None
+    ) -> models.Token:
+        """A token of at most ten minutes, for a phone or a browser."""
+        return self._run(calls.token(scopes=scopes, ttl=ttl, account=account or self._account))
+
+    def costs(
+        self, feature: str, *, quantity: int | None = None, account: Account = None
+    ) -> Callable[[Callable[P, R]], Callable[P, R]]:
+        """Have each call of a function spend on a feature; what fails is given back.
+
+        `account` may be a function of the call's own arguments: `account=lambda user, text: f"ext:{user.id}"`.
+        """
+
+        def decorate(function: Callable[P, R]) -> Callable[P, R]:
+            @functools.wraps(function)
+            def charged(*args: P.args, **kwargs: P.kwargs) -> R:
+                whose = account(*args, **kwargs) if callable(account) else account
+                spent = self.spend(feature=feature, quantity=quantity, account=whose)
+                try:
+                    return function(*args, **kwargs)
+                except BaseException as error:
+                    self.reverse(spent.id, reason=f"{type(error).__name__}"[:255], account=whose)
+                    raise
+
+            return charged
+
+        return decorate
+
+    def _run(self, call: Call[T]) -> T:
+        """Carry a call out, and again with the same key when that may help."""
+        for tries in range(1, self._max_retries + 2):
+            response: httpx.Response | None = None
+            try:
+                response = self._http.send(call.request(self._http))
+            except httpx.TransportError as error:
+                if tries > self._max_retries:
+                    reason = f"{type(error).__name__}: {error}"
+                    raise errors.ConnectionFailed(reason, idempotency_key=call.idempotency_key) from error
+            seconds = calls.pause(response, tries=tries)
+            if response is not None and (seconds is None or tries > self._max_retries):
+                return call.answer(response)
+            time.sleep(seconds or 0)
+        raise AssertionError("the last try answers or raises")
+
+
+class Hold:
+    """Credits set aside. Leaving the `with` without a capture, or by an exception, gives them back."""
+
+    def __init__(self, client: Tegoed, state: models.HoldState, account: str | None) -> None:
+        self._client = client
+        self._account = account
+        self.state = state
+
+    @property
+    def id(self) -> str:
+        return self.state.id
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.state.status != "open":
+            return
+        try:
+            self.release()
+        except errors.TegoedError:
+            # It lapses by itself. What went wrong inside the `with` matters more.
+            if error is None:
+                raise
+
+    def capture(
+        self, *, amount: int | None = None, quantity: int | None = None, usage: Usage | None = None
+    ) -> models.Captured:
+        """Spend what the work cost; the rest goes back."""
+        made = self._client._run(
+            calls.capture(self.id, amount=amount, quantity=quantity, usage=usage, account=self._account)
+        )
+        self.state = models.after_capture(self.state, made)
+        return made
+
+    def release(self) -> models.HoldState:
+        """Give everything back."""
+        self.state = self._client._run(calls.release(self.id, self._account))
+        return self.state
+
+    def extend(self, *, expires_in: int) -> models.HoldState:
+        """Keep it open for so many seconds from now."""
+        self.state = self._client._run(calls.extend(self.id, expires_in=expires_in, account=self._account))
+        return self.state
