@@ -6,8 +6,9 @@ STRIPE_PORT ?= 12111
 DATA ?= .data
 ARGS ?= help
 BIN := .venv/bin
+NAME ?= ai_page
 
-.PHONY: help demo test lint types tests manage bench lock format schema messages clean
+.PHONY: help demo example test lint types tests manage bench lock format schema messages clean
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | column -t -s '|' || true
@@ -17,6 +18,9 @@ demo: .venv/runs ## Run everything here: make demo [PORT=8000] [STRIPE_PORT=1211
 
 manage: .venv/runs ## Run a management command on the demo's data: make manage ARGS="audit_ledger"
 	@exec $(BIN)/python -m sandbox manage --data "$(DATA)" -- $(ARGS)
+
+example: .venv/runs ## Run an example against the demo: make example NAME=ai_page
+	@exec $(BIN)/python -m sandbox example --data "$(DATA)" "$(NAME)"
 
 test: lint types tests ## Linters, types, import contracts, and all tests on real PostgreSQL and Redis
 

@@ -1,4 +1,5 @@
-"""python -m sandbox: `demo` runs the whole product here; `manage` runs a management command on the same data."""
+"""python -m sandbox: `demo` runs the whole product here, `manage` a management command on the same data, `example` an
+app that spends its credits."""
 
 import argparse
 import json
@@ -6,9 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sandbox import demo, environment
+from sandbox import demo, environment, examples
 from sandbox.demo import DemoError
 from sandbox.environment import LiveKeyError, Ports
+from sandbox.examples import ExampleError
 from sandbox.places import Place
 from sandbox.postgres import PostgresError
 
@@ -21,15 +23,19 @@ def main() -> int:
     run.add_argument("--stripe-port", type=int, default=12111, help="of the local Stripe (default: 12111)")
     manage = commands.add_parser("manage", help="run manage.py on the sandbox's data")
     manage.add_argument("arguments", nargs=argparse.REMAINDER, help="what manage.py gets")
-    for command in (run, manage):
+    example = commands.add_parser("example", help="run an example against the demo")
+    example.add_argument("name", choices=examples.names())
+    for command in (run, manage, example):
         command.add_argument("--data", type=Path, default=Path(".data"), help="its folder (default: .data)")
     options = parser.parse_args()
     try:
         place = Place.at(options.data)
         if options.command == "demo":
             return demo.run(place, Ports(options.port, options.stripe_port))
+        if options.command == "example":
+            return examples.run(place, options.name)
         return _manage(place, options.arguments)
-    except (DemoError, LiveKeyError, PostgresError) as error:
+    except (DemoError, ExampleError, LiveKeyError, PostgresError) as error:
         print(f"{error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -58,6 +58,8 @@ def build(place: Place, ports: Ports, *, database_url: str, redis_url: str) -> d
         "PAYCONIQ_API_KEY": "sandbox",
         "PAYCONIQ_PROFILE_ID": PROFILE_ID,
         "EMAIL_URL": f"filemail:///{place.outbox}",  # the path itself begins with another slash
+        # Where the examples run.
+        "RETURN_ORIGINS": "http://127.0.0.1:8100,http://127.0.0.1:8501",
         "HOST": "127.0.0.1",
         "PORT": str(ports.web),
         "LOG_LEVEL": os.environ.get("LOG_LEVEL", "WARNING"),

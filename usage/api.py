@@ -1,6 +1,9 @@
 """The API's side of spending."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from drf_spectacular.utils import extend_schema
@@ -13,7 +16,7 @@ from accounts import clock
 from accounts.addresses import own
 from accounts.api_parts import ACCOUNT_PARAMETER, KEY_PARAMETER, account_of, caller_of, checked, made
 from accounts.api_requests import MAX_METADATA_BYTES, PrintableField, WholeNumberField, idempotency_key
-from accounts.models import Scope
+from accounts.models import Account, Scope
 from credits import ledger, selectors
 from credits.api import RefillSerializer, TransactionSerializer, UsageSerializer, spent_data
 from credits.errors import InsufficientCreditsError
@@ -80,6 +83,21 @@ def work_data(spent: ledger.Spent, done: spending.Work) -> dict[str, Any]:
     )
 
 
+@contextmanager
+def telling_of_more(account: Account, *, now: datetime) -> Iterator[None]:
+    """Has a refusal for lack of credits say where there are more, and when some come by themselves."""
+    try:
+        yield
+    except InsufficientCreditsError as error:
+        refill = selectors.balance(account_id=account.pk, now=now).next_refill
+        error.extra |= {
+            "next_refill": RefillSerializer(refill).data if refill else None,
+            "buy_url": own("credits"),
+            "retryable": False,
+        }
+        raise
+
+
 class SpendView(APIView):
     required_scope = Scope.CREDITS_SPEND
 
@@ -95,18 +113,10 @@ class SpendView(APIView):
         asked = checked(SpendRequest(data=request.data))
         account = account_of(request, now=now)
         asked_for = work(asked)
-        try:
+        with telling_of_more(account, now=now):
             spent = spending.spend(
                 account=account, work=asked_for, idempotency_key=key, actor=caller_of(request).actor, now=now
             )
-        except InsufficientCreditsError as error:
-            refill = selectors.balance(account_id=account.pk, now=now).next_refill
-            error.extra |= {
-                "next_refill": RefillSerializer(refill).data if refill else None,
-                "buy_url": own("credits"),
-                "retryable": False,
-            }
-            raise
         answer = made(work_data(spent, asked_for), is_replayed=spent.is_replayed)
         answer["Credits-Available"] = str(spent.balance_after)
         return answer

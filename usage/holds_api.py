@@ -28,7 +28,7 @@ from credits import ledger, selectors
 from credits.api import TransactionSerializer, UsageSerializer, spent_data
 from credits.models import Hold
 from usage import spending
-from usage.api import SpendRequest, work
+from usage.api import SpendRequest, telling_of_more, work
 
 DEFAULT_EXPIRY = timedelta(minutes=15)
 LONGEST_EXPIRY_S = int(ledger.LONGEST_HOLD.total_seconds())
@@ -100,14 +100,15 @@ class HoldsView(APIView):
         asked = checked(HoldRequest(data=request.data))
         account = account_of(request, now=now)
         expiry = timedelta(seconds=asked["expires_in"]) if "expires_in" in asked else DEFAULT_EXPIRY
-        held = spending.hold(
-            account=account,
-            work=work(asked),
-            idempotency_key=key,
-            expires_at=now + expiry,
-            actor=caller_of(request).actor,
-            now=now,
-        )
+        with telling_of_more(account, now=now):
+            held = spending.hold(
+                account=account,
+                work=work(asked),
+                idempotency_key=key,
+                expires_at=now + expiry,
+                actor=caller_of(request).actor,
+                now=now,
+            )
         data = {
             "id": public_id("hold", held.hold_id),
             "status": Hold.Status.OPEN.value,

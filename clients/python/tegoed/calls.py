@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
-import httpx
+import httpx2
 
 from tegoed import errors, models
 from tegoed.models import Usage
@@ -38,14 +38,14 @@ class Call(Generic[T]):
     query: Mapping[str, Any] = field(default_factory=dict)
     idempotency_key: str | None = None
 
-    def request(self, client: httpx.Client | httpx.AsyncClient) -> httpx.Request:
+    def request(self, client: httpx2.Client | httpx2.AsyncClient) -> httpx2.Request:
         """What goes over the line."""
         headers = {"Idempotency-Key": self.idempotency_key} if self.idempotency_key else {}
         query = {name: value for name, value in self.query.items() if value is not None}
         body = None if self.body is None else {name: value for name, value in self.body.items() if value is not None}
         return client.build_request(self.method, f"/api/v1/{self.path}", json=body, params=query, headers=headers)
 
-    def answer(self, response: httpx.Response) -> T:
+    def answer(self, response: httpx2.Response) -> T:
         """What came back. Raises ApiError."""
         if response.is_success:
             return self.read(response.json() if response.content else None)
@@ -59,7 +59,7 @@ class Call(Generic[T]):
         raise errors.of(response.status_code, problem, retry_after_s=_retry_after(response))
 
 
-def pause(response: httpx.Response | None, *, tries: int) -> float | None:
+def pause(response: httpx2.Response | None, *, tries: int) -> float | None:
     """How many seconds to wait before another try; None when it would not help. None of a response: nobody answered."""
     grown: float = min(FIRST_PAUSE_S * 2 ** (tries - 1), LONGEST_PAUSE_S)
     jittered: float = grown * random.uniform(0.5, 1)  # noqa: S311 - spreads load, hides nothing
@@ -68,12 +68,12 @@ def pause(response: httpx.Response | None, *, tries: int) -> float | None:
     told = _retry_after(response)
     if response.status_code in AGAIN:
         return max(jittered, told or 0) if (told or 0) <= LONGEST_WAIT_S else None
-    if response.status_code == httpx.codes.TOO_MANY_REQUESTS and told is not None and told <= LONGEST_WAIT_S:
+    if response.status_code == httpx2.codes.TOO_MANY_REQUESTS and told is not None and told <= LONGEST_WAIT_S:
         return max(jittered, told)
     return None
 
 
-class KeyAuth(httpx.Auth):
+class KeyAuth(httpx2.Auth):
     """Sends the API key; or, with tokens, exchanges it for one and renews that before it expires."""
 
     requires_response_body = True
@@ -83,7 +83,7 @@ class KeyAuth(httpx.Auth):
         self._use_tokens = use_tokens
         self._token: models.Token | None = None
 
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+    def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
         if not self._use_tokens:
             request.headers["Authorization"] = f"Bearer {self._key}"
             yield request
@@ -96,7 +96,7 @@ class KeyAuth(httpx.Auth):
             return
         request.headers["Authorization"] = f"Bearer {self._token.token}"
         response = yield request
-        if response.status_code == httpx.codes.UNAUTHORIZED:
+        if response.status_code == httpx2.codes.UNAUTHORIZED:
             self._token = None
             yield from self._renew(request)
             if (renewed := self._made()) is not None:
@@ -106,9 +106,9 @@ class KeyAuth(httpx.Auth):
     def _made(self) -> models.Token | None:
         return self._token
 
-    def _renew(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+    def _renew(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
         headers = {"Authorization": f"Bearer {self._key}"}
-        response = yield httpx.Request("POST", request.url.join("/api/v1/auth/tokens"), headers=headers, json={})
+        response = yield httpx2.Request("POST", request.url.join("/api/v1/auth/tokens"), headers=headers, json={})
         self._token = models.parse(models.Token, response.json()) if response.is_success else None
 
 
@@ -292,6 +292,6 @@ def _safe(identifier: str) -> str:
     return quote(identifier, safe="")
 
 
-def _retry_after(response: httpx.Response) -> int | None:
+def _retry_after(response: httpx2.Response) -> int | None:
     told = response.headers.get("Retry-After", "")
     return int(told) if told.isascii() and told.isdigit() else None

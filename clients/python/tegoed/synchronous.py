@@ -7,7 +7,7 @@ from datetime import date, datetime
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
-import httpx
+import httpx2
 
 from tegoed import calls, errors, models
 from tegoed.calls import Call, Metadata
@@ -36,11 +36,11 @@ class Tegoed:
         timeout_s: float = 10.0,
         max_retries: int = 2,
         use_tokens: bool = False,
-        transport: httpx.BaseTransport | None = None,
+        transport: httpx2.BaseTransport | None = None,
     ) -> None:
         self._account = account
         self._max_retries = max_retries
-        self._http = httpx.Client(
+        self._http = httpx2.Client(
             base_url=base_url,
             auth=calls.KeyAuth(api_key, use_tokens=use_tokens),
             timeout=timeout_s,
@@ -308,10 +308,10 @@ class Tegoed:
     def _run(self, call: Call[T]) -> T:
         """Carry a call out, and again with the same key when that may help."""
         for tries in range(1, self._max_retries + 2):
-            response: httpx.Response | None = None
+            response: httpx2.Response | None = None
             try:
                 response = self._http.send(call.request(self._http))
-            except httpx.TransportError as error:
+            except httpx2.TransportError as error:
                 if tries > self._max_retries:
                     reason = f"{type(error).__name__}: {error}"
                     raise errors.ConnectionFailed(reason, idempotency_key=call.idempotency_key) from error

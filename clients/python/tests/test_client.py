@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from pytest_django.live_server_helper import LiveServer
 from tegoed import (
@@ -181,8 +181,8 @@ def test_ids_cannot_lead_elsewhere(client: Tegoed) -> None:
 def test_with_tokens_a_key_is_shown_once_and_a_lost_token_is_renewed(connect: Callable[..., Tegoed]) -> None:
     seen: list[str] = []
 
-    class Watching(httpx.HTTPTransport):
-        def handle_request(self, request: httpx.Request) -> httpx.Response:
+    class Watching(httpx2.HTTPTransport):
+        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
             seen.append("key" if "tg_test_" in request.headers["Authorization"] else "token")
             return super().handle_request(request)
 
@@ -197,34 +197,34 @@ def test_with_tokens_a_key_is_shown_once_and_a_lost_token_is_renewed(connect: Ca
     assert Wallet.objects.get().balance == 96
 
 
-class Flaky(httpx.HTTPTransport):
+class Flaky(httpx2.HTTPTransport):
     """Fails as it is told to, before or after the server has done its work; then behaves."""
 
-    def __init__(self, *failures: Callable[[httpx.Request], httpx.Response | None]) -> None:
+    def __init__(self, *failures: Callable[[httpx2.Request], httpx2.Response | None]) -> None:
         super().__init__()
         self.failures = list(failures)
         self.keys: list[str | None] = []
 
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
+    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
         self.keys.append(request.headers.get("Idempotency-Key"))
         if self.failures and (answer := self.failures.pop(0)(request)) is not None:
             return answer
         return super().handle_request(request)
 
 
-def lost(_request: httpx.Request) -> httpx.Response:
-    raise httpx.ConnectError("no route")
+def lost(_request: httpx2.Request) -> httpx2.Response:
+    raise httpx2.ConnectError("no route")
 
 
-def answered_too_late(request: httpx.Request) -> httpx.Response:
+def answered_too_late(request: httpx2.Request) -> httpx2.Response:
     """The server did it, and nobody heard."""
-    with httpx.HTTPTransport() as line:
+    with httpx2.HTTPTransport() as line:
         line.handle_request(request).read()
-    raise httpx.ReadTimeout("too slow")
+    raise httpx2.ReadTimeout("too slow")
 
 
-def busy(status: int, **headers: str) -> Callable[[httpx.Request], httpx.Response]:
-    return lambda _request: httpx.Response(status, json={"code": "rate_limited", "detail": "Wait."}, headers=headers)
+def busy(status: int, **headers: str) -> Callable[[httpx2.Request], httpx2.Response]:
+    return lambda _request: httpx2.Response(status, json={"code": "rate_limited", "detail": "Wait."}, headers=headers)
 
 
 def test_a_lost_answer_is_asked_for_again_with_the_same_key_and_spent_once(
@@ -263,7 +263,7 @@ def test_there_is_an_end_to_trying(connect: Callable[..., Tegoed]) -> None:
     ],
 )
 def test_only_what_may_help_is_tried_again(
-    connect: Callable[..., Tegoed], failure: Callable[[httpx.Request], httpx.Response], tries: int
+    connect: Callable[..., Tegoed], failure: Callable[[httpx2.Request], httpx2.Response], tries: int
 ) -> None:
     line = Flaky(failure)
     client = connect(transport=line)
@@ -278,13 +278,13 @@ def test_only_what_may_help_is_tried_again(
 
 
 def test_what_the_server_asks_for_is_waited() -> None:
-    assert (calls.pause(httpx.Response(429, headers={"Retry-After": "7"}), tries=1) or 0) >= 7
-    assert calls.pause(httpx.Response(503, headers={"Retry-After": "61"}), tries=1) is None
+    assert (calls.pause(httpx2.Response(429, headers={"Retry-After": "7"}), tries=1) or 0) >= 7
+    assert calls.pause(httpx2.Response(503, headers={"Retry-After": "61"}), tries=1) is None
     assert all(0.25 <= (calls.pause(None, tries=tries) or 0) <= 8 for tries in range(1, 20))
 
 
 def test_an_answer_that_is_no_json_is_still_an_error(connect: Callable[..., Tegoed]) -> None:
-    line = Flaky(lambda _request: httpx.Response(404, text="<h1>proxy</h1>"))
+    line = Flaky(lambda _request: httpx2.Response(404, text="<h1>proxy</h1>"))
 
     with pytest.raises(NotFound) as missing:
         connect(transport=line).balance()
