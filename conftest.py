@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import stripe
 from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.postgresql.operations import DatabaseOperations
 from pytest_django import Settings
 
@@ -44,6 +45,13 @@ def flushing_passes_the_append_only_triggers() -> None:
 @pytest.fixture(autouse=True)
 def no_rate_card_of_another_test() -> None:
     rates.forget()
+
+
+@pytest.fixture(autouse=True)
+def threads_leave_no_connection(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A live server's threads end with their clients; a connection that they kept would keep the database in use."""
+    if "live_server" in request.fixturenames:
+        monkeypatch.setitem(connections.settings[DEFAULT_DB_ALIAS], "CONN_MAX_AGE", 0)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ use.
 
 import os
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from html import escape
 from urllib.parse import parse_qs
 
@@ -65,13 +66,19 @@ def create_app(client: AsyncTegoed) -> Starlette:
         wait = "<p>If you have just paid, they come within seconds: look again.</p>" if not balance.available else ""
         return _page(f"<p>You have {balance.available} credits.</p>{wait}<p><a href='/'>Back</a></p>")
 
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        async with client:
+            yield
+
     return Starlette(
+        lifespan=lifespan,
         routes=[
             Route("/", _known(home)),
             Route("/ask", _known(ask), methods=["POST"]),
             Route("/buy", _known(buy), methods=["POST"]),
             Route("/bought", _known(bought), name="bought"),
-        ]
+        ],
     )
 
 
