@@ -33,10 +33,11 @@ types: .venv/tests
 	SANDBOX=1 SECRET_KEY=for-types-only DATABASE_URL=postgresql://localhost/none $(BIN)/mypy .
 
 tests: .venv/tests
-	$(BIN)/python -m pytest -n 3 --dist loadgroup $(ARGS:help=)
+	$(BIN)/python -m pytest -n $$($(BIN)/python -c "import os; print(os.cpu_count() + 1)") --dist loadgroup $(ARGS:help=)
 
-bench: .venv/bench ## Measure the ledger against the physical limit and other ways: make bench [ARGS="--seconds 1"]
+bench: .venv/bench ## Measure the ledger, and spends over HTTP, against other ways: make bench [ARGS="--seconds 1"]
 	$(BIN)/python -m benchmarks.ledger $(ARGS:help=)
+	$(BIN)/python -m benchmarks.http $(ARGS:help=)
 
 format: .venv/tests ## Put imports and layout in order
 	$(BIN)/ruff check --fix .

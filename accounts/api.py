@@ -18,7 +18,7 @@ from rest_framework.views import APIView
 from accounts import clock, identities, issuers, keys, tokens, webhook_signatures
 from accounts.api_auth import BrowserSessionAuthentication, IsCaller
 from accounts.api_parts import account_of, caller_of, checked, identifier_of, list_of, listing, timestamp
-from accounts.api_requests import PrintableField
+from accounts.api_requests import AccountField, PrintableField
 from accounts.errors import ApiError, FieldProblem, InsufficientScopeError, InvalidRequestError, NotFoundError
 from accounts.models import ApiKey, Scope, User
 
@@ -38,9 +38,7 @@ class TokenRequest(serializers.Serializer[Any]):
         child=serializers.ChoiceField(choices=SCOPES), required=False, help_text="Fewer than the key has; else all."
     )
     ttl = serializers.IntegerField(min_value=1, max_value=tokens.LONGEST_S, required=False, default=tokens.LONGEST_S)
-    account = serializers.CharField(
-        required=False, help_text="With a service key: a token that acts for this account only, to hand to its app."
-    )
+    account = AccountField(help_text="With a service key: a token that acts for this account only, to hand to its app.")
 
 
 class TokenSerializer(serializers.Serializer[Any]):
@@ -55,7 +53,7 @@ class TokensView(APIView):
     @extend_schema(operation_id="create_token", request=TokenRequest, responses={201: TokenSerializer})
     def post(self, request: Request) -> Response:
         """Exchange a key for a token of at most ten minutes: quicker to check, and fit for a phone or a browser."""
-        asked, now, caller = checked(TokenRequest(data=request.data)), clock.now(), caller_of(request)
+        asked, now, caller = checked(TokenRequest, request.data), clock.now(), caller_of(request)
         if caller.is_token:
             raise TokenFromTokenError("Make tokens with a key. A token that renews itself would never end.")
         account = account_of(request, now=now) if caller.account or asked.get("account") else None
@@ -120,7 +118,7 @@ class ApiKeysView(_SessionView):
     @extend_schema(operation_id="create_api_key", request=KeyRequest, responses={201: NewKeySerializer})
     def post(self, request: Request) -> Response:
         """Make a key. Its secret is in this answer and nowhere else."""
-        asked, now = checked(KeyRequest(data=request.data)), clock.now()
+        asked, now = checked(KeyRequest, request.data), clock.now()
         if asked["expires_at"] is not None and asked["expires_at"] <= now:
             detail = "A key expires in the future."
             raise InvalidRequestError(FieldProblem(pointer="/expires_at", code="past", detail=detail))

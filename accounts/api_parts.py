@@ -4,6 +4,7 @@ import base64
 import binascii
 import uuid
 from datetime import datetime
+from functools import cache
 from typing import Any, cast
 
 from drf_spectacular.utils import OpenApiParameter, inline_serializer
@@ -58,12 +59,19 @@ def identifier_of(prefix: str, text: str, what: str) -> uuid.UUID:
         raise NotFoundError(f"There is no such {what}.") from None
 
 
-def checked(asked: serializers.BaseSerializer[Any]) -> dict[str, Any]:
+def checked(kind: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
     """A request's fields. Raises InvalidRequestError, which names those that cannot be taken."""
-    if not asked.is_valid():
-        raise InvalidRequestError(*_field_problems(asked.errors))
-    found: dict[str, Any] = asked.validated_data
+    try:
+        found: dict[str, Any] = _shared(kind).run_validation(data)
+    except serializers.ValidationError as error:
+        raise InvalidRequestError(*_field_problems(error.detail)) from None
     return found
+
+
+@cache
+def _shared(kind: type[serializers.Serializer[Any]]) -> serializers.Serializer[Any]:
+    """One serializer for all requests of a kind: it keeps nothing of them, and making one costs more than using it."""
+    return kind()
 
 
 def list_of(row: type[serializers.BaseSerializer[Any]]) -> Any:

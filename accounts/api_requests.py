@@ -10,6 +10,7 @@ from accounts.errors import ApiError
 # The largest whole number that every JSON reader keeps exactly.
 LARGEST_NUMBER = 2**53
 LONGEST_KEY = 255
+LONGEST_ACCOUNT = 259  # ext: and 255 characters
 MAX_METADATA_BYTES = 4_096
 
 
@@ -70,7 +71,16 @@ class CountField(WholeNumberField):
     smallest = 0
 
 
-class PrintableField(serializers.CharField):
+class TextField(serializers.CharField):
+    """Text as JSON has it: a number is none."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class PrintableField(TextField):
     """Text without control characters."""
 
     default_error_messages = {"control": "Control characters are not taken."}
@@ -80,3 +90,12 @@ class PrintableField(serializers.CharField):
         if not text.isprintable() and text:
             self.fail("control")
         return text
+
+
+class AccountField(TextField):
+    """Whose credits: a service key names the account."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("help_text", "For service keys: acc_… or ext:<your user id>.")
+        kwargs.setdefault("required", False)
+        super().__init__(min_length=5, max_length=LONGEST_ACCOUNT, **kwargs)

@@ -2,6 +2,7 @@
 
 import hashlib
 import secrets
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -9,6 +10,7 @@ from datetime import date, datetime, timedelta
 from django.conf import settings
 from django.db.models import Q
 
+from accounts import prepared
 from accounts.errors import ApiError
 from accounts.models import Account, ApiKey, Scope, User
 
@@ -20,6 +22,23 @@ ROTATION_OVERLAP = timedelta(hours=24)
 # What a customer's own key may do; granting and acting for others stay with service keys.
 ACCOUNT_KEY_SCOPES = (Scope.CREDITS_READ, Scope.CREDITS_SPEND, Scope.BILLING_WRITE, Scope.USAGE_READ)
 SERVICE_KEY_SCOPES = tuple(Scope)
+
+
+# Sent with each request that shows a key: a revoked one stops at once, on every process.
+FIND = """SELECT id, account_id, scopes, expires_at, revoked_at, last_used_on
+          FROM accounts_apikey WHERE secret_hash = %s"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundKey:
+    """What a request has to know of the key that it shows."""
+
+    id: uuid.UUID
+    account_id: uuid.UUID | None
+    scopes: list[str]
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_on: date | None
 
 
 class TooManyKeysError(ApiError):
@@ -87,9 +106,10 @@ def create_key(
     return NewKey(key=key, secret=secret)
 
 
-def find_key(secret: str) -> ApiKey | None:
-    """The key with this secret, working or not, its account beside it."""
-    return ApiKey.objects.select_related("account").filter(secret_hash=_hash(secret)).first()
+def find_key(secret: str) -> FoundKey | None:
+    """What the key with this secret may do, working or not."""
+    row = prepared.fetch_one(FIND, [_hash(secret)])
+    return FoundKey(**row) if row else None
 
 
 def working_keys(account: Account, *, now: datetime):  # type: ignore[no-untyped-def]
@@ -115,10 +135,10 @@ def rotate_key(*, key: ApiKey, created_by: User | None, now: datetime) -> NewKey
     return new
 
 
-def note_use(*, key: ApiKey, today: date) -> None:
+def note_use(*, key: FoundKey, today: date) -> None:
     """Remember the day of the last use; at most one write a day, so that the hot path has none."""
     if key.last_used_on != today:
-        ApiKey.objects.filter(pk=key.pk).update(last_used_on=today)
+        ApiKey.objects.filter(pk=key.id).update(last_used_on=today)
 
 
 def _hash(secret: str) -> bytes:

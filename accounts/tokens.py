@@ -25,6 +25,7 @@ LONGEST_S = 600
 SERVICE = "service"  # the subject of a token that names the account with each call
 # How far apart two servers' clocks may be.
 SKEW = timedelta(seconds=30)
+MOST_REMEMBERED = 10_000  # tokens whose signature need not be checked again; a few MB
 LARGEST_TOKEN = 8_192  # characters; identity providers put a lot into theirs
 # The times are held to our own clock (_check_times), the rest by PyJWT.
 OPTIONS: Any = {"require": ["exp", "iat", "sub"], "verify_exp": False, "verify_iat": False, "verify_nbf": False}
@@ -66,24 +67,54 @@ def issue(*, account_id: uuid.UUID | None, scopes: Sequence[str], actor: str, la
     return Token(text=text, expires_at=datetime.fromtimestamp(claims["exp"], UTC))
 
 
-def read(text: str, *, key_name: str, now: datetime) -> Claims:
+def read(text: str, *, now: datetime) -> Claims:
     """What a token of ours says. Raises TokenExpiredError or UnauthenticatedError."""
-    key = _keys().get(key_name)
-    if key is None:
-        raise UnauthenticatedError("This token was signed with a key that is no longer ours. Get a new one.")
+    keys = _keys()
+    known = _verified.get(text)
+    if known is None or known.key_name not in keys:
+        known = _verify(text, keys)
+        if len(_verified) >= MOST_REMEMBERED:
+            _verified.clear()
+        _verified[text] = known
+    check_times(known.times, now=now)
+    return known.claims
+
+
+def is_verified(text: str) -> bool:
+    """Whether a token is known to be ours. (That it is still good, `read` tells.)"""
+    return text in _verified
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Verified:
+    """A token whose signature was checked: what it says, and which key signed it."""
+
+    claims: Claims
+    times: dict[str, Any]
+    key_name: str
+
+
+# By the whole token: a signature that was good stays good as long as its key is ours. The times are looked at anew.
+_verified: dict[str, _Verified] = {}
+
+
+def _verify(text: str, keys: dict[str, bytes]) -> _Verified:
     try:
+        name = str(jwt.get_unverified_header(text).get("kid"))
+        if name not in keys:
+            raise UnauthenticatedError("This token was signed with a key that is no longer ours. Get a new one.")
         claims = jwt.decode(
-            text, key, algorithms=[ALGORITHM], audience=AUDIENCE, issuer=settings.BASE_URL, options=OWN_OPTIONS
+            text, keys[name], algorithms=[ALGORITHM], audience=AUDIENCE, issuer=settings.BASE_URL, options=OWN_OPTIONS
         )
-        check_times(claims, now=now)
         subject = claims["sub"]
-        return Claims(
+        said = Claims(
             account_id=None if subject == SERVICE else parse_id("acc", subject),
             scopes=frozenset(str(claims["scope"]).split()),
             actor=str(claims["act"]),
         )
     except (jwt.PyJWTError, MalformedIdError, KeyError) as error:
         raise UnauthenticatedError("This token is not valid. Get a new one.") from error
+    return _Verified(claims=said, times=claims, key_name=name)
 
 
 def check_times(claims: dict[str, Any], *, now: datetime) -> None:

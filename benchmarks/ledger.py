@@ -38,6 +38,7 @@ ACCOUNTS = 10_000
 CLIENTS = (1, 4, 16)
 NAMESPACE = uuid.UUID("00000000-0000-7000-8000-000000000000")
 HISTORY_CHUNK = 250_000
+NOBODY = Ports(8000, 12111)  # nothing is served
 
 BARE = """
 \\set number random(1, {accounts})
@@ -68,7 +69,7 @@ def main() -> None:
         place = Place.at(folder)
         with Postgres(place, settings=["shared_buffers=512MB", "max_wal_size=4GB"]) as postgres:
             postgres.create_database()
-            _prepare(place, postgres)
+            prepare(place, postgres)
             context = multiprocessing.get_context("spawn")
             with context.Pool(max(CLIENTS), initializer=_set_up, initargs=[dict(os.environ)]) as pool:
                 pool.map(_warm_up, range(max(CLIENTS)), chunksize=1)
@@ -81,8 +82,9 @@ def main() -> None:
             _print_growth(empty, full)
 
 
-def _prepare(place: Place, postgres: Postgres) -> None:
-    os.environ |= environment.build(place, Ports(8000, 12111), database_url=postgres.url(), redis_url="")
+def prepare(place: Place, postgres: Postgres, *, redis_url: str = "", ports: Ports = NOBODY) -> None:
+    """The tables of all contenders, with a rich wallet for each account; and Django set up in this process."""
+    os.environ |= environment.build(place, ports, database_url=postgres.url(), redis_url=redis_url)
     os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
     os.environ.pop("CLOCK_FILE")
     print("Preparing the databases.", file=sys.stderr)
@@ -100,8 +102,8 @@ def _prepare(place: Place, postgres: Postgres) -> None:
 
 
 SCHEMA = """
-INSERT INTO accounts_account (id, kind, name, email, time_zone, created_at)
-    SELECT ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'external', n, '', 'UTC', now()
+INSERT INTO accounts_account (id, kind, name, email, time_zone, language, created_at)
+    SELECT ('00000000-0000-7000-8000-' || lpad(to_hex(n), 12, '0'))::uuid, 'external', n, '', 'UTC', 'en', now()
     FROM generate_series(1, {accounts}) n;
 INSERT INTO credits_wallet (account_id, balance, held, debt, cap_used, low_threshold)
     SELECT id, 1000000000, 0, 0, 0, 5 FROM accounts_account;
@@ -182,7 +184,7 @@ def _ours(number: int) -> None:
     from credits import ledger
 
     ledger.spend(
-        account_id=_account(number),
+        account_id=account(number),
         amount=1,
         idempotency_key=uuid.uuid4().hex,
         feature="message",
@@ -194,7 +196,7 @@ def _ours(number: int) -> None:
 def _usual(number: int) -> None:
     from benchmarks.usual import models
 
-    models.spend(account=_account(number), amount=1, key=uuid.uuid4().hex)
+    models.spend(account=account(number), amount=1, key=uuid.uuid4().hex)
 
 
 def _hordak(number: int) -> None:
@@ -208,7 +210,8 @@ def _hordak(number: int) -> None:
         other.transfer_to(bank, Money(1, "EUR"))
 
 
-def _account(number: int) -> uuid.UUID:
+def account(number: int) -> uuid.UUID:
+    """The account of this number."""
     return uuid.UUID(int=NAMESPACE.int + number)
 
 

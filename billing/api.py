@@ -26,7 +26,7 @@ from accounts.api_parts import (
     made,
     timestamp,
 )
-from accounts.api_requests import WholeNumberField, idempotency_key
+from accounts.api_requests import AccountField, TextField, WholeNumberField, idempotency_key
 from accounts.errors import FieldProblem, InvalidRequestError, NotFoundError
 from accounts.models import Scope
 from billing import catalogue, catalogue_sync, checkout, promotions, tasks, webhooks
@@ -72,9 +72,9 @@ class CatalogueSerializer(serializers.Serializer[Any]):
 
 
 class CheckoutRequest(serializers.Serializer[Any]):
-    item = serializers.CharField(max_length=64, help_text="A pack's code, or a plan's.")
+    item = TextField(max_length=64, help_text="A pack's code, or a plan's.")
     interval = serializers.ChoiceField(choices=["month", "year"], required=False, default="")
-    currency = serializers.CharField(max_length=3, required=False, default="")
+    currency = TextField(max_length=3, required=False, default="")
     quantity = WholeNumberField(required=False, default=1)
     ui = serializers.ChoiceField(
         choices=["redirect", "qr", "elements"],
@@ -83,9 +83,9 @@ class CheckoutRequest(serializers.Serializer[Any]):
         help_text="A payment page, a QR code of it, or a secret for the provider's own card form.",
     )
     provider = serializers.ChoiceField(choices=sorted(PROVIDERS), required=False, default="stripe")
-    success_url = serializers.CharField(max_length=2000, required=False, default="")
-    cancel_url = serializers.CharField(max_length=2000, required=False, default="")
-    account = serializers.CharField(required=False)
+    success_url = TextField(max_length=2000, required=False, default="")
+    cancel_url = TextField(max_length=2000, required=False, default="")
+    account = AccountField()
 
 
 class CheckoutSerializer(serializers.Serializer[Any]):
@@ -144,7 +144,7 @@ class CheckoutsView(APIView):
     def post(self, request: Request) -> Response:
         """Start a purchase and get the page where it is paid."""
         key, now = idempotency_key(request), clock.now()
-        asked = checked(CheckoutRequest(data=request.data))
+        asked = checked(CheckoutRequest, request.data)
         if asked["quantity"] > settings.MAX_PACKS_PER_CHECKOUT:
             detail = f"At most {settings.MAX_PACKS_PER_CHECKOUT} at a time."
             raise InvalidRequestError(FieldProblem(pointer="/quantity", code="too_many", detail=detail))
@@ -195,10 +195,8 @@ class SyncPricesView(APIView):
 
 
 class PortalSessionRequest(serializers.Serializer[Any]):
-    return_url = serializers.CharField(
-        max_length=2000, required=False, default="", help_text="Our billing page, if not given."
-    )
-    account = serializers.CharField(required=False)
+    return_url = TextField(max_length=2000, required=False, default="", help_text="Our billing page, if not given.")
+    account = AccountField()
 
 
 class PortalSessionSerializer(serializers.Serializer[Any]):
@@ -216,7 +214,7 @@ class PortalSessionsView(APIView):
     )
     def post(self, request: Request) -> Response:
         """A link to the provider's billing portal for the account; it works for some minutes."""
-        asked = checked(PortalSessionRequest(data=request.data))
+        asked = checked(PortalSessionRequest, request.data)
         account = account_of(request, now=clock.now())
         return Response({"url": checkout.portal_url(account=account, return_url=asked["return_url"])}, status=201)
 

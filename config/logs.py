@@ -32,8 +32,8 @@ def configure(*, level: str, as_json: bool) -> dict[str, Any]:
     ]
     structlog.configure(
         processors=[
+            structlog.stdlib.filter_by_level,  # first: what is not written costs nothing
             *shared,
-            structlog.stdlib.filter_by_level,
             structlog.processors.StackInfoRenderer(),
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],

@@ -1,12 +1,20 @@
 """Small things that every request passes: its id in the answer, slashes of the API, the console's CSP."""
 
+import time
+import uuid
 from collections.abc import Callable
 
+import structlog
 from csp.constants import UNSAFE_EVAL, UNSAFE_INLINE
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 
 from accounts import throttling
-from config.api_errors import request_id
+from config.api_errors import json_problem, request_id
+
+logger = structlog.get_logger(__name__)
+
+LONGEST_REQUEST_ID = 64
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -26,14 +34,41 @@ def answer_request_id(get_response: GetResponse) -> GetResponse:
 
 
 def answer_rate_limits(get_response: GetResponse) -> GetResponse:
-    """Answers of the API say how its caller's limits stand, as the IETF draft (ratelimit-headers-10) has it."""
+    """Answers of the API say how its caller's limits stand."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        if states := getattr(request, "rate_limits", None):
-            policies = [f'"{state.limit.name}";q={state.limit.most};w={throttling.WINDOW_S}' for state in states]
-            now = [f'"{state.limit.name}";r={state.remaining};t={state.resets_in_s}' for state in states]
-            response.headers["RateLimit-Policy"], response.headers["RateLimit"] = ", ".join(policies), ", ".join(now)
+        _add_rate_limits(request, response)
+        return response
+
+    return middleware
+
+
+def answer_api_call(get_response: GetResponse) -> GetResponse:
+    """All that a call of the API passes: a checked host, an id, its headers, and one line in the log."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        started = time.perf_counter()
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=_request_id_of(request))
+        try:
+            request.get_host()
+            response = get_response(request)
+        except DisallowedHost:
+            response = json_problem(
+                status=400, code="invalid_request", title="Unknown host", detail="Check the address."
+            )
+        response.headers["Request-Id"] = request_id()
+        if not response.streaming:
+            response.headers["Content-Length"] = str(len(response.content))
+        _add_rate_limits(request, response)
+        log = logger.error if response.status_code >= 500 else logger.info  # noqa: PLR2004 - HTTP
+        log(
+            "request_finished",
+            request=f"{request.method} {request.path}",
+            code=response.status_code,
+            took_ms=round(1000 * (time.perf_counter() - started), 1),
+        )
         return response
 
     return middleware
@@ -60,3 +95,17 @@ def relax_console_csp(get_response: GetResponse) -> GetResponse:
         return response
 
     return middleware
+
+
+def _add_rate_limits(request: HttpRequest, response: HttpResponse) -> None:
+    """The headers of the IETF draft (ratelimit-headers-10)."""
+    if states := getattr(request, "rate_limits", None):
+        policies = [f'"{state.limit.name}";q={state.limit.most};w={throttling.WINDOW_S}' for state in states]
+        now = [f'"{state.limit.name}";r={state.remaining};t={state.resets_in_s}' for state in states]
+        response.headers["RateLimit-Policy"], response.headers["RateLimit"] = ", ".join(policies), ", ".join(now)
+
+
+def _request_id_of(request: HttpRequest) -> str:
+    """What the proxy in front of us calls the request, else a new id."""
+    told = request.headers.get("X-Request-Id", "")
+    return told if 0 < len(told) <= LONGEST_REQUEST_ID and told.isascii() and told.isprintable() else uuid.uuid4().hex

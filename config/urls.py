@@ -10,7 +10,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 from accounts import api as accounts_api
 from billing import api as billing_api
 from billing import mirror_api
-from config import api_errors, api_schema
+from config import api_errors, api_problems, api_schema
 from credits import api as credits_api
 from credits import explain_api, history_api
 from outbox import api as outbox_api
@@ -59,6 +59,7 @@ v1 = [
 
 urlpatterns = [
     path("api/v1/", include(v1)),
+    path("api/problems/<str:code>", api_problems.explain, name="problem"),
     path("api/webhooks/stripe", billing_api.stripe_webhook, name="stripe-webhook"),
     path("api/webhooks/identity/<str:name>", accounts_api.identity_webhook, name="identity-webhook"),
     path("api/webhooks/payconiq", billing_api.payconiq_callback, name="payconiq-callback"),

@@ -24,7 +24,7 @@ from accounts.api_parts import (
     page,
     timestamp,
 )
-from accounts.api_requests import CountField, PrintableField, WholeNumberField, idempotency_key
+from accounts.api_requests import AccountField, CountField, PrintableField, WholeNumberField, idempotency_key
 from accounts.errors import FieldProblem, InvalidRequestError
 from accounts.models import Account, Scope
 from accounts.public_ids import public_id
@@ -115,7 +115,7 @@ class TransactionSerializer(serializers.Serializer[Any]):
 class GrantRequest(serializers.Serializer[Any]):
     KINDS = (Source.FREE, Source.BONUS, Source.ADJUSTMENT)
 
-    account = serializers.CharField()
+    account = AccountField(required=True)
     amount = WholeNumberField()
     kind = serializers.ChoiceField(choices=[(kind.value, kind.label) for kind in KINDS], default=Source.ADJUSTMENT)
     reason = PrintableField(max_length=255)
@@ -156,7 +156,7 @@ class GrantsView(APIView):
     def post(self, request: Request) -> Response:
         """Give credits to an account, with a reason."""
         key, now = idempotency_key(request), clock.now()
-        asked = checked(GrantRequest(data=request.data))
+        asked = checked(GrantRequest, request.data)
         if asked["expires_at"] is not None and asked["expires_at"] <= now:
             raise InvalidRequestError(
                 FieldProblem(pointer="/expires_at", code="past", detail="Credits that expire in the past are no gift.")

@@ -20,7 +20,7 @@ from accounts.api_parts import (
     made,
     timestamp,
 )
-from accounts.api_requests import PrintableField, WholeNumberField, idempotency_key
+from accounts.api_requests import AccountField, PrintableField, WholeNumberField, idempotency_key
 from accounts.errors import InsufficientScopeError
 from accounts.models import Scope
 from credits import explaining, ledger, selectors
@@ -33,7 +33,7 @@ OWN_SPEND_FOR = timedelta(hours=24)
 class ReverseRequest(serializers.Serializer[Any]):
     reason = PrintableField(max_length=255)
     amount = WholeNumberField(required=False, help_text="All that is left of it, if not given.")
-    account = serializers.CharField(required=False)
+    account = AccountField()
 
 
 class ReverseView(APIView):
@@ -49,7 +49,7 @@ class ReverseView(APIView):
         """Give a spend back, whole or in part, to the grants it came from. Spends of the last 24 hours, with
         credits:spend; any, with credits:grant."""
         key, now = idempotency_key(request), clock.now()
-        asked = checked(ReverseRequest(data=request.data))
+        asked = checked(ReverseRequest, request.data)
         account = account_of(request, now=now)
         identifier = identifier_of("txn", transaction_id, "transaction")
         spent = selectors.transactions(account.pk).filter(pk=identifier).first()
@@ -95,7 +95,7 @@ class ExplanationSerializer(serializers.Serializer[Any]):
 
 class ExplainRequest(serializers.Serializer[Any]):
     at = serializers.DateTimeField(required=False, help_text="A moment of the past; now, if not given.")
-    account = serializers.CharField(required=False)
+    account = AccountField()
 
 
 class ExplainView(APIView):
@@ -109,7 +109,7 @@ class ExplainView(APIView):
     def get(self, request: Request) -> Response:
         """Why the balance is what it is, or was: lot by lot, what came, what went, what is left."""
         now = clock.now()
-        asked = checked(ExplainRequest(data=request.query_params))
+        asked = checked(ExplainRequest, request.query_params.dict())
         told = explaining.explain_balance(account_id=account_of(request, now=now).pk, now=now, at=asked.get("at"))
         return Response(
             {

@@ -108,7 +108,7 @@ class TransactionView(APIView):
 
 def filtered(request: Request, account: Account, *, now: datetime) -> QuerySet[Transaction]:
     """The account's transactions that the query asks for, latest first. Raises InvalidRequestError."""
-    asked = checked(HistoryFilters(data=request.query_params))
+    asked = checked(HistoryFilters, request.query_params.dict())
     selectors.settled_wallet(account_id=account.pk, now=now)
     fields = {"type": "kind", "feature": "feature", "key": "actor"}
     rows = selectors.transactions(account.pk).filter(**{fields[name]: asked[name] for name in fields if name in asked})

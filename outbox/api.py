@@ -22,7 +22,7 @@ from accounts.api_parts import (
     page,
     timestamp,
 )
-from accounts.api_requests import PrintableField
+from accounts.api_requests import AccountField, PrintableField, TextField
 from accounts.errors import FieldProblem, InvalidRequestError, NotFoundError
 from accounts.models import Account, Scope
 from outbox import safe_http, webhooks
@@ -30,14 +30,12 @@ from outbox.models import WebhookDelivery, WebhookEndpoint
 
 
 class EndpointRequest(serializers.Serializer[Any]):
-    url = serializers.CharField(max_length=safe_http.LONGEST_URL, help_text="https, on the public internet.")
+    url = TextField(max_length=safe_http.LONGEST_URL, help_text="https, on the public internet.")
     events = serializers.ListField(
         child=serializers.ChoiceField(choices=webhooks.EVENTS), required=False, default=list, help_text="Empty: all."
     )
     description = PrintableField(max_length=120, required=False, allow_blank=True, default="")
-    account = serializers.CharField(
-        required=False, help_text="With a service key: events of this account only; of all accounts, if not given."
-    )
+    account = AccountField(help_text="With a service key: events of this account only; of all accounts, if not given.")
 
 
 class EndpointChange(serializers.Serializer[Any]):
@@ -94,7 +92,7 @@ class EndpointsView(APIView):
     )
     def post(self, request: Request) -> Response:
         """Have an address told of events. Its secret is in this answer and nowhere else."""
-        asked, now = checked(EndpointRequest(data=request.data)), clock.now()
+        asked, now = checked(EndpointRequest, request.data), clock.now()
         try:
             made, secret = webhooks.create_endpoint(
                 account=_owner(request, now=now),
@@ -121,7 +119,7 @@ class EndpointView(APIView):
     def patch(self, request: Request, endpoint_id: str) -> Response:
         """Switch an endpoint on again, or off."""
         now = clock.now()
-        row, is_on = _endpoint(request, endpoint_id, now=now), checked(EndpointChange(data=request.data))["is_on"]
+        row, is_on = _endpoint(request, endpoint_id, now=now), checked(EndpointChange, request.data)["is_on"]
         if is_on:
             webhooks.switch_on(row, now=now)
         else:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 from accounts import clock
 from accounts.addresses import own
 from accounts.api_parts import ACCOUNT_PARAMETER, KEY_PARAMETER, account_of, caller_of, checked, made
-from accounts.api_requests import MAX_METADATA_BYTES, PrintableField, WholeNumberField, idempotency_key
+from accounts.api_requests import MAX_METADATA_BYTES, AccountField, PrintableField, WholeNumberField, idempotency_key
 from accounts.models import Account, Scope
 from credits import ledger, selectors
 from credits.api import RefillSerializer, TransactionSerializer, UsageSerializer, spent_data
@@ -32,7 +32,7 @@ class SpendRequest(serializers.Serializer[Any]):
     description = PrintableField(required=False, max_length=255, allow_blank=True, default="")
     metadata = serializers.DictField(required=False, default=dict)
     usage = UsageSerializer(required=False)
-    account = serializers.CharField(required=False)
+    account = AccountField()
 
     default_error_messages = {
         "either": "Send either amount, or feature (and quantity).",
@@ -56,6 +56,21 @@ class SpendRequest(serializers.Serializer[Any]):
         if ("amount" in attrs) == ("feature" in attrs) or ("amount" in attrs and "quantity" in attrs):
             raise serializers.ValidationError({"amount": [self.error_messages["either"]]}, code="either")
         return attrs
+
+
+EXAMPLES = [
+    OpenApiExample("A plain number of credits", {"amount": 1}, request_only=True),
+    OpenApiExample("A feature of the rate card", {"feature": "message", "quantity": 2}, request_only=True),
+    OpenApiExample(
+        "By tokens, for a user of your app",
+        {
+            "account": "ext:42",
+            "feature": "chat",
+            "usage": {"model": "large", "input_tokens": 1200, "output_tokens": 300},
+        },
+        request_only=True,
+    ),
+]
 
 
 def work(asked: dict[str, Any]) -> spending.Work:
@@ -105,12 +120,13 @@ class SpendView(APIView):
         operation_id="spend_credits",
         parameters=[KEY_PARAMETER, ACCOUNT_PARAMETER],
         request=SpendRequest,
+        examples=EXAMPLES,
         responses={201: TransactionSerializer},
     )
     def post(self, request: Request) -> Response:
         """Spend credits; sending the same Idempotency-Key again answers the first spend and takes nothing more."""
         key, now = idempotency_key(request), clock.now()
-        asked = checked(SpendRequest(data=request.data))
+        asked = checked(SpendRequest, request.data)
         account = account_of(request, now=now)
         asked_for = work(asked)
         with telling_of_more(account, now=now):
@@ -150,7 +166,7 @@ class CheckView(APIView):
     def post(self, request: Request) -> Response:
         """May this be spent right now? Advice only: nothing is set aside. (A hold sets aside.)"""
         now = clock.now()
-        asked = checked(CheckRequest(data=request.data))
+        asked = checked(CheckRequest, request.data)
         account = account_of(request, now=now)
         cost = work(asked).priced(at=now).credits
         found = ledger.check(account_id=account.pk, amount=cost, now=now)

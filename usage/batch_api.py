@@ -28,7 +28,7 @@ class BatchItem(SpendRequest):
 
 
 class BatchRequest(serializers.Serializer[Any]):
-    spends = serializers.ListField(child=serializers.DictField(), allow_empty=False)
+    spends = serializers.ListField(child=serializers.DictField(), allow_empty=False, min_length=1)
 
 
 class BatchProblem(serializers.Serializer[Any]):
@@ -56,7 +56,7 @@ class SpendBatchView(APIView):
     @extend_schema(operation_id="spend_batch", request=BatchRequest, responses=BatchSerializer)
     def post(self, request: Request) -> Response:
         """Up to 500 spends, committed together. One that is refused leaves the others alone; each may be sent again."""
-        asked = checked(BatchRequest(data=request.data))["spends"]
+        asked = checked(BatchRequest, request.data)["spends"]
         if len(asked) > settings.MAX_SPENDS_PER_BATCH:
             detail = f"At most {settings.MAX_SPENDS_PER_BATCH} at a time."
             raise InvalidRequestError(FieldProblem(pointer="/spends", code="too_many", detail=detail))
@@ -65,7 +65,7 @@ class SpendBatchView(APIView):
         ready: list[tuple[Account, int, dict[str, Any]]] = []
         for number, item in enumerate(asked):
             try:
-                found = checked(BatchItem(data=item))
+                found = checked(BatchItem, item)
                 ready.append((caller.account_for(found.get("account", ""), now=now), number, found))
             except (ApiError, CreditsError) as error:
                 answers[number] = _refused(error)

@@ -22,6 +22,7 @@ from accounts.api_parts import (
     page,
     timestamp,
 )
+from accounts.api_requests import AccountField
 from accounts.errors import FieldProblem, InvalidRequestError
 from accounts.models import Scope
 from credits.api import UsageSerializer
@@ -53,7 +54,7 @@ class SummaryRequest(serializers.Serializer[Any]):
     to = serializers.DateField(required=False)
     tz = serializers.ChoiceField(choices=sorted(available_timezones()), required=False)
     group_by = serializers.CharField(required=False, default="day")
-    account = serializers.CharField(required=False)
+    account = AccountField()
 
     default_error_messages = {
         "group": "Group by any of day, feature, key, model, separated by commas.",
@@ -129,7 +130,7 @@ class UsageSummaryView(APIView):
     def get(self, request: Request) -> Response:
         """What was used over some days, in groups and in all."""
         now = clock.now()
-        asked = checked(SummaryRequest(data=request.query_params))
+        asked = checked(SummaryRequest, request.query_params.dict())
         account = account_of(request, now=now)
         zone = asked.get("tz") or account.time_zone
         first, last = _days(asked, now.astimezone(ZoneInfo(zone)).date())

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiExample, extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -20,7 +20,7 @@ from accounts.api_parts import (
     made,
     timestamp,
 )
-from accounts.api_requests import WholeNumberField, idempotency_key
+from accounts.api_requests import AccountField, WholeNumberField, idempotency_key
 from accounts.errors import NotFoundError
 from accounts.models import Scope
 from accounts.public_ids import public_id
@@ -50,7 +50,7 @@ class CaptureRequest(serializers.Serializer[Any]):
         required=False, help_text="Units of the hold's feature, at the price of when it was held."
     )
     usage = UsageSerializer(required=False)
-    account = serializers.CharField(required=False)
+    account = AccountField()
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if "amount" in attrs and "quantity" in attrs:
@@ -62,11 +62,11 @@ class CaptureRequest(serializers.Serializer[Any]):
 
 class ExtendRequest(serializers.Serializer[Any]):
     expires_in = serializers.IntegerField(min_value=1, max_value=LONGEST_EXPIRY_S, help_text="Seconds from now.")
-    account = serializers.CharField(required=False)
+    account = AccountField()
 
 
 class AccountRequest(serializers.Serializer[Any]):
-    account = serializers.CharField(required=False)
+    account = AccountField()
 
 
 class HoldSerializer(serializers.Serializer[Any]):
@@ -92,12 +92,16 @@ class HoldsView(APIView):
         operation_id="hold_credits",
         parameters=[KEY_PARAMETER, ACCOUNT_PARAMETER],
         request=HoldRequest,
+        examples=[
+            OpenApiExample("The most it may cost", {"amount": 5, "expires_in": 120}, request_only=True),
+            OpenApiExample("The most tokens", {"feature": "chat", "quantity": 2000}, request_only=True),
+        ],
         responses={201: HoldSerializer},
     )
     def post(self, request: Request) -> Response:
         """Set credits aside for work whose cost is known only afterwards."""
         key, now = idempotency_key(request), clock.now()
-        asked = checked(HoldRequest(data=request.data))
+        asked = checked(HoldRequest, request.data)
         account = account_of(request, now=now)
         expiry = timedelta(seconds=asked["expires_in"]) if "expires_in" in asked else DEFAULT_EXPIRY
         with telling_of_more(account, now=now):
@@ -144,12 +148,16 @@ class CaptureView(APIView):
         operation_id="capture_hold",
         parameters=[ACCOUNT_PARAMETER],
         request=CaptureRequest,
+        examples=[
+            OpenApiExample("What it cost", {"amount": 2}, request_only=True),
+            OpenApiExample("What was used", {"usage": {"input_tokens": 900, "output_tokens": 250}}, request_only=True),
+        ],
         responses={201: CapturedSerializer},
     )
     def post(self, request: Request, hold_id: str) -> Response:
         """Spend what the work cost. Sending it again answers the first capture: a hold is captured once."""
         now = clock.now()
-        asked = checked(CaptureRequest(data=request.data))
+        asked = checked(CaptureRequest, request.data)
         captured = spending.capture(
             account=account_of(request, now=now),
             hold_id=identifier_of("hold", hold_id, "hold"),
@@ -208,7 +216,7 @@ class ExtendView(APIView):
     def post(self, request: Request, hold_id: str) -> Response:
         """Keep a hold open for longer: work that streams for minutes. At most a day from when it began."""
         now = clock.now()
-        asked = checked(ExtendRequest(data=request.data))
+        asked = checked(ExtendRequest, request.data)
         extended = ledger.extend(
             account_id=account_of(request, now=now).pk,
             hold_id=identifier_of("hold", hold_id, "hold"),

@@ -16,6 +16,8 @@ from accounts.models import Account
 from accounts.throttling import Limit, RateLimitedError
 from tests.threads import together
 
+pytestmark = pytest.mark.xdist_group("throttling")  # one of these forgets all counts
+
 
 @pytest.fixture(autouse=True)
 def redis_is_near(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:

@@ -7,11 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-import psycopg
-from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, connections
-from psycopg.rows import dict_row
-
+from accounts import prepared
 from credits import limits, locks, settling
 from credits.errors import (
     LARGEST_AMOUNT,
@@ -113,14 +109,7 @@ def _refusal(
 
 
 def _call_once(function: str, arguments: Sequence[Any]) -> dict[str, Any]:
-    """One round trip by a prepared statement: Django's own cursor would have it parsed and planned each time."""
-    database = connections[DEFAULT_DB_ALIAS]
-    database.validate_no_broken_transaction()
-    database.close_if_health_check_failed()
-    database.ensure_connection()
-    with database.wrap_database_errors, psycopg.Cursor(database.connection, row_factory=dict_row) as cursor:
-        cursor.execute(STATEMENTS[function], arguments, prepare=settings.PREPARE_STATEMENTS, binary=True)
-        row: dict[str, Any] | None = cursor.fetchone()
+    row = prepared.fetch_one(STATEMENTS[function], arguments)
     if row is None:
         raise RuntimeError(f"{function} answered nothing")
     return row

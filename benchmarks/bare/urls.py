@@ -1,0 +1,45 @@
+"""What the API's spend is measured against: the same SQL in a bare view, and a balance as most projects write it."""
+
+import json
+import uuid
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
+from psycopg.types.json import Jsonb
+
+from accounts import clock
+from accounts.public_ids import new_id
+from benchmarks.usual import models as usual
+from credits.ledger import sql
+
+
+@csrf_exempt
+def same_sql(request: HttpRequest) -> HttpResponse:
+    """The ledger's function, called with what the body says."""
+    asked = json.loads(request.body)
+    account, key = uuid.UUID(asked["account"]), request.headers["Idempotency-Key"]
+    print_of = sql.fingerprint("spend", {"amount": asked["amount"]}, "", {})
+    arguments = [account, new_id(), asked["amount"], key, print_of, "", None, "", Jsonb({}), "bare", clock.now(), None]
+    row = sql._call_once("credits_spend", arguments)  # the driver's own call: that is what is measured
+    shown = {"id": str(row["transaction_id"]), "amount": row["amount"], "balance_after": row["balance_after"]}
+    return _made(shown)
+
+
+@csrf_exempt
+def orm_loop(request: HttpRequest) -> HttpResponse:
+    """A counter, its lots and its changes, by the ORM."""
+    asked = json.loads(request.body)
+    change = usual.spend(
+        account=uuid.UUID(asked["account"]), amount=asked["amount"], key=request.headers["Idempotency-Key"]
+    )
+    return _made({"id": change.pk, "amount": change.amount, "balance_after": change.balance_after})
+
+
+def _made(data: dict[str, object]) -> JsonResponse:
+    answer = JsonResponse(data, status=201)
+    answer["Content-Length"] = len(answer.content)  # Django has a middleware for that
+    return answer
+
+
+urlpatterns = [path("same-sql", same_sql), path("orm-loop", orm_loop)]
