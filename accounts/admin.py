@@ -11,14 +11,21 @@ from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
 from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.utils.cache import add_never_cache_headers
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import ModelAdmin
+from unfold.decorators import action
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 
 from accounts import clock, keys, opening
+from accounts.admin_forms import NewKeyForm
 from accounts.admin_parts import ReadOnlyAdmin, link_to
+from accounts.errors import ApiError
 from accounts.models import ApiKey, User
 
 assert allauth_mfa_admin and allauth_sessions_admin  # noqa: S101, PT018 - so that no tool takes them away
@@ -62,6 +69,51 @@ class ApiKeyAdmin(ReadOnlyAdmin):
     fields = ("name", "prefix", "last4", "account", "scopes", "created_by", "created_at", "expires_at", "revoked_at")
     owner = link_to("account")
     actions = ["revoke"]
+    actions_detail = ["rotate"]
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm("accounts.add_apikey"))
+
+    def has_rotate_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return self.has_add_permission(request)
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Make a key. Its secret is in the answer, and nowhere else: no message, no session holds it."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = NewKeyForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            try:
+                made = keys.create_key(**form.cleaned_data, created_by=_user(request), now=clock.now())
+            except ApiError as refusal:
+                form.add_error(None, str(refusal))
+            else:
+                self.log_addition(request, made.key, "Made.")
+                return self._answer(request, made=made)
+        return self._answer(request, form=form)
+
+    @action(description=_("Rotate"), url_path="rotate", permissions=["rotate"])  # type: ignore[untyped-decorator]
+    def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """A new key in the place of this one."""
+        old = get_object_or_404(ApiKey.objects.select_related("account"), pk=object_id)
+        if request.method != "POST":
+            return self._answer(request, old=old)
+        try:
+            made = keys.rotate_key(key=old, created_by=_user(request), now=clock.now())
+        except ApiError as refusal:
+            self.message_user(request, str(refusal), messages.ERROR)
+            return redirect("admin:accounts_apikey_changelist")
+        self.log_change(request, old, f"Rotated: {made.key}.")
+        old.refresh_from_db()
+        return self._answer(request, made=made, old=old)
+
+    def _answer(self, request: HttpRequest, **shown: Any) -> HttpResponse:
+        about = {**self.admin_site.each_context(request), "title": _("New API key"), **shown}
+        answer = TemplateResponse(request, "accounts/new_key.html", about)
+        add_never_cache_headers(answer)
+        return answer
 
     def get_actions(self, request: HttpRequest) -> Any:
         actions = super().get_actions(request)
@@ -97,3 +149,7 @@ class UserSessionAdmin(ReadOnlyAdmin):
     list_select_related = ("user",)
     search_fields = ("user__email", "=ip")
     fields = list_display
+
+
+def _user(request: HttpRequest) -> User | None:
+    return request.user if isinstance(request.user, User) else None

@@ -21,6 +21,7 @@ from typing import Any
 from benchmarks.http import CLIENTS, drive
 from benchmarks.line import Line, connected
 from benchmarks.web import wait_until_ready
+from sandbox import environment
 from sandbox.environment import Ports
 from sandbox.places import Place
 from sandbox.postgres import Postgres

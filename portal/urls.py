@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal import buying, plans, views
+from portal import buying, keys, plans, views
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -21,7 +21,8 @@ urlpatterns = [
     path("billing/plan/cancel", plans.cancel_plan, name="cancel-plan"),
     path("billing/plan/resume", plans.resume_plan, name="resume-plan"),
     path("billing/top-up", plans.top_up, name="top-up"),
-    path("keys", views.keys, name="keys"),
-    path("keys/<str:key_id>/revoke", views.revoke_key, name="revoke-key"),
+    path("keys", keys.keys, name="keys"),
+    path("keys/<str:key_id>/rotate", keys.rotate_key, name="rotate-key"),
+    path("keys/<str:key_id>/revoke", keys.revoke_key, name="revoke-key"),
     path("balance", views.header_balance, name="header-balance"),
 ]

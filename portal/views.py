@@ -4,17 +4,15 @@ import uuid
 from typing import cast
 
 from django.conf import settings
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET
 
 from accounts import clock, opening
 from accounts import keys as api_keys
-from accounts.models import Account, ApiKey, User
+from accounts.models import Account, User
 from accounts.public_ids import MalformedIdError, parse_id
 from billing import catalogue, mirror, plan_changes, promotions
 from billing.models import Order, TopUp
@@ -114,45 +112,6 @@ def billing(request: HttpRequest) -> HttpResponse:
             "has_customer": bool(mirror.customer_of_account(account.pk)),
         },
     )
-
-
-@never_cache
-@login_required
-def keys(request: HttpRequest) -> HttpResponse:
-    """The account's API keys; a new one's secret is shown in the answer that makes it, and never again."""
-    account, now = own_account(request), clock.now()
-    new = None
-    if request.method == "POST":
-        try:
-            new = api_keys.create_key(
-                account=account,
-                name=request.POST.get("name", "").strip()[:80] or _("My key"),
-                scopes=api_keys.ACCOUNT_KEY_SCOPES,
-                created_by=cast(User, request.user),
-                now=now,
-            )
-        except api_keys.TooManyKeysError:
-            messages.error(request, _("There are enough keys already. Revoke one you no longer use."))
-    return render(
-        request,
-        "portal/keys.html",
-        {"keys": account.api_keys.order_by("-created_at"), "new": new, "base_url": settings.BASE_URL, "now": now},
-    )
-
-
-@require_POST
-@login_required
-def revoke_key(request: HttpRequest, key_id: str) -> HttpResponse:
-    """Stop a key at once."""
-    try:
-        key = ApiKey.objects.filter(account=own_account(request), pk=parse_id("key", key_id)).first()
-    except MalformedIdError:
-        key = None
-    if key is None:
-        raise Http404
-    api_keys.revoke_key(key=key, now=clock.now())
-    messages.info(request, _("The key %(name)s is revoked. It stopped working at once.") % {"name": key.name})
-    return redirect("keys")
 
 
 @never_cache

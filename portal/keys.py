@@ -1,0 +1,98 @@
+"""The customer's API keys: made with the rights they need, shown once, rotated, revoked."""
+
+from datetime import timedelta
+from typing import cast
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
+
+from accounts import clock
+from accounts import keys as api_keys
+from accounts.errors import ApiError
+from accounts.models import ApiKey, Scope, User
+from accounts.public_ids import MalformedIdError, parse_id
+from portal.views import own_account
+
+LONGEST_NAME = 80
+# For how many days a key may be made to work; none is for ever.
+LIFETIMES_DAYS = (30, 90, 365)
+
+
+@never_cache
+@login_required
+def keys(request: HttpRequest) -> HttpResponse:
+    """The account's keys; a new one's secret is shown in the answer that makes it, and never again."""
+    if request.method != "POST":
+        return _page(request)
+    now = clock.now()
+    days = request.POST.get("days", "")
+    scopes = [scope for scope in api_keys.ACCOUNT_KEY_SCOPES if scope in request.POST.getlist("scopes")]
+    if not scopes:
+        messages.error(request, _("Choose at least one thing that the key may do."))
+        return _page(request)
+    try:
+        made = api_keys.create_key(
+            account=own_account(request),
+            name=request.POST.get("name", "").strip()[:LONGEST_NAME] or _("My key"),
+            scopes=scopes,
+            created_by=cast(User, request.user),
+            expires_at=now + timedelta(days=int(days)) if days in map(str, LIFETIMES_DAYS) else None,
+            now=now,
+        )
+    except ApiError as refusal:
+        messages.error(request, str(refusal))
+        return _page(request)
+    return _page(request, new=made)
+
+
+@never_cache
+@require_POST
+@login_required
+def rotate_key(request: HttpRequest, key_id: str) -> HttpResponse:
+    """A new key in the place of one, which works for another day."""
+    old = _own_key(request, key_id)
+    try:
+        made = api_keys.rotate_key(key=old, created_by=cast(User, request.user), now=clock.now())
+    except ApiError as refusal:
+        messages.error(request, str(refusal))
+        return redirect("keys")
+    return _page(request, new=made, rotated=old)
+
+
+@require_POST
+@login_required
+def revoke_key(request: HttpRequest, key_id: str) -> HttpResponse:
+    """Stop a key at once."""
+    key = _own_key(request, key_id)
+    api_keys.revoke_key(key=key, now=clock.now())
+    messages.info(request, _("The key %(name)s is revoked. It stopped working at once.") % {"name": key.name})
+    return redirect("keys")
+
+
+def _own_key(request: HttpRequest, key_id: str) -> ApiKey:
+    try:
+        key = ApiKey.objects.filter(account=own_account(request), pk=parse_id("key", key_id)).first()
+    except MalformedIdError:
+        key = None
+    if key is None:
+        raise Http404
+    return key
+
+
+def _page(request: HttpRequest, *, new: api_keys.NewKey | None = None, rotated: ApiKey | None = None) -> HttpResponse:
+    shown = {
+        "keys": own_account(request).api_keys.order_by("-created_at"),
+        "new": new,
+        "rotated": rotated,
+        "scopes": [scope for scope in Scope if scope in api_keys.ACCOUNT_KEY_SCOPES],
+        "lifetimes": LIFETIMES_DAYS,
+        "base_url": settings.BASE_URL,
+        "now": clock.now(),
+    }
+    return render(request, "portal/keys.html", shown)
