@@ -55,7 +55,7 @@ class TooManyKeysError(ApiError):
 class KeyNotWorkingError(ApiError):
     """A key that was revoked, or has expired, is not followed by another."""
 
-    code = "key_revoked"
+    code = "key_not_working"
     title = "This key no longer works"
     status_code = 409
 

@@ -69,6 +69,7 @@ class PaymentProviderUnavailableError(BillingError):
     code = "payment_provider_unavailable"
     title = "The payment provider does not answer"
     status_code = 503
+    retry_after_s = 5
 
 
 class PaymentDeclinedError(BillingError):

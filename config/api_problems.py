@@ -17,6 +17,7 @@ from accounts.api import TokenFromTokenError
 from accounts.api_parts import InvalidCursorError
 from accounts.api_requests import IdempotencyKeyMissingError
 from billing import errors as money
+from billing.checkout import NoCustomerError
 from config import api_errors
 from credits import errors as ledger
 from outbox.webhooks import TooManyEndpointsError
@@ -75,7 +76,7 @@ OPERATIONS: dict[str, list[Refusal]] = {
         money.AlreadySubscribedError,
         money.PaymentDeclinedError,
     ],
-    "create_portal_session": [*BUYING, money.NotSubscribedError],
+    "create_portal_session": [*BUYING, NoCustomerError],
     "sync_prices": BUYING,
     "create_webhook_endpoint": [TooManyEndpointsError],
     "list_webhook_deliveries": [InvalidCursorError],

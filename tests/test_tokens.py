@@ -242,7 +242,7 @@ def test_a_key_is_rotated_with_an_overlap_and_revoked_at_once(
     assert [ask("credits/balance", key["secret"]).status_code for key in (first, second)] == [200, 200]
     SandboxClock(clock_file).advance(int(keys.ROTATION_OVERLAP.total_seconds()))
     assert [ask("credits/balance", key["secret"]).status_code for key in (first, second)] == [401, 200]
-    assert post(client, f"api-keys/{first['id']}/rotate").json()["code"] == "key_revoked"
+    assert post(client, f"api-keys/{first['id']}/rotate").json()["code"] == "key_not_working"
     assert client.delete(f"/api/v1/api-keys/{second['id']}").status_code == 204
     assert ask("credits/balance", second["secret"]).json()["code"] == "key_revoked"
 
