@@ -121,10 +121,11 @@ def explain(_request: HttpRequest, code: str) -> HttpResponse:
 
 
 def describe(result: dict[str, Any], **_about: Any) -> dict[str, Any]:
-    """Add every operation's refusals to the description of the API."""
+    """Add every operation's summary and refusals to the description of the API."""
     result["components"]["schemas"]["Problem"] = PROBLEM
     for path, methods in result["paths"].items():
         for operation in methods.values():
+            operation["summary"] = operation["description"].partition(". ")[0].partition(": ")[0].rstrip(".")
             is_guarded = {} not in operation.get("security", [{}])
             has_parts = "{" in path or "requestBody" in operation or "parameters" in operation
             refusals = [

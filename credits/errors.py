@@ -46,7 +46,8 @@ class InsufficientCreditsError(CreditsError):
 
     def __init__(self, *, required: int, available: int) -> None:
         super().__init__(
-            f"This costs {required} credits; {available} are available.",
+            f"This costs {required} {'credit' if required == 1 else 'credits'}; "
+            f"{available} {'is' if available == 1 else 'are'} available.",
             required=required,
             available=available,
             shortfall=required - available,
