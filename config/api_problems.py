@@ -5,7 +5,6 @@ explains them (`explain`).
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,6 +81,9 @@ OPERATIONS: dict[str, list[Refusal]] = {
     "list_webhook_deliveries": [InvalidCursorError],
 }
 
+# What our own pages and the console are told.
+ELSEWHERE: list[Refusal] = [money.NotSubscribedError, money.RefundRefusedError, rates.TooSoonError]
+
 # What comes from the framework or the database, not from a class of ours.
 OTHERS = {
     "busy": (503, "Busy", "Others are changing this account. Sending the same request, with the same key, is safe."),
@@ -153,14 +155,10 @@ def _add(operation: dict[str, Any], refusals: list[Refusal]) -> None:
         }
 
 
-def _refusals() -> Iterator[Refusal]:
+def _refusals() -> list[Refusal]:
     """Every class of ours that becomes a problem."""
-    waiting: list[Refusal] = [*api_errors.OURS]
-    while waiting:
-        refusal = waiting.pop()
-        waiting += refusal.__subclasses__()
-        if "code" in refusal.__dict__:
-            yield refusal
+    by_operation = [refusal for refusals in OPERATIONS.values() for refusal in refusals]
+    return [*ALWAYS, *GUARDED, *by_operation, *ELSEWHERE]
 
 
 PROBLEM = {
