@@ -4,11 +4,13 @@ from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
+from django.conf import settings
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import get_language_from_request
 
 from accounts import clock, encryption, opening
-from accounts.models import User
+from accounts.models import Account, User
 
 SECOND_FACTORS = "accounts.second-factors"
 
@@ -20,12 +22,26 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         with transaction.atomic():
             user = super().save_user(request, user, form, commit=commit)
             if commit:
-                opening.personal_account(user=user, now=clock.now())
+                account = opening.personal_account(user=user, now=clock.now())
+                account.language = _language_of(request)
+                account.save(update_fields=["language"])
         return user
+
+    def post_login(self, request: HttpRequest, user: User, **how: Any) -> HttpResponse:
+        """From here on, pages are in the account's language; before, in the browser's."""
+        response: HttpResponse = super().post_login(request, user, **how)
+        language = opening.personal_account(user=user, now=clock.now()).language
+        response.set_cookie(settings.LANGUAGE_COOKIE_NAME, language, samesite="Lax", secure=settings.USES_TLS)
+        return response
 
     def clean_email(self, email: str) -> str:
         cleaned: str = super().clean_email(email)
         return cleaned.strip().lower()
+
+
+def _language_of(request: HttpRequest) -> str:
+    asked = get_language_from_request(request)
+    return asked if asked in Account.Language.values else Account.Language.EN.value
 
 
 class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]

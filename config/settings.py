@@ -276,7 +276,7 @@ TIME_ZONE = "UTC"
 DEFAULT_ACCOUNT_TIME_ZONE = env.str("DEFAULT_ACCOUNT_TIME_ZONE", default="Europe/Amsterdam")
 LANGUAGE_CODE = "en"
 LOCALE_PATHS = [BASE_DIR / "locale"]
-LANGUAGES = [("en", _("English"))]
+LANGUAGES = [("en", "English"), ("nl", "Nederlands")]
 
 # --- Stripe through dj-stripe (both DJSTRIPE_ settings are baked into its first migration) ---------
 STRIPE_API_VERSION = "2026-05-27.dahlia"

@@ -34,6 +34,19 @@ def set_overrides(*, account_id: uuid.UUID, daily_cap: int | None, low_threshold
         wallet.save(update_fields=["daily_cap_override", "low_threshold_override"])
 
 
+def set_low_threshold(*, account_id: uuid.UUID, threshold: int | None) -> None:
+    """At how many credits the customer wants to be told that they are few; None leaves it to the last refill."""
+    with transaction.atomic():
+        wallet = locks.wallet(account_id)
+        wallet.low_threshold_override = threshold
+        wallet.save(update_fields=["low_threshold_override"])
+
+
+def low_threshold(*, account_id: uuid.UUID) -> int | None:
+    """What `set_low_threshold` was told last."""
+    return Wallet.objects.filter(account_id=account_id).values_list("low_threshold_override", flat=True).first()
+
+
 def begin_day(*, account_id: uuid.UUID, now: datetime) -> None:
     """Begin the account's next day of paid credits, if it is time: one for each date, none within 20 hours."""
     with transaction.atomic():

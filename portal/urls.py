@@ -2,14 +2,18 @@
 
 from django.urls import path
 
-from portal import buying, keys, plans, views
+from portal import buying, example_ai, history, keys, plans, preferences, usage, views
 
 urlpatterns = [
     path("", views.home, name="home"),
     path("pricing", views.pricing, name="pricing"),
     path("dashboard", views.dashboard, name="dashboard"),
     path("credits", views.credits, name="credits"),
-    path("transactions", views.transactions, name="transactions"),
+    path("credits/why", history.why, name="why"),
+    path("transactions", history.transactions, name="transactions"),
+    path("usage", usage.usage, name="usage"),
+    path("example-ai", example_ai.example_ai, name="example-ai"),
+    path("settings", preferences.preferences, name="settings"),
     path("buy", buying.buy, name="buy"),
     path("billing", views.billing, name="billing"),
     path("billing/portal", buying.billing_portal, name="billing-portal"),

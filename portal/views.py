@@ -1,25 +1,28 @@
 """The customer's pages: who is it, one or two calls of the rooms below, a template."""
 
 import uuid
+from datetime import datetime
 from typing import cast
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
+from django.utils.formats import date_format
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
 from accounts import clock, opening
 from accounts import keys as api_keys
 from accounts.models import Account, User
-from accounts.public_ids import MalformedIdError, parse_id
 from billing import catalogue, mirror, plan_changes, promotions
 from billing.models import Order, TopUp
 from credits import selectors
+from portal import periods
+from portal.charts import BarChart, bar_chart
+from usage import events
 
 LATEST = 8
-PAGE = 50
 INVOICES = 24
 
 
@@ -50,6 +53,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
             "subscription": plan_changes.find_running(account),
             "default_plan": catalogue.default_plan(),
             "latest": selectors.transactions(account.pk)[:LATEST],
+            "chart": _month(account, now=now),
             "has_key": api_keys.working_keys(account, now=now).exists(),
             "base_url": settings.BASE_URL,
         },
@@ -77,23 +81,6 @@ def credits(request: HttpRequest) -> HttpResponse:
             **_offers(account),
         },
     )
-
-
-@require_GET
-@login_required
-def transactions(request: HttpRequest) -> HttpResponse:
-    """The ledger in plain words, a page at a time by where the last one ended: as quick at any depth."""
-    account = own_account(request)
-    selectors.settled_wallet(account_id=account.pk, now=clock.now())
-    rows = selectors.transactions(account.pk)
-    if before := request.GET.get("before"):
-        try:
-            rows = rows.filter(pk__lt=parse_id("txn", before))
-        except MalformedIdError:
-            raise Http404 from None
-    found = list(rows[: PAGE + 1])
-    shown = {"rows": found[:PAGE], "has_more": len(found) > PAGE, "is_first": not before}
-    return render(request, "portal/transactions.html", {**shown, "account_zone": account.time_zone})
 
 
 @require_GET
@@ -132,3 +119,13 @@ def _offers(account: Account | None = None) -> dict[str, object]:
     for pack in packs:
         pack.offer = promotions.offered(account=account, pack=pack, quantity=1, now=now)  # type: ignore[attr-defined]
     return {"plans": catalogue.plans(), "packs": packs}
+
+
+def _month(account: Account, *, now: datetime) -> BarChart:
+    """What was spent on each of the last thirty days."""
+    period = periods.chosen(QueryDict(), account, now=now)
+    rows = events.summary(
+        account_id=account.pk, since=period.since, until=period.until, zone=period.zone, group_by=("day",)
+    )
+    spent = {row.day: row.credits - row.returned for row in rows}
+    return bar_chart([(date_format(day, "j M"), spent.get(day, 0)) for day in period.dates])

@@ -1,0 +1,67 @@
+"""An AI page as an app would have it: says what it costs, does the work (a stand-in), says what is left."""
+
+import uuid
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from accounts import clock
+from credits import ledger, selectors
+from credits.errors import CreditsError, DailyCapReachedError, InsufficientCreditsError
+from portal.views import own_account
+from usage import spending
+from usage.rates import UnknownFeatureError
+from usage.spending import Work
+
+FEATURE = "message"
+LONGEST_PROMPT = 1_000
+
+
+@login_required
+def example_ai(request: HttpRequest) -> HttpResponse:
+    """Ask something for a credit. One form is one spend, however often it is sent; what fails is given back."""
+    account, now = own_account(request), clock.now()
+    shown: dict[str, Any] = {"token": uuid.uuid4().hex, "prompt": request.POST.get("prompt", "")[:LONGEST_PROMPT]}
+    try:
+        shown["cost"] = Work(feature=FEATURE).priced(at=now).credits
+    except UnknownFeatureError:
+        return render(request, "portal/example_ai.html", {"is_missing": True})
+    if request.method == "POST":
+        try:
+            spent = spending.spend(
+                account=account,
+                work=Work(feature=FEATURE, description=shown["prompt"][:60].replace("\n", " ")),
+                idempotency_key=f"example:{request.POST.get('token', '')[:64]}",
+                actor=f"user:{request.user.pk}",
+                now=now,
+            )
+        except (InsufficientCreditsError, DailyCapReachedError) as refusal:
+            shown["refusal"] = refusal
+            shown["is_capped"] = isinstance(refusal, DailyCapReachedError)
+            shown["is_short"] = isinstance(refusal, InsufficientCreditsError)
+        except CreditsError as refusal:
+            shown["refusal"] = refusal
+        else:
+            shown["answer"] = _answer(shown["prompt"])
+            if not shown["answer"]:
+                ledger.reverse(
+                    account_id=account.pk,
+                    transaction_id=spent.transaction_id,
+                    idempotency_key=f"example:back:{spent.transaction_id}",
+                    reason="The AI had no answer.",
+                    actor=f"user:{request.user.pk}",
+                    now=now,
+                )
+    shown["balance"] = selectors.balance(account_id=account.pk, now=now)
+    shown["account_zone"] = account.time_zone
+    return render(request, "portal/example_ai.html", shown)
+
+
+def _answer(prompt: str) -> str:
+    """A stand-in for an AI. It has no answer to nothing, nor to the word `fail`: then the credit comes back."""
+    words = prompt.split()
+    if not words or words == ["fail"]:
+        return ""
+    return f"You wrote {len(words)} words, “{' '.join(words[:5])}” first. (A stand-in for an AI wrote this.)"

@@ -1,0 +1,61 @@
+"""Which days a page is about: the last so many, or from one date to another, in the account's own calendar."""
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
+
+from django.http import QueryDict
+
+from accounts.models import Account
+from credits.calendar import first_instant
+
+CHOICES_DAYS = (7, 30, 90)
+DEFAULT_DAYS = 30
+LONGEST_DAYS = 366
+
+
+@dataclass(frozen=True, kw_only=True)
+class Period:
+    """Whole days, both included."""
+
+    first: date
+    last: date
+    zone: str
+    days: int | None  # how many there are, where that is what was chosen
+
+    @property
+    def since(self) -> datetime:
+        return first_instant(self.first, self.zone)
+
+    @property
+    def until(self) -> datetime:
+        return first_instant(self.last + timedelta(days=1), self.zone)
+
+    @property
+    def dates(self) -> list[date]:
+        return [self.first + timedelta(days=number) for number in range((self.last - self.first).days + 1)]
+
+    @property
+    def query(self) -> str:
+        """The same days, as an address names them."""
+        return urlencode({"from": self.first.isoformat(), "to": self.last.isoformat()})
+
+
+def chosen(query: QueryDict, account: Account, *, now: datetime) -> Period:
+    """The days that an address asks for; what makes no sense is the last thirty."""
+    zone = account.time_zone
+    today = now.astimezone(ZoneInfo(zone)).date()
+    first, last = _date(query.get("from", "")), _date(query.get("to", "")) or today
+    if first is not None and first <= last and (last - first).days < LONGEST_DAYS:
+        return Period(first=first, last=last, zone=zone, days=None)
+    asked = {str(days): days for days in CHOICES_DAYS}
+    days = asked.get(str(query.get("days")), DEFAULT_DAYS)
+    return Period(first=today - timedelta(days=days - 1), last=today, zone=zone, days=days)
+
+
+def _date(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None

@@ -1,0 +1,75 @@
+"""What was used: by day, feature, key and AI model, on a page and as a file."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.utils.formats import date_format
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_GET
+
+from accounts import clock, spreadsheets
+from accounts.models import ApiKey
+from accounts.public_ids import MalformedIdError, parse_id
+from portal import periods
+from portal.charts import bar_chart
+from portal.views import own_account
+from usage import events
+
+GROUPS = {"feature": _("Feature"), "model": _("AI model"), "key": _("API key")}
+COLUMNS = (
+    "day", "feature", "key", "model", "uses", "quantity", "credits", "returned", "input_tokens", "output_tokens",
+    "provider_cost_micros",
+)  # fmt: skip
+
+
+@require_GET
+@login_required
+def usage(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+    """A bar a day, and a table by feature, model or key; each row leads to its transactions."""
+    account, now = own_account(request), clock.now()
+    period = periods.chosen(request.GET, account, now=now)
+    asked: Mapping[str, Any] = {
+        "account_id": account.pk, "since": period.since, "until": period.until, "zone": period.zone,
+    }  # fmt: skip
+    if request.GET.get("format") == "csv":
+        rows = events.summary(**asked, group_by=tuple(events.GROUPS))
+        cells = ([getattr(row, column) for column in COLUMNS] for row in rows)
+        return spreadsheets.download(f"usage-{period.first}-{period.last}", COLUMNS, cells)
+    group = request.GET.get("by", "feature")
+    group = group if group in GROUPS else "feature"
+    by_day = {row.day: row for row in events.summary(**asked, group_by=("day",))}
+    days = [(day, by_day.get(day, events.Used())) for day in period.dates]
+    groups = events.summary(**asked, group_by=(group,))
+    names = _key_names(groups) if group == "key" else {}
+    return render(
+        request,
+        "portal/usage.html",
+        {
+            "period": period,
+            "choices": periods.CHOICES_DAYS,
+            "groups": GROUPS,
+            "group": group,
+            "days": days,
+            "chart": bar_chart([(date_format(day, "j M"), used.credits - used.returned) for day, used in days]),
+            "rows": [
+                (names.get(getattr(row, group), getattr(row, group)), getattr(row, group), row)
+                for row in sorted(groups, key=lambda row: -row.credits)
+            ],
+            "total": next(iter(events.summary(**asked))),
+        },
+    )
+
+
+def _key_names(groups: list[events.Used]) -> dict[str | None, str]:
+    """The names of the keys that spent, for who made them."""
+    identifiers = {}
+    for row in groups:
+        try:
+            identifiers[parse_id("key", row.key or "")] = row.key
+        except MalformedIdError:
+            continue
+    keys = ApiKey.objects.filter(pk__in=identifiers)
+    return {identifiers[key.pk]: f"{key.name} ({key})" for key in keys}
