@@ -209,6 +209,7 @@ urlpatterns = [
     path("credits/check", Check.as_view()),
     path("credits/use", UseOne.as_view()),
     path("credits/deduct", UseOne.as_view()),
+    path("example/use-credits", UseOne.as_view()),
     path("credits/spend", Spend.as_view()),
     path("credits/grant", Grant.as_view()),
     path("credits/add", Grant.as_view()),

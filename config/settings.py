@@ -207,6 +207,7 @@ ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = env.str("EMAIL_VERIFICATION", default="none" if SANDBOX else "mandatory")
+ACCOUNT_LOGIN_BY_CODE_ENABLED = True  # by a code that is mailed, instead of a password
 ACCOUNT_PREVENT_ENUMERATION = True
 # Ten wrong passwords for one account in a quarter of an hour, from anywhere; fifty from one address for any.
 ACCOUNT_RATE_LIMITS = {"login_failed": "10/15m/key,50/15m/ip", "reset_password": "20/m/ip,5/15m/key"}

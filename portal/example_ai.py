@@ -6,6 +6,7 @@ from typing import Any
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils.translation import gettext as _
 
 from accounts import clock
 from credits import ledger, selectors
@@ -50,7 +51,7 @@ def example_ai(request: HttpRequest) -> HttpResponse:
                     account_id=account.pk,
                     transaction_id=spent.transaction_id,
                     idempotency_key=f"example:back:{spent.transaction_id}",
-                    reason="The AI had no answer.",
+                    reason=_("The AI had no answer."),
                     actor=f"user:{request.user.pk}",
                     now=now,
                 )

@@ -45,7 +45,7 @@ def test_a_check_asks_for_one_credit_by_default(api: Client) -> None:
     assert post(api, "credits/check", {"amount": 9})[1]["hasCredits"] is False
 
 
-@pytest.mark.parametrize("path", ["credits/use", "credits/deduct"])
+@pytest.mark.parametrize("path", ["credits/use", "credits/deduct", "example/use-credits"])
 def test_using_takes_one_credit_whatever_the_client_says(api: Client, path: str) -> None:
     status, used = post(api, path, {"amount": 5, "credits": 99})
 

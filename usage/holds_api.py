@@ -123,7 +123,9 @@ class HoldsView(APIView):
             "expires_at": timestamp(held.expires_at),
             "created": timestamp(held.created_at),
         }
-        return made(data, is_replayed=held.is_replayed)
+        answer = made(data, is_replayed=held.is_replayed)
+        answer["Credits-Available"] = str(held.balance_after)
+        return answer
 
 
 class HoldView(APIView):
@@ -199,6 +201,7 @@ class ReleaseView(APIView):
             account_id=account_of(request, now=now).pk, hold_id=identifier_of("hold", hold_id, "hold"), now=now
         )
         answer = Response(hold_data(released.hold))
+        answer["Credits-Available"] = str(released.balance_after)
         if released.is_replayed:
             answer["Idempotent-Replayed"] = "true"
         return answer

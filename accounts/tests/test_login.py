@@ -58,6 +58,17 @@ def test_a_password_is_reset_by_mail_once(client: Client, ada: User) -> None:
     assert "password1" not in client.get(link, follow=True).content.decode()
 
 
+def test_a_code_by_mail_does_instead_of_a_password(client: Client, ada: User) -> None:
+    client.post("/accounts/login/code/", {"email": ada.email})
+    (code,) = re.findall(r"^\s*([A-Z0-9]{3,4}-?[A-Z0-9]{3,4})\s*$", str(mail.outbox[0].body), re.M)
+    client.post("/accounts/login/code/confirm/", {"code": "WRONG1"})
+    assert not is_signed_in(client)
+
+    client.post("/accounts/login/code/confirm/", {"code": code})
+
+    assert is_signed_in(client)
+
+
 def test_nobody_learns_who_has_an_account(client: Client, ada: User) -> None:
     known = client.post("/accounts/password/reset/", {"email": ada.email})
     unknown = client.post("/accounts/password/reset/", {"email": "nobody@example.com"})
