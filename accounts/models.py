@@ -92,6 +92,7 @@ class Account(models.Model):
         _("language"), max_length=2, choices=Language.choices, default=Language.EN, help_text=_("Of its e-mails.")
     )
     created_at = models.DateTimeField(_("created"), default=timezone.now, db_index=True)
+    closed_at = models.DateTimeField(_("closed"), null=True, blank=True, help_text=_("Nobody's any more."))
 
     class Meta:
         verbose_name = _("account")

@@ -1,7 +1,9 @@
 """How many requests a key and an account may make: counted in Redis, both in one round trip, none lost.
 
 The generic cell rate algorithm: a limit of 600 a minute is one every 0.1 s, and up to 600 at once for who was quiet.
-Without Redis there are no limits, and a metric that says so: limits must never be what stops spending.
+Of a wide limit a process takes a few requests at a time (a lease, counted when it is taken), so that most requests ask
+nobody. What it does not use within a second is lost to the caller, never gained. Without Redis there are no limits,
+and a metric that says so: limits must never be what stops spending.
 """
 
 import hashlib
@@ -25,28 +27,37 @@ logger = structlog.get_logger(__name__)
 
 WINDOW_S = 60
 TIMEOUT_S = 0.1  # longer than any Redis nearby takes; a spend does not wait for its limits
+LEASES = 300  # a lease is this part of a minute's requests: one of less than 600, 20 of 6,000
+LEASE_FOR_S = 1.0
+MOST_LEASES = 10_000  # callers that a process remembers; a few MB
 LEAVE_ALONE_S = 5  # after a failure, Redis is not asked for so long
 
 OFF = Counter("tegoed_rate_limits_off", "Requests that were let through uncounted, since Redis was away.")
 REFUSED = Counter("tegoed_rate_limited", "Requests that were refused by a limit.", ["limit"])
 
 # For each limit: the moment (in microseconds) at which it is used up by what was let through. Refused is what would
-# move one of these moments further away than a window; then nothing is counted.
+# move one of these moments further away than a window; then nothing is counted. Asked for several at once, it gives one
+# where there are no longer so many.
 COUNT = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 local window = tonumber(ARGV[1])
 local moments, answer, refused = {}, {}, 0
 for number, key in ipairs(KEYS) do
-    local step = window / tonumber(ARGV[number + 1])
-    local moment = math.max(now, tonumber(redis.call('GET', key) or now)) + step
-    if moment - now > window then
-        refused = math.max(refused, moment - now - window)
-        moment = moment - step
+    local step, wanted = window / tonumber(ARGV[2 * number]), tonumber(ARGV[2 * number + 1])
+    local moment = math.max(now, tonumber(redis.call('GET', key) or now))
+    if moment + wanted * step - now > window then
+        wanted = 1
     end
+    if moment + step - now > window then
+        refused = math.max(refused, moment + step - now - window)
+        wanted = 0
+    end
+    moment = moment + wanted * step
     moments[number] = moment
-    answer[2 * number] = math.floor((window - (moment - now)) / step)
-    answer[2 * number + 1] = math.ceil((moment - now) / 1000000)
+    answer[3 * number - 1] = math.floor((window - (moment - now)) / step)
+    answer[3 * number] = math.ceil((moment - now) / 1000000)
+    answer[3 * number + 1] = wanted
 end
 answer[1] = math.ceil(refused)
 if refused == 0 then
@@ -56,8 +67,6 @@ if refused == 0 then
 end
 return answer
 """
-
-
 COUNT_SHA = hashlib.sha1(COUNT.encode(), usedforsecurity=False).hexdigest()  # what Redis calls it
 
 
@@ -117,9 +126,14 @@ def count(limits: list[Limit]) -> list[State]:
     if not limits or not settings.REDIS_URL or time.monotonic() < _Away.until:
         _count_as_off(limits)
         return []
+    if leased := _take_leased(limits):
+        return leased
     keys = [f"tegoed:limit:{limit.name}:{limit.who}" for limit in limits]
+    # As many of each limit, so that the leases of one caller end together.
+    lease = max(1, min(limit.most for limit in limits) // LEASES)
+    wanted = [number for limit in limits for number in (limit.most, lease)]
     try:
-        found = _script(settings.REDIS_URL)(keys=keys, args=[WINDOW_S * 1_000_000, *(limit.most for limit in limits)])
+        found = _script(settings.REDIS_URL)(keys=keys, args=[WINDOW_S * 1_000_000, *wanted])
     except redis.RedisError as error:
         _Away.until = time.monotonic() + LEAVE_ALONE_S
         logger.warning("rate_limits_off", error=str(error))
@@ -127,14 +141,59 @@ def count(limits: list[Limit]) -> list[State]:
         return []
     refused_us, numbers = int(found[0]), [int(number) for number in found[1:]]
     states = [
-        State(limit=limit, remaining=max(0, numbers[2 * place]), resets_in_s=numbers[2 * place + 1])
+        State(limit=limit, remaining=max(0, numbers[3 * place]), resets_in_s=numbers[3 * place + 1])
         for place, limit in enumerate(limits)
     ]
     if refused_us:
         tightest = min(states, key=lambda state: state.remaining)
         REFUSED.labels(tightest.limit.name).inc()
         raise RateLimitedError(limit=tightest.limit, retry_after_s=-(-refused_us // 1_000_000))
-    return states
+    return _keep(states, [numbers[3 * place + 2] for place in range(len(limits))])
+
+
+@dataclass
+class _Lease:
+    """Requests that are counted already, and that this process may let through until a moment."""
+
+    state: State
+    left: int
+    until: float
+
+    def take(self) -> State:
+        """One of them; how the limit stands then."""
+        self.left -= 1
+        state = self.state
+        return State(limit=state.limit, remaining=state.remaining + self.left, resets_in_s=state.resets_in_s)
+
+
+_leases: dict[Limit, _Lease] = {}
+_leases_lock = threading.Lock()
+
+
+def _take_leased(limits: list[Limit]) -> list[State]:
+    """One request of each limit's lease, or none of any."""
+    now = time.monotonic()
+    with _leases_lock:
+        leases = [_leases.get(limit) for limit in limits]
+        if not all(lease is not None and lease.left > 0 and lease.until > now for lease in leases):
+            return []
+        return [lease.take() for lease in leases if lease is not None]
+
+
+def _keep(states: list[State], given: list[int]) -> list[State]:
+    """Take one request of what was counted, and put the others aside for the next ones."""
+    now = time.monotonic()
+    taken = []
+    with _leases_lock:
+        if len(_leases) > MOST_LEASES:
+            _leases.clear()
+        for state, number in zip(states, given, strict=True):
+            # Another thread may have taken a lease at the same moment.
+            known = _leases.get(state.limit)
+            left = known.left if known is not None and known.until > now else 0
+            lease = _leases[state.limit] = _Lease(state=state, left=left + number, until=now + LEASE_FOR_S)
+            taken.append(lease.take())
+    return taken
 
 
 class _Away:

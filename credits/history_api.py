@@ -1,6 +1,7 @@
 """The API's side of the ledger: its transactions, filtered, a page at a time or as one CSV file."""
 
 import json
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -121,12 +122,14 @@ def filtered(request: Request, account: Account, *, now: datetime) -> QuerySet[T
 
 def as_csv(account: Account, rows: QuerySet[Transaction]) -> StreamingHttpResponse:
     """Transactions as a file, oldest first, read from the database as it is sent."""
-    found = (
-        (
+    return spreadsheets.download(f"transactions-{account.public_id}", CSV_COLUMNS, csv_rows(rows))
+
+
+def csv_rows(rows: QuerySet[Transaction]) -> Iterator[tuple[Any, ...]]:
+    """The cells of CSV_COLUMNS for each transaction, oldest first."""
+    for row in rows.order_by("id").iterator(CSV_CHUNK):
+        yield (
             row.public_id, timestamp(row.created_at), row.kind, row.amount, row.balance_after, row.feature,
             row.quantity, row.description, row.actor, json.dumps(row.metadata) if row.metadata else "",
             json.dumps(row.usage) if row.usage else "",
-        )
-        for row in rows.order_by("id").iterator(CSV_CHUNK)
-    )  # fmt: skip
-    return spreadsheets.download(f"transactions-{account.public_id}", CSV_COLUMNS, found)
+        )  # fmt: skip

@@ -149,6 +149,12 @@ def promises_more(account_id: uuid.UUID, source_key: str) -> bool:
     return Allowance.objects.filter(account_id=account_id, source_key=source_key, next_at__isnull=False).exists()
 
 
+def promised_series(account_id: uuid.UUID) -> list[str]:
+    """The series of the promises that are not over."""
+    rows = Allowance.objects.filter(account_id=account_id, ended_at=None)
+    return list(rows.values_list("series", flat=True).distinct().order_by("series"))
+
+
 def find_hold(account_id: uuid.UUID, hold_id: uuid.UUID) -> Hold | None:
     """One of the account's holds. Settle the wallet first: it may have lapsed."""
     return Hold.objects.filter(account_id=account_id, pk=hold_id).first()

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from portal import buying, example_ai, history, keys, plans, preferences, usage, views
+from portal import buying, close_account, data_export, example_ai, history, keys, plans, preferences, usage, views
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -14,6 +14,8 @@ urlpatterns = [
     path("usage", usage.usage, name="usage"),
     path("example-ai", example_ai.example_ai, name="example-ai"),
     path("settings", preferences.preferences, name="settings"),
+    path("settings/close", close_account.close_account, name="close-account"),
+    path("settings/export", data_export.download, name="export"),
     path("buy", buying.buy, name="buy"),
     path("billing", views.billing, name="billing"),
     path("billing/portal", buying.billing_portal, name="billing-portal"),

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import redis
+from django.conf import settings as configured
 from django.test import Client
 from prometheus_client import REGISTRY
 from pytest_django import Settings
@@ -24,6 +25,7 @@ def redis_is_near(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterat
     if not settings.REDIS_URL:
         pytest.skip("there is no Redis for these tests")
     monkeypatch.setattr(throttling._Away, "until", 0.0)
+    throttling._leases.clear()
     monkeypatch.setattr(throttling, "TIMEOUT_S", 10)
     connect = throttling._script
     connect.cache_clear()
@@ -49,6 +51,33 @@ def test_of_many_at_once_as_many_pass_as_may(monkeypatch: pytest.MonkeyPatch) ->
     passed = together(10, lambda _: sum(passes(one) for _ in range(20)))
 
     assert sum(passed) == 50
+
+
+def test_of_a_wide_limit_as_many_pass_as_may_and_few_ask_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttling, "WINDOW_S", 86_400)
+    monkeypatch.setattr(throttling, "LEASE_FOR_S", 3_600)
+    one, other = limit(3_000), limit(6_000, "account")
+    asked: list[int] = []
+    script = throttling._script(configured.REDIS_URL)
+    monkeypatch.setattr(throttling, "_script", lambda _url: lambda **how: asked.append(1) or script(**how))
+
+    passed = together(8, lambda _: sum(passes(one, other) for _ in range(500)))
+
+    assert sum(passed) == 3_000
+    assert len(asked) < 1_500  # of 4,000: each refusal is looked at
+
+
+def test_a_lease_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = 1_000.0
+    monkeypatch.setattr(throttling.time, "monotonic", lambda: moment)
+    one = limit(3_000)
+    assert passes(one)
+    assert throttling._leases[one].left == 9
+    moment += throttling.LEASE_FOR_S + 0.1
+
+    (state,) = throttling.count([one])
+
+    assert state.remaining <= 3_000 - 20 + 60  # what was not used is gone
 
 
 def test_what_one_limit_refuses_counts_against_none() -> None:

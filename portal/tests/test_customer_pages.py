@@ -1,5 +1,8 @@
 """Usage, history, the reasons of a balance, the example of an AI page, and settings."""
 
+import io
+import json
+import zipfile
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -8,6 +11,7 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
+from accounts import clock, keys
 from accounts.models import Account, User
 from credits import ledger, limits, selectors
 from credits.models import Source, Transaction
@@ -233,3 +237,20 @@ def test_too_many_tries_are_explained(client: Client, ada: User, settings: Any) 
     answers = [client.post("/accounts/password/reset/", {"email": ada.email}) for _ in range(2)]
 
     assert (answers[1].status_code, "Too many tries" in answers[1].content.decode()) == (429, True)
+
+
+def test_everything_that_is_kept_can_be_taken_along(
+    page: Callable[..., str], client: Client, used: list[ledger.Spent], ada: User, ada_account: Account
+) -> None:
+    made = keys.create_key(account=ada_account, name="Mine", scopes=["credits:read"], created_by=ada, now=clock.now())
+
+    answer = client.post("/settings/export")
+
+    with zipfile.ZipFile(io.BytesIO(b"".join(answer.streaming_content))) as archive:
+        told = json.loads(archive.read("account.json"))
+        lines = archive.read("transactions.csv").decode().splitlines()
+    assert (told["user"]["email"], told["account"]["public_id"]) == (ada.email, ada_account.public_id)
+    assert [key["name"] for key in told["keys"]] == ["Mine"]
+    assert len(lines) == 1 + Transaction.objects.count()
+    assert made.secret not in json.dumps(told)
+    assert client.get("/settings/export").status_code == 405

@@ -1,0 +1,28 @@
+"""Forgetting who somebody was. Their account's ledger and invoices stay, without a name: the tax office wants them."""
+
+from datetime import datetime
+
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
+from django.db import transaction
+
+from accounts.models import Account, ApiKey, ExternalIdentity, User
+
+NOBODY = "closed-{key}@closed.invalid"  # a name that no mail reaches (RFC 2606)
+
+
+def forget(*, account: Account, user: User, now: datetime) -> None:
+    """Take every personal fact off an account and its user, and all that opens them. Repeated, it changes nothing."""
+    with transaction.atomic():
+        ApiKey.objects.filter(account=account, revoked_at=None).update(revoked_at=now)
+        ApiKey.objects.filter(account=account).update(name="")
+        # The other system's id stays: who shows a token of it must find that this account is closed.
+        ExternalIdentity.objects.filter(account=account, ended_at=None).update(ended_at=now)
+        for model in (EmailAddress, Authenticator, UserSession):
+            model.objects.filter(user=user).delete()
+        user.email, user.name, user.is_active, user.last_login = NOBODY.format(key=user.pk), "", False, None
+        user.set_unusable_password()
+        user.save(update_fields=["email", "name", "is_active", "last_login", "password"])
+        account.name, account.email, account.closed_at = "", "", account.closed_at or now
+        account.save(update_fields=["name", "email", "closed_at"])

@@ -1,0 +1,42 @@
+"""Closing a customer's account: the plan first, then the credits, then the person."""
+
+from datetime import datetime
+
+from accounts import closing
+from accounts.models import Account, User
+from billing import mirror, plan_changes, top_ups
+from billing.models import InboxEvent
+from credits import allowances, ledger, selectors
+from outbox.models import OutboxEvent, WebhookEndpoint
+
+REASON = "The account was closed."
+
+
+def close_account(*, account: Account, user: User, now: datetime) -> None:
+    """End the plan, take what credits are left, and forget who it was. A second call does what the first did not.
+
+    Raises PaymentProviderUnavailableError before anything else has happened: nobody is charged for a closed account.
+    """
+    if plan_changes.find_running(account) is not None:
+        plan_changes.cancel_now(account=account, now=now)
+    top_ups.switch_off(account=account)
+    for series in selectors.promised_series(account.pk):
+        allowances.end(account_id=account.pk, series=series, keep_paid=False, now=now)
+    selectors.settled_wallet(account_id=account.pk, now=now)
+    for hold in selectors.open_holds(account.pk):
+        ledger.release(account_id=account.pk, hold_id=hold.pk, now=now)
+    left = selectors.balance(account_id=account.pk, now=now).available
+    if left:
+        ledger.adjust(
+            account_id=account.pk,
+            idempotency_key=f"closing:{account.pk}:{left}",
+            reason=REASON,
+            actor=f"user:{user.pk}",
+            take=left,
+            now=now,
+        )
+    WebhookEndpoint.objects.filter(account=account).delete()
+    OutboxEvent.objects.filter(account=account).update(data={}, next_attempt_at=None)
+    if customer_id := mirror.customer_of_account(account.pk):
+        InboxEvent.objects.filter(customer_id=customer_id).update(payload={})
+    closing.forget(account=account, user=user, now=now)

@@ -1,0 +1,44 @@
+"""Closing one's account: what is lost and what is kept is said before it is done."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth import logout
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+
+from accounts import clock
+from accounts.models import User
+from billing import closing, plan_changes
+from billing.errors import BillingError
+from credits import selectors
+from portal.views import own_account
+
+
+@never_cache
+@login_required
+def close_account(request: HttpRequest) -> HttpResponse:
+    """Typing one's own address is the confirmation."""
+    account, now = own_account(request), clock.now()
+    assert isinstance(request.user, User)  # noqa: S101 - login_required
+    shown: dict[str, Any] = {
+        "balance": selectors.balance(account_id=account.pk, now=now),
+        "subscription": plan_changes.find_running(account),
+        "email": request.user.email,
+    }
+    if request.method == "POST":
+        if request.POST.get("email", "").strip().lower() != request.user.email:
+            messages.error(request, _("That is not your e-mail address. Nothing was done."))
+            return render(request, "portal/close_account.html", shown)
+        try:
+            closing.close_account(account=account, user=request.user, now=now)
+        except BillingError as refusal:
+            messages.error(request, str(refusal))
+            return render(request, "portal/close_account.html", shown)
+        logout(request)
+        messages.info(request, _("Your account is closed. Nothing more is charged."))
+        return redirect("home")
+    return render(request, "portal/close_account.html", shown)
