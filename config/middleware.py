@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import structlog
 from csp.constants import UNSAFE_EVAL, UNSAFE_INLINE
-from django.core.exceptions import DisallowedHost
+from django.core.exceptions import DisallowedHost, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse
 
 from accounts import throttling
@@ -80,6 +80,21 @@ def take_api_slash(get_response: GetResponse) -> GetResponse:
     def middleware(request: HttpRequest) -> HttpResponse:
         if request.path_info.startswith("/api/") and request.path_info.endswith("/"):
             request.path_info = request.path_info.rstrip("/")
+        return get_response(request)
+
+    return middleware
+
+
+def refuse_nul(get_response: GetResponse) -> GetResponse:
+    """Forms and addresses hold no NUL character: PostgreSQL keeps none, nobody types one. (The API sees to its own.)"""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if not request.path.startswith("/api/"):
+            sent = [
+                value for query in (request.GET, request.POST) for values in dict(query).values() for value in values
+            ]
+            if any("\x00" in str(value) for value in sent):
+                raise SuspiciousOperation("a NUL character was sent")
         return get_response(request)
 
     return middleware

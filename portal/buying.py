@@ -27,6 +27,7 @@ ASK_AFTER = timedelta(seconds=5)
 SLOW_AFTER = timedelta(seconds=10)
 POLL_FAST_UNTIL = timedelta(seconds=5)
 POLL_UNTIL = timedelta(seconds=60)
+LONGEST_WAIT_S = 86_400
 
 # Two clicks on one button are one purchase.
 WHAT_IS_BOUGHT = ("key", "item", "ui", "provider")
@@ -73,7 +74,7 @@ def checkout_status(request: HttpRequest, checkout_id: str) -> HttpResponse:
     """Where the customer comes back to: waits for the payment to be heard of, then shows the new balance."""
     order, now = _own_order(request, checkout_id), clock.now()
     try:
-        waited = max(0, int(request.GET.get("waited", "0")))
+        waited = min(max(0, int(request.GET.get("waited", "0")[:9])), LONGEST_WAIT_S)
     except ValueError:
         waited = 0
     if order.is_waiting and timedelta(seconds=waited) >= ASK_AFTER:

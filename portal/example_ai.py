@@ -24,7 +24,8 @@ LONGEST_PROMPT = 1_000
 def example_ai(request: HttpRequest) -> HttpResponse:
     """Ask something for a credit. One form is one spend, however often it is sent; what fails is given back."""
     account, now = own_account(request), clock.now()
-    shown: dict[str, Any] = {"token": uuid.uuid4().hex, "prompt": request.POST.get("prompt", "")[:LONGEST_PROMPT]}
+    prompt = "".join(letter for letter in request.POST.get("prompt", "") if letter.isprintable() or letter in "\r\n")
+    shown: dict[str, Any] = {"token": uuid.uuid4().hex, "prompt": prompt[:LONGEST_PROMPT]}
     try:
         shown["cost"] = Work(feature=FEATURE).priced(at=now).credits
     except UnknownFeatureError:
@@ -33,8 +34,8 @@ def example_ai(request: HttpRequest) -> HttpResponse:
         try:
             spent = spending.spend(
                 account=account,
-                work=Work(feature=FEATURE, description=shown["prompt"][:60].replace("\n", " ")),
-                idempotency_key=f"example:{request.POST.get('token', '')[:64]}",
+                work=Work(feature=FEATURE, description=" ".join(shown["prompt"].split())[:60]),
+                idempotency_key=f"example:{_token(request)}",
                 actor=f"user:{request.user.pk}",
                 now=now,
             )
@@ -58,6 +59,12 @@ def example_ai(request: HttpRequest) -> HttpResponse:
     shown["balance"] = selectors.balance(account_id=account.pk, now=now)
     shown["account_zone"] = account.time_zone
     return render(request, "portal/example_ai.html", shown)
+
+
+def _token(request: HttpRequest) -> str:
+    """Which form was sent: two of the same are one spend. One that is not ours is a new one."""
+    sent = request.POST.get("token", "")
+    return sent if len(sent) == len(uuid.uuid4().hex) and sent.isascii() and sent.isalnum() else uuid.uuid4().hex
 
 
 def _answer(prompt: str) -> str:

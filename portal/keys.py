@@ -39,7 +39,7 @@ def keys(request: HttpRequest) -> HttpResponse:
     try:
         made = api_keys.create_key(
             account=own_account(request),
-            name=request.POST.get("name", "").strip()[:LONGEST_NAME] or _("My key"),
+            name=_name(request) or _("My key"),
             scopes=scopes,
             created_by=cast(User, request.user),
             expires_at=now + timedelta(days=int(days)) if days in map(str, LIFETIMES_DAYS) else None,
@@ -73,6 +73,11 @@ def revoke_key(request: HttpRequest, key_id: str) -> HttpResponse:
     api_keys.revoke_key(key=key, now=clock.now())
     messages.info(request, _("The key %(name)s is revoked. It stopped working at once.") % {"name": key.name})
     return redirect("keys")
+
+
+def _name(request: HttpRequest) -> str:
+    letters = (letter for letter in request.POST.get("name", "") if letter.isprintable())
+    return "".join(letters).strip()[:LONGEST_NAME]
 
 
 def _own_key(request: HttpRequest, key_id: str) -> ApiKey:

@@ -7,11 +7,12 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils.formats import date_format
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
 from accounts import clock, spreadsheets
-from accounts.models import ApiKey
+from accounts.models import Account, ApiKey
 from accounts.public_ids import MalformedIdError, parse_id
 from portal import periods
 from portal.charts import bar_chart
@@ -43,7 +44,7 @@ def usage(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     by_day = {row.day: row for row in events.summary(**asked, group_by=("day",))}
     days = [(day, by_day.get(day, events.Used())) for day in period.dates]
     groups = events.summary(**asked, group_by=(group,))
-    names = _key_names(groups) if group == "key" else {}
+    names = _key_names(groups, account) if group == "key" else {}
     return render(
         request,
         "portal/usage.html",
@@ -63,13 +64,13 @@ def usage(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     )
 
 
-def _key_names(groups: list[events.Used]) -> dict[str | None, str]:
-    """The names of the keys that spent, for who made them."""
+def _key_names(groups: list[events.Used], account: Account) -> dict[str | None, str]:
+    """What the keys that spent are called: the account's own by their names, a service's as the app that it is."""
     identifiers = {}
     for row in groups:
         try:
             identifiers[parse_id("key", row.key or "")] = row.key
         except MalformedIdError:
             continue
-    keys = ApiKey.objects.filter(pk__in=identifiers)
-    return {identifiers[key.pk]: f"{key.name} ({key})" for key in keys}
+    own = {key.pk: f"{key.name} ({key})" for key in ApiKey.objects.filter(account=account, pk__in=identifiers)}
+    return {named: own.get(identifier, gettext("The app")) for identifier, named in identifiers.items()}

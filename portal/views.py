@@ -15,6 +15,7 @@ from django.views.decorators.http import require_GET
 from accounts import clock, opening
 from accounts import keys as api_keys
 from accounts.models import Account, User
+from accounts.public_ids import MalformedIdError, parse_id, public_id
 from billing import catalogue, mirror, plan_changes, promotions
 from billing.models import Order, TopUp
 from credits import selectors
@@ -72,7 +73,7 @@ def credits(request: HttpRequest) -> HttpResponse:
             "balance": selectors.balance(account_id=account.pk, now=now),
             "grants": selectors.open_grants(account.pk),
             "subscription": plan_changes.find_running(account),
-            "left_order": request.GET.get("left", ""),
+            "left_order": _left_order(request),
             # One key a page: two clicks on it, or on two of its tabs, are one purchase of one thing.
             "purchase_key": uuid.uuid4().hex,
             "has_card_form": bool(settings.STRIPE_PUBLISHABLE_KEY),
@@ -119,6 +120,15 @@ def _offers(account: Account | None = None) -> dict[str, object]:
     for pack in packs:
         pack.offer = promotions.offered(account=account, pack=pack, quantity=1, now=now)  # type: ignore[attr-defined]
     return {"plans": catalogue.plans(), "packs": packs}
+
+
+def _left_order(request: HttpRequest) -> str:
+    """The checkout that the customer comes back from, if the address names one."""
+    named = request.GET.get("left", "")
+    try:
+        return public_id("co", parse_id("co", named))
+    except MalformedIdError:
+        return ""
 
 
 def _month(account: Account, *, now: datetime) -> BarChart:

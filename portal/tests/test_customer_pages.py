@@ -100,11 +100,34 @@ def test_why_adds_up_to_the_balance(page: Callable[..., str], used: list[ledger.
 
 def test_the_example_costs_a_credit_once(page: Callable[..., str], client: Client, ada_account: Account) -> None:
     assert "This costs 1 credit; you have 100." in page("/example-ai")
-    shown = [client.post("/example-ai", {"prompt": "Hello <b>", "token": "t1"}).content.decode() for _ in range(2)]
+    shown = [client.post("/example-ai", {"prompt": "Hello <b>", "token": "a" * 32}).content.decode() for _ in range(2)]
 
     assert all("Used 1 credit; 99 left." in each for each in shown)
     assert "<b>" not in shown[0].partition("Its answer")[2].partition("</section>")[0]
     assert Transaction.objects.filter(kind="spend").count() == 1
+
+
+def test_the_example_takes_no_harm_from_rubbish(page: Callable[..., str], client: Client) -> None:
+    for token, prompt in (("\x1b" * 32, "a\x1bb"), ("é" * 32, "x" * 5_000), ("", "\u202eabc"), ("x" * 500, "a\nb")):
+        answer = client.post("/example-ai", {"prompt": prompt, "token": token})
+        assert (answer.status_code, "Used 1 credit" in answer.content.decode()) == (200, True)
+
+
+def test_a_service_s_key_is_not_named_to_customers(
+    page: Callable[..., str], ada_account: Account, present: datetime
+) -> None:
+    def spend_with(account: Account | None, name: str) -> None:
+        key = keys.create_key(account=account, name=name, scopes=["credits:spend"], created_by=None, now=present).key
+        ledger.spend(account_id=ada_account.pk, amount=1, idempotency_key=name, actor=key.public_id, now=present)
+
+    spend_with(ada_account, "Mine")
+    spend_with(None, "Backend of the shop")
+
+    shown = page("/usage", by="key")
+
+    assert "Mine (tg_test_" in shown
+    assert "Backend of the shop" not in shown
+    assert "The app" in shown
 
 
 def test_the_example_gives_back_what_failed(page: Callable[..., str], client: Client) -> None:
@@ -254,3 +277,36 @@ def test_everything_that_is_kept_can_be_taken_along(
     assert len(lines) == 1 + Transaction.objects.count()
     assert made.secret not in json.dumps(told)
     assert client.get("/settings/export").status_code == 405
+
+
+RUBBISH = [
+    "\x00",
+    "a\x00b",
+    "../../etc/passwd",
+    "9" * 5_000,
+    "-1",
+    "1e9",
+    "é💥",
+    "{{7*7}}",
+    "%s%n",
+    "' OR 1=1 --",
+    "a/b",
+]
+
+
+FIELDS = [
+    "name", "language", "time_zone", "low_threshold", "prompt", "token", "item", "interval", "ui", "provider", "key",
+    "quantity", "below", "max_per_month", "scopes", "days", "email", "action",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("rubbish", RUBBISH, ids=ascii)
+def test_rubbish_in_addresses_and_forms_breaks_no_page(page: Callable[..., str], client: Client, rubbish: str) -> None:
+    query = dict.fromkeys(
+        ("left", "before", "from", "to", "days", "by", "type", "feature", "key", "model", "waited"), rubbish
+    )
+    for address in [*PAGES, "/credits", "/billing", "/keys", "/pricing"]:
+        assert client.get(address, query).status_code in {200, 400, 404}, address
+    form = dict.fromkeys(FIELDS, rubbish)
+    for address in ("/settings", "/example-ai", "/buy", "/billing/plan", "/billing/top-up", "/keys", "/settings/close"):
+        assert client.post(address, form).status_code in {200, 302, 400, 404}, address

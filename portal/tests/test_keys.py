@@ -41,6 +41,12 @@ def test_a_key_has_the_rights_and_the_time_that_were_chosen_and_is_shown_once(br
     assert "credits:read" in again
 
 
+def test_a_name_keeps_what_can_be_printed(browser: Client) -> None:
+    browser.post("/keys", {"name": "a\x1bb\x1b" + "c" * 200, "scopes": ["credits:read"]})
+
+    assert ApiKey.objects.get().name == "ab" + "c" * 78
+
+
 def test_a_key_without_any_right_is_not_made(browser: Client) -> None:
     page = browser.post("/keys", {"name": "Mine"})
 
