@@ -66,6 +66,8 @@ class Kit:
         return str(self.ask("POST", "credits/holds", {"amount": 5, "expires_in": 60}).json()["id"])
 
     def buy(self, item: str = "credits-20", **more: Any) -> Any:
+        if not Pack.objects.exists():
+            bootstrap.push(presets.load("demo"), say=lambda _line: None)
         return self.ask("POST", "billing/checkouts", {"item": item}, **more)
 
     def reverse(self, transaction: str, **body: Any) -> Any:
@@ -88,7 +90,6 @@ def kit(  # noqa: PLR0917 - fixtures
     client: Client, ada: User, ada_account: Account, settings: Settings, monkeypatch: pytest.MonkeyPatch,
     clock_file: Any, local_stripe: LocalStripe,
 ) -> Kit:  # fmt: skip
-    bootstrap.push(presets.load("demo"), say=lambda _line: None)
     ledger.grant(account_id=ada_account.pk, amount=10, source=Source.BONUS, source_key="t", now=clock.now())
     return Kit(client, ada_account, ada, settings, monkeypatch, SandboxClock(clock_file), local_stripe)
 
@@ -202,6 +203,7 @@ def already_reversed(kit: Kit) -> Any:
 
 
 def item_archived(kit: Kit) -> Any:
+    kit.buy()
     Pack.objects.update(is_active=False)
     return kit.buy()
 
@@ -228,6 +230,7 @@ def payment_provider_unavailable(kit: Kit) -> Any:
 
         def close(self) -> None: ...
 
+    kit.buy()
     kit.monkeypatch.setattr(stripe, "default_http_client", Away())
     return kit.buy()
 

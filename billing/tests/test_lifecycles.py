@@ -105,12 +105,13 @@ def in_parallel(shop: Shop) -> Hear:
     return hear
 
 
+# In `make test` a shuffle stands for the reverse, and billing/tests/test_recovery.py for what is lost.
+AT_LENGTH: dict[str, Callable[[Shop], Hear]] = {"reversed": reversed_, "lost": lost}
 WAYS: dict[str, Callable[[Shop], Hear]] = {
     "in order": in_order,
-    "reversed": reversed_,
     **{f"shuffled-{seed}": shuffled_thrice(seed) for seed in range(SEEDS)},
-    "lost": lost,
     "parallel": in_parallel,
+    **(AT_LENGTH if SEEDS > 1 else {}),
 }
 
 

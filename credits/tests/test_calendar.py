@@ -14,8 +14,8 @@ from credits.calendar import day_at, first_instant, month_boundary
 from credits.models import Allowance, Grant, Source
 
 ZONES = ["Europe/Amsterdam", "Africa/Cairo", "Asia/Beirut", "America/Havana", "Australia/Lord_Howe"]
-# A year of beats takes a while: two zones in `make test`, all five as nightly (ALL_ZONES=1).
-ZONES_OF_BEATS = ZONES if os.environ.get("ALL_ZONES") else ["Africa/Cairo", "Australia/Lord_Howe"]
+# A year of beats takes a while: in `make test` in the zone without a midnight, in all five as nightly (ALL_ZONES=1).
+ZONES_OF_BEATS = ZONES if os.environ.get("ALL_ZONES") else ["Africa/Cairo"]
 ANCHOR_DAYS = [1, 15, 29, 30, 31]
 START = datetime(2027, 1, 1, 12, tzinfo=UTC)
 DAYS = 400
