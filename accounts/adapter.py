@@ -7,6 +7,7 @@ from allauth.mfa.adapter import DefaultMFAAdapter
 from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.utils.translation import get_language_from_request
 
 from accounts import clock, encryption, opening
@@ -33,6 +34,14 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         language = opening.personal_account(user=user, now=clock.now()).language
         response.set_cookie(settings.LANGUAGE_COOKIE_NAME, language, samesite="Lax", secure=settings.USES_TLS)
         return response
+
+    def render_mail(self, template_prefix: str, email: Any, context: dict[str, Any], headers: Any = None) -> Any:
+        """allauth's own texts, as text and in the dress of our other e-mails."""
+        message = super().render_mail(template_prefix, email, context, headers)
+        paragraphs = [part.strip() for part in message.body.split("\n\n") if part.strip()]
+        shown = {"site_name": settings.SITE_NAME, "subject": message.subject, "paragraphs": paragraphs}
+        message.attach_alternative(render_to_string("mails/layout.html", shown), "text/html")
+        return message
 
     def clean_email(self, email: str) -> str:
         cleaned: str = super().clean_email(email)

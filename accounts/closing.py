@@ -7,22 +7,34 @@ from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.db import transaction
 
-from accounts.models import Account, ApiKey, ExternalIdentity, User
+from accounts.models import Account, ApiKey, ExternalIdentity, Invitation, Membership, User
 
 NOBODY = "closed-{key}@closed.invalid"  # a name that no mail reaches (RFC 2606)
 
 
-def forget(*, account: Account, user: User, now: datetime) -> None:
-    """Take every personal fact off an account and its user, and all that opens them. Repeated, it changes nothing."""
+def forget(*, account: Account, user: User | None, now: datetime) -> None:
+    """Take every personal fact off an account and its user, and all that opens them. Repeated, it changes nothing.
+
+    Without a user, as for a team, its members stay who they are, and are members no more.
+    """
     with transaction.atomic():
         ApiKey.objects.filter(account=account, revoked_at=None).update(revoked_at=now)
         ApiKey.objects.filter(account=account).update(name="")
         # The other system's id stays: who shows a token of it must find that this account is closed.
         ExternalIdentity.objects.filter(account=account, ended_at=None).update(ended_at=now)
-        for model in (EmailAddress, Authenticator, UserSession):
-            model.objects.filter(user=user).delete()
-        user.email, user.name, user.is_active, user.last_login = NOBODY.format(key=user.pk), "", False, None
-        user.set_unusable_password()
-        user.save(update_fields=["email", "name", "is_active", "last_login", "password"])
+        Invitation.objects.filter(account=account).delete()
+        Membership.objects.filter(account=account, is_personal=False).delete()
+        if user is not None:
+            _forget_user(user)
         account.name, account.email, account.closed_at = "", "", account.closed_at or now
         account.save(update_fields=["name", "email", "closed_at"])
+
+
+def _forget_user(user: User) -> None:
+    Invitation.objects.filter(email=user.email).delete()
+    Membership.objects.filter(user=user, is_personal=False).delete()
+    for model in (EmailAddress, Authenticator, UserSession):
+        model.objects.filter(user=user).delete()
+    user.email, user.name, user.is_active, user.last_login = NOBODY.format(key=user.pk), "", False, None
+    user.set_unusable_password()
+    user.save(update_fields=["email", "name", "is_active", "last_login", "password"])

@@ -1,6 +1,7 @@
 """What can be wrong with who is calling.
 
 AccountsError
+    TeamError                   something that a team does not do; its text is for the person who asked
     ApiError                    answered to API clients as a problem with its `code`
         InvalidRequestError     400, names the fields
         UnauthenticatedError    401
@@ -16,6 +17,10 @@ from typing import Any, ClassVar
 
 class AccountsError(Exception):
     """Anything this app refuses."""
+
+
+class TeamError(AccountsError):
+    """A change of a team that is refused. The text says why, in the reader's language."""
 
 
 class ApiError(AccountsError):

@@ -78,6 +78,13 @@ class Account(models.Model):
         EN = "en", "English"
         NL = "nl", "Nederlands"
 
+    class Notice(models.TextChoices):
+        """E-mails that a customer can do without. What costs money, or ends something, is always told."""
+
+        CREDITS = "credits", _("When credits are low or used up")
+        RECEIPTS = "receipts", _("Purchases and renewals")
+        PLAN = "plan", _("Changes of the plan")
+
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices, default=Kind.PERSONAL)
     name = models.CharField(_("name"), max_length=150, blank=True)
@@ -90,6 +97,12 @@ class Account(models.Model):
     )
     language = models.CharField(
         _("language"), max_length=2, choices=Language.choices, default=Language.EN, help_text=_("Of its e-mails.")
+    )
+    muted = ArrayField(
+        models.CharField(max_length=10, choices=Notice.choices),
+        default=list,
+        blank=True,
+        verbose_name=_("e-mails that it does without"),
     )
     created_at = models.DateTimeField(_("created"), default=timezone.now, db_index=True)
     closed_at = models.DateTimeField(_("closed"), null=True, blank=True, help_text=_("Nobody's any more."))
@@ -137,6 +150,36 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} {self.role}"
+
+
+class Invitation(models.Model):
+    """A place in a team's account that somebody may take, by the e-mail address that it was sent to."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="invitations")
+    email = models.EmailField(_("e-mail address"))
+    role = models.CharField(_("role"), max_length=10, choices=Membership.Role.choices, default=Membership.Role.MEMBER)
+    invited_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    created_at = models.DateTimeField(_("invited"))
+    expires_at = models.DateTimeField(_("until"))
+    ended_at = models.DateTimeField(_("taken or withdrawn"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("invitation")
+        verbose_name_plural = _("invitations")
+        constraints = [
+            models.UniqueConstraint(
+                name="one_open_invitation_per_address", fields=["account", "email"], condition=Q(ended_at=None)
+            ),
+            models.CheckConstraint(name="invitation_email_is_lower_case", condition=Q(email=Lower("email"))),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.email}: {self.role}"
+
+    @property
+    def public_id(self) -> str:
+        return public_id("inv", self.id)
 
 
 class ExternalIdentity(models.Model):

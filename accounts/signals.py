@@ -4,3 +4,5 @@ from django.dispatch import Signal
 
 # account: Account, now: datetime. The receiver's failure undoes the opening of the account.
 account_opened = Signal()
+# invitation: Invitation, now: datetime. Somebody is to be told of a place in a team.
+member_invited = Signal()

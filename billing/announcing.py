@@ -7,7 +7,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from accounts.models import Account
+from accounts.models import Account, Invitation
 from billing.models import Order, Price, Subscription
 from outbox import alerts, publishing
 from outbox.models import Alert
@@ -15,6 +15,19 @@ from outbox.models import Alert
 
 def account_opened(account: Account, *, now: datetime) -> None:
     _publish("account.opened", str(account.pk), account.pk, {"name": account.name}, now=now)
+
+
+def member_invited(invitation: Invitation, *, now: datetime) -> None:
+    """Told to the address that was invited, each time that it is."""
+    data = {
+        "to": invitation.email,
+        "team": str(invitation.account),
+        "by": invitation.invited_by.get_full_name() if invitation.invited_by else "",
+        "invitation": invitation.public_id,
+        "at": invitation.expires_at.isoformat(),
+    }
+    key = f"{invitation.pk}:{int(invitation.created_at.timestamp())}"
+    _publish("team.invited", key, invitation.account_id, data, now=now)
 
 
 def order_paid(order: Order, *, now: datetime) -> None:

@@ -99,6 +99,8 @@ def _push_item(kind: str, item: dict[str, Any], credits: int, position: int, say
         catalogue_sync.INCLUDED_CREDITS: str(credits),
         catalogue_sync.POSITION: str(position),
     }
+    if item.get("seats"):
+        metadata[catalogue_sync.SEATS] = str(item["seats"])
     texts: dict[str, Any] = {"description": item["description"]} if item.get("description") else {}
     if item.get("features"):
         texts["marketing_features"] = [{"name": feature} for feature in item["features"]]

@@ -18,12 +18,14 @@ KIND = "tegoed_kind"  # plan or pack
 CODE = "tegoed_code"
 INCLUDED_CREDITS = "included_credits"
 POSITION = "tegoed_position"
+SEATS = "tegoed_seats"
 
 # What our columns take; Stripe's own limits are wider.
 LONGEST_NAME = 80
 LONGEST_CODE = 64
 LONGEST_DESCRIPTION = 255
 MOST_CREDITS = 2_147_483_647
+MOST_SEATS = 32_767
 
 MODELS: dict[str, type[Plan] | type[Pack]] = {"plan": Plan, "pack": Pack}
 
@@ -101,6 +103,7 @@ def _make(model: type[Plan] | type[Pack], product: Stripe, metadata: dict[str, s
             description=(product.get("description") or "")[:LONGEST_DESCRIPTION],
             features=features,
             monthly_credits=int(credits),
+            seats=min(int(metadata[SEATS]), MOST_SEATS) if metadata.get(SEATS, "").isdigit() else 1,
         )
     else:
         Pack.objects.create(**shared, credits=int(credits))

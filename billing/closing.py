@@ -39,4 +39,5 @@ def close_account(*, account: Account, user: User, now: datetime) -> None:
     OutboxEvent.objects.filter(account=account).update(data={}, next_attempt_at=None)
     if customer_id := mirror.customer_of_account(account.pk):
         InboxEvent.objects.filter(customer_id=customer_id).update(payload={})
-    closing.forget(account=account, user=user, now=now)
+    is_team = account.kind == Account.Kind.TEAM
+    closing.forget(account=account, user=None if is_team else user, now=now)

@@ -9,6 +9,7 @@ BillingError
     PaymentDeclinedError             402  the bank said no; nothing was charged or changed
     NotSubscribedError               409  there is no plan to change
     RefundRefusedError               409  this much cannot be given back
+    TaxNumberRefusedError            422  the payment provider does not take this number
     PaymentProviderUnavailableError  503  Stripe did not answer; nothing was charged
 
 FulfilmentError                      an event that must not grant: kept, flagged, shown to operators
@@ -90,6 +91,12 @@ class RefundRefusedError(BillingError):
     code = "refund_refused"
     title = "This cannot be refunded"
     status_code = 409
+
+
+class TaxNumberRefusedError(BillingError):
+    code = "tax_number_refused"
+    title = "This tax number is not taken"
+    status_code = 422
 
 
 class FulfilmentError(Exception):

@@ -14,11 +14,16 @@ MONTHLY_PRIORITY = 20
 
 
 def start(*, account: Account, now: datetime) -> None:
-    """Promise an account the default plan's free credits, today's at once. A repeated call changes nothing."""
+    """Promise an account the default plan's free credits, today's at once. A team gets none.
+
+    A repeated call changes nothing.
+    """
     plan = catalogue.default_plan()
     if plan is None:
         return
     limits.set_daily_cap(account_id=account.pk, cap=plan.daily_cap)
+    if account.kind == Account.Kind.TEAM:
+        return  # free credits are a person's: a team for each of them would be credits without end
     today = day_at(now, account.time_zone)
     offers = (
         (Allowance.Period.DAY, plan.daily_credits, DAILY_PRIORITY),

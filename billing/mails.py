@@ -18,7 +18,7 @@ from django.utils import timezone, translation
 from django.utils.translation import get_language, gettext_noop
 from django.utils.translation import gettext as _
 
-from accounts import clock
+from accounts import clock, teams
 from accounts.addresses import own
 from billing.money import amount_in_words
 from outbox.models import OutboxEvent
@@ -37,15 +37,19 @@ class Mail:
     template: str
     button: str
     target: Callable[[Data], str]
+    notice: str = ""  # of which kind it is, if the account may do without it (Account.Notice)
 
 
 def send(event: OutboxEvent) -> None:
     """Mail the event's account what the event tells; nothing when there is nothing to say, or nobody to say it to."""
     mail, account = _mail_for(event), event.account
-    if mail is None or account is None or not account.email or clock.now() - event.happened_at > NEWS:
+    if mail is None or account is None or mail.notice in account.muted or clock.now() - event.happened_at > NEWS:
+        return
+    to = event.data.get("to") or account.email
+    if not to:
         return
     with translation.override(account.language), timezone.override(ZoneInfo(account.time_zone)):
-        message = render(mail, event.data, to=account.email, name=account.name)
+        message = render(mail, event.data, to=to, name=account.name)
         message.extra_headers["X-Entity-Ref-ID"] = event.public_id  # mail programs then do not fold them together
         message.send()
 
@@ -56,10 +60,12 @@ def render(mail: Mail, data: Data, *, to: str, name: str) -> EmailMultiAlternati
     shared = {"site_name": settings.SITE_NAME, "name": name, "url": mail.target(data), "button": _(mail.button)}
     text = render_to_string(f"mails/{mail.template}.txt", {**facts, **shared}).strip()
     paragraphs = [paragraph.strip() for paragraph in text.split("\n\n") if paragraph.strip()]
+    settings_url = own("notifications") if mail.notice else ""
     plain = "\n\n".join([*paragraphs, f"{shared['button']}: {shared['url']}", settings.SITE_NAME])
     subject = " ".join((_(mail.subject) % {**facts, "site_name": settings.SITE_NAME}).split())
     message = EmailMultiAlternatives(subject, plain, to=[to])
-    html = render_to_string("mails/layout.html", {**shared, "subject": subject, "paragraphs": paragraphs})
+    facts = {**shared, "subject": subject, "paragraphs": paragraphs, "settings_url": settings_url}
+    html = render_to_string("mails/layout.html", facts)
     message.attach_alternative(html, "text/html")
     return message
 
@@ -103,7 +109,7 @@ def example() -> Data:
         **plan, **money, "name": "Ada", "order": "co_1", "description": "20 credits", "url": "", "receipt_url": "",
         "from": plan, "to": {**plan, "plan": "Team", "credits": 400}, "at": moment, "ends_at": moment,
         "next_try_at": moment, "brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2026, "left": 4,
-        "why": "Your card was declined.",
+        "why": "Your card was declined.", "team": "Analytical Engines", "by": "Ada", "invitation": "inv_1",
     }  # fmt: skip
 
 
@@ -119,22 +125,28 @@ MAILS = {
     "account.opened": Mail(
         gettext_noop("Welcome to %(site_name)s"), "welcome", gettext_noop("Start"), _page("dashboard")
     ),
+    "team.invited": Mail(
+        gettext_noop("Join %(team)s"), "invitation", gettext_noop("See the invitation"),
+        lambda data: own("invitation", teams.link_of(data["invitation"])),
+    ),
     "order.paid.pack": Mail(
         gettext_noop("Your credits are here: %(description)s"), "purchase", gettext_noop("See your credits"),
-        _page("checkout", "order"),
+        _page("checkout", "order"), "receipts",
     ),
     "order.paid.plan": Mail(
         gettext_noop("Your plan has started: %(description)s"), "plan_started", gettext_noop("See your plan"),
-        _page("billing"),
+        _page("billing"), "receipts",
     ),
     "subscription.renewed": Mail(
-        gettext_noop("%(plan)s is renewed"), "renewal", gettext_noop("See your invoices"), _page("billing")
+        gettext_noop("%(plan)s is renewed"), "renewal", gettext_noop("See your invoices"),
+        _page("billing"), "receipts",
     ),
     "subscription.changed.now": Mail(
-        gettext_noop("Your plan has changed"), "plan_changed", gettext_noop("See your plan"), _page("billing")
+        gettext_noop("Your plan has changed"), "plan_changed", gettext_noop("See your plan"), _page("billing"), "plan",
     ),
     "subscription.changed.later": Mail(
-        gettext_noop("Your plan will change"), "plan_will_change", gettext_noop("See your plan"), _page("billing")
+        gettext_noop("Your plan will change"), "plan_will_change", gettext_noop("See your plan"),
+        _page("billing"), "plan",
     ),
     "subscription.cancelled.planned": Mail(
         gettext_noop("%(plan)s will end"), "will_end", gettext_noop("Keep it after all"), _page("billing")
@@ -156,10 +168,12 @@ MAILS = {
         gettext_noop("Your card ends soon"), "card_expiring", gettext_noop("Change your card"), _page("billing")
     ),
     "credits.low": Mail(
-        gettext_noop("You have few credits left"), "credits_low", gettext_noop("Buy credits"), _page("credits")
+        gettext_noop("You have few credits left"), "credits_low", gettext_noop("Buy credits"),
+        _page("credits"), "credits",
     ),
     "credits.exhausted": Mail(
-        gettext_noop("Your credits are used up"), "credits_gone", gettext_noop("Buy credits"), _page("credits")
+        gettext_noop("Your credits are used up"), "credits_gone", gettext_noop("Buy credits"),
+        _page("credits"), "credits",
     ),
     "top_up.failed": Mail(
         gettext_noop("Your automatic top-up is off"), "top_up_failed", gettext_noop("Buy credits"), _page("credits")

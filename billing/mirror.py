@@ -43,6 +43,13 @@ def customer_of_account(account_id: uuid.UUID) -> str:
     return customers.values_list("id", flat=True).order_by("-created").first() or ""
 
 
+def customer_data(account_id: uuid.UUID) -> dict[str, Any]:
+    """The account's Stripe customer as we last heard of it; empty without one."""
+    customer_id = customer_of_account(account_id)
+    rows = mirrored.Customer.objects.filter(id=customer_id).values_list("stripe_data", flat=True)
+    return (rows.first() if customer_id else None) or {}
+
+
 def count_customers(account_id: uuid.UUID) -> int:
     """How many customers the account has had at Stripe, deleted ones included."""
     return int(mirrored.Customer.objects.filter(subscriber_id=account_id).count())

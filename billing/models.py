@@ -57,6 +57,9 @@ class Plan(models.Model):
     trial_credits = models.PositiveIntegerField(
         _("credits in the trial"), null=True, blank=True, help_text=_("Empty for as many as in a month.")
     )
+    seats = models.PositiveSmallIntegerField(
+        _("seats"), default=1, help_text=_("How many people a team on this plan may have.")
+    )
     is_default = models.BooleanField(_("for everybody"), default=False, help_text=_("New accounts start on it."))
     is_active = models.BooleanField(_("on sale"), default=True)
     position = models.PositiveSmallIntegerField(_("position"), default=0)
@@ -334,6 +337,11 @@ class Subscription(models.Model):
 
 
 RUNNING = (Subscription.Status.TRIALING, Subscription.Status.ACTIVE, Subscription.Status.PAST_DUE)
+
+
+def series_of(stripe_subscription_id: str) -> str:
+    """Under which name the ledger keeps the promises of a subscription together."""
+    return f"stripe:subscription:{stripe_subscription_id}"
 
 
 class PaidInvoice(models.Model):

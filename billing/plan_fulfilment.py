@@ -11,7 +11,7 @@ from django.db import transaction
 from accounts.models import Account
 from billing import announcing, catalogue, orders, placing, stripe_objects
 from billing.errors import FulfilmentError
-from billing.models import RUNNING, Order, PaidInvoice, Price, Subscription
+from billing.models import RUNNING, Order, PaidInvoice, Price, Subscription, series_of
 from billing.stripe_objects import InvoiceLine, Stripe
 from credits import allowances, limits
 from credits.models import Allowance, Source
@@ -55,7 +55,7 @@ def fulfil_subscription(subscription: Stripe, *, now: datetime) -> None:
             },
         )
         if ended_at:
-            allowances.end(account_id=account.pk, series=_series(subscription["id"]), keep_paid=True, now=now)
+            allowances.end(account_id=account.pk, series=series_of(subscription["id"]), keep_paid=True, now=now)
         _set_daily_cap(account)
         _tell_changes(before, current, now=now)
 
@@ -86,7 +86,7 @@ def fulfil_invoice(invoice: Stripe, *, now: datetime) -> None:
                 account=account,
                 source=Source.PLAN,
                 source_key=f"stripe:invoice:{invoice['id']}",
-                series=_series(subscription_id),
+                series=series_of(subscription_id),
                 amount=amount * line.quantity,
                 period=Allowance.Period.MONTH,
                 anchor=line.starts_at,
@@ -139,7 +139,7 @@ def _fulfil_change(invoice: Stripe, subscription_id: str, *, now: datetime) -> N
     paid = stripe_objects.invoice_net_minor(invoice)
     is_running = allowances.change(
         account_id=account.pk,
-        series=_series(subscription_id),
+        series=series_of(subscription_id),
         amount=plan.monthly_credits * line.quantity,
         source_key=f"stripe:invoice:{invoice['id']}",
         paid=Money(paid, invoice["currency"]) if paid else FREE,
@@ -155,11 +155,6 @@ def _note_fulfilled(invoice: Stripe, account: Account, *, now: datetime) -> None
     PaidInvoice.objects.get_or_create(
         stripe_invoice_id=invoice["id"], defaults={"account": account, "fulfilled_at": now}
     )
-
-
-def _series(subscription_id: str) -> str:
-    """Under which name the ledger keeps the promises of a subscription together."""
-    return f"stripe:subscription:{subscription_id}"
 
 
 def _set_daily_cap(account: Account) -> None:

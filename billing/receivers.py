@@ -4,8 +4,8 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from accounts.models import Account
-from accounts.signals import account_opened
+from accounts.models import Account, Invitation
+from accounts.signals import account_opened, member_invited
 from billing import announcing, free_plan, mails, tasks
 from credits.signals import balance_exhausted, balance_low
 from outbox import relaying
@@ -13,6 +13,7 @@ from outbox import relaying
 
 def connect() -> None:
     account_opened.connect(start_free_plan, dispatch_uid="billing.start_free_plan")
+    member_invited.connect(tell_invited, dispatch_uid="billing.tell_invited")
     balance_low.connect(credits_are_low, dispatch_uid="billing.credits_are_low")
     balance_exhausted.connect(credits_are_gone, dispatch_uid="billing.credits_are_gone")
     relaying.subscribe("mail", "", mails.send)
@@ -22,6 +23,10 @@ def start_free_plan(*, account: Account, now: datetime, **_kwargs: Any) -> None:
     """A new account has its free credits at once, and is welcomed."""
     free_plan.start(account=account, now=now)
     announcing.account_opened(account, now=now)
+
+
+def tell_invited(*, invitation: Invitation, now: datetime, **_kwargs: Any) -> None:
+    announcing.member_invited(invitation, now=now)
 
 
 def credits_are_low(*, account_id: uuid.UUID, credits: int, now: datetime, **_kwargs: Any) -> None:

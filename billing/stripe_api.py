@@ -19,6 +19,7 @@ from billing.errors import (
     PaymentProviderUnavailableError,
     PriceNotSellableError,
     RefundRefusedError,
+    TaxNumberRefusedError,
 )
 from billing.stripe_objects import Stripe, reference
 
@@ -162,6 +163,35 @@ def create_customer(*, account_id: str, number: int, email: str, name: str) -> A
         )
 
 
+def update_customer(customer_id: str, **changes: Any) -> Any:
+    with calling():
+        return stripe.Customer.modify(customer_id, **changes)
+
+
+def tax_ids_of(customer_id: str) -> list[Stripe]:
+    """The tax numbers that a customer's invoices show."""
+    with calling():
+        return [plain(row) for row in stripe.Customer.list_tax_ids(customer_id, limit=100).data]
+
+
+def set_tax_id(customer_id: str, *, kind: str, number: str) -> None:
+    """Show this tax number on a customer's invoices, and no other; an empty one shows none.
+
+    Raises TaxNumberRefusedError when Stripe will not take it.
+    """
+    known = tax_ids_of(customer_id)
+    is_there = any((row["type"], row["value"]) == (kind, number) for row in known)
+    with calling():
+        if number and not is_there:
+            try:
+                stripe.Customer.create_tax_id(customer_id, type=cast(Any, kind), value=number)
+            except stripe.InvalidRequestError as error:
+                raise TaxNumberRefusedError(error.user_message or str(error)) from error
+        for row in known:
+            if (row["type"], row["value"]) != (kind, number):
+                stripe.Customer.delete_tax_id(customer_id, row["id"])
+
+
 def create_session(*, idempotency_key: str, **parameters: Any) -> Stripe:
     """A checkout session. Raises PriceNotSellableError when Stripe refuses the price."""
     with calling():
@@ -199,6 +229,14 @@ def change_subscription(subscription_id: str, *, price_id: str, is_billed: bool)
             proration_behavior="always_invoice" if is_billed else "none",
             payment_behavior="error_if_incomplete",
         )
+
+
+def preview_change(subscription_id: str, *, price_id: str) -> Stripe:
+    """The invoice that `change_subscription` would make, were it called now; nothing happens."""
+    with calling():
+        item = plain(stripe.Subscription.retrieve(subscription_id))["items"]["data"][0]
+        details: Any = {"items": [{"id": item["id"], "price": price_id}], "proration_behavior": "always_invoice"}
+        return plain(stripe.Invoice.create_preview(subscription=subscription_id, subscription_details=details))
 
 
 def plan_change(subscription_id: str, *, price_id: str) -> None:

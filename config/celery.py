@@ -20,6 +20,7 @@ app.conf.beat_schedule = {
     "refill_monthly_credits": {"task": "credits.tasks.refill_monthly_credits", "schedule": 300.0},
     "expire_credits": {"task": "credits.tasks.expire_credits", "schedule": 300.0},
     "lapse_holds": {"task": "credits.tasks.lapse_holds", "schedule": 60.0},
+    "roll_up_usage": {"task": "usage.tasks.roll_up_usage", "schedule": 300.0},
     "sweep_outbox": {"task": "outbox.tasks.sweep_outbox", "schedule": 10.0},
     "sweep_webhooks": {"task": "outbox.tasks.sweep_webhooks", "schedule": 10.0},
     "sweep_inbox": {"task": "billing.tasks.sweep_inbox", "schedule": 10.0},

@@ -28,6 +28,8 @@ BASE_URL = env.str("BASE_URL", default="http://127.0.0.1:8000").rstrip("/")
 DATABASE_URL = env.str("DATABASE_URL", default="")
 REDIS_URL = env.str("REDIS_URL", default="")
 CLOCK_FILE = env.str("CLOCK_FILE", default="")
+# Set while the database is being restored or moved: customers see a page that says so, API clients a 503.
+MAINTENANCE = env.bool("MAINTENANCE", default=False)
 
 STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", default="")
 STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRETS", default=[])  # two during a rotation
@@ -105,6 +107,7 @@ MIDDLEWARE = [
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "config.middleware.refuse_nul",
+    "config.maintenance.refuse",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
@@ -122,6 +125,7 @@ API_MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "config.middleware.take_api_slash",
     "config.middleware.answer_api_call",
+    "config.maintenance.refuse",
 ]
 
 ROOT_URLCONF = "config.urls"
@@ -210,6 +214,8 @@ ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = env.str("EMAIL_VERIFICATION", default="none" if SANDBOX else "mandatory")
 ACCOUNT_LOGIN_BY_CODE_ENABLED = True  # by a code that is mailed, instead of a password
 ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_EMAIL_NOTIFICATIONS = True  # of a changed password, a second factor that was switched off
 # Ten wrong passwords for one account in a quarter of an hour, from anywhere; fifty from one address for any.
 ACCOUNT_RATE_LIMITS = {"login_failed": "10/15m/key,50/15m/ip", "reset_password": "20/m/ip,5/15m/key"}
 ALLAUTH_TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=1 if USES_TLS else 0)
@@ -320,6 +326,7 @@ MAX_TOP_UPS_A_MONTH = 30  # one a day is a plan
 MAX_SPENDS_PER_BATCH = 500  # they commit together: more would hold their wallets for too long
 RATE_CARD_MAX_AGE_S = 30  # half of the notice that a new price gives (usage.rates.NOTICE)
 MAX_API_KEYS_PER_ACCOUNT = 20
+MAX_TEAMS_PER_USER = 10  # each is an account that is billed; who needs more asks
 MAX_OPEN_HOLDS_PER_ACCOUNT = 100  # calls to an AI at the same time; more is a client that forgets to capture
 IDLE_AFTER_DAYS = 7  # accounts untouched for longer are settled when they come back, not by jobs
 

@@ -17,6 +17,15 @@ from credits.money import FREE, Money
 TOP_UP = ":to:"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Running:
+    """One period of a promise, while it runs."""
+
+    given: int
+    left: int  # that goes with the period
+    ends_at: datetime | None
+
+
 def start(
     *,
     account: Account,
@@ -112,6 +121,18 @@ def change(
         allowance.save(update_fields=["amount", "next_amount"])
         settling.note_next_due(wallet)
         return True
+
+
+def running(*, account_id: uuid.UUID, series: str, now: datetime) -> Running | None:
+    """What a series gave for the period that is running, and what of it is left and will be gone; None without one."""
+    allowance = _current(account_id, series, now)
+    given = _given_this_period(allowance, now) if allowance else None
+    if given is None:
+        return None
+    going = Grant.objects.filter(account_id=account_id, allowance__series=series, is_open=True, expires_at__gt=now)
+    return Running(
+        given=given.amount, left=going.aggregate(total=Sum("remaining"))["total"] or 0, ends_at=given.ends_at
+    )
 
 
 def pause(*, account_id: uuid.UUID, series: str, now: datetime) -> None:

@@ -104,6 +104,12 @@ def settled_wallet(*, account_id: uuid.UUID, now: datetime) -> Wallet:
     return Wallet.objects.get(account_id=account_id)
 
 
+def active_since(since: datetime) -> Iterator[uuid.UUID]:
+    """The accounts whose wallets were used on that day or later."""
+    used = Wallet.objects.filter(touched_on__gte=since.date())
+    yield from used.order_by("account_id").values_list("account_id", flat=True).iterator()
+
+
 def open_grants(account_id: uuid.UUID) -> QuerySet[Grant]:
     """What can be drawn on, in the order in which it is drawn on. Settle the wallet first."""
     return Grant.objects.filter(account_id=account_id, is_open=True).order_by(
@@ -168,6 +174,17 @@ def open_holds(account_id: uuid.UUID) -> QuerySet[Hold]:
 def transactions(account_id: uuid.UUID) -> QuerySet[Transaction]:
     """The account's ledger, latest first."""
     return Transaction.objects.filter(account_id=account_id).order_by("-id")
+
+
+def has_spent(account_id: uuid.UUID) -> bool:
+    """Whether anything was ever spent."""
+    return Transaction.objects.filter(account_id=account_id, kind=Transaction.Kind.SPEND).exists()
+
+
+def next_to_expire(account_id: uuid.UUID) -> Grant | None:
+    """What is gone first if it is not spent. A day's credits are not meant. Settle the wallet first."""
+    going = Grant.objects.filter(account_id=account_id, is_open=True, remaining__gt=0, expires_at__isnull=False)
+    return going.exclude(allowance__period=Allowance.Period.DAY).order_by("expires_at", "id").first()
 
 
 def entries(transaction_id: uuid.UUID) -> QuerySet[Entry]:

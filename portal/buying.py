@@ -5,7 +5,6 @@ from datetime import timedelta
 from csp.decorators import csp_update
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.core.signing import BadSignature
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
@@ -20,7 +19,7 @@ from billing import catalogue, checkout
 from billing.errors import BillingError, FulfilmentError, PaymentProviderUnavailableError
 from billing.models import Order
 from credits import selectors
-from portal.views import own_account
+from portal.acting import admins_only, own_account
 
 # The webhook is usually there within a second; after this long the page asks Stripe itself.
 ASK_AFTER = timedelta(seconds=5)
@@ -41,7 +40,7 @@ CARD_FORM_CSP = {
 
 
 @require_POST
-@login_required
+@admins_only
 def buy(request: HttpRequest) -> HttpResponse:
     """Start a purchase and send the customer to where it is paid."""
     asked = request.POST
@@ -69,7 +68,7 @@ def buy(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @require_GET
-@login_required
+@admins_only
 def checkout_status(request: HttpRequest, checkout_id: str) -> HttpResponse:
     """Where the customer comes back to: waits for the payment to be heard of, then shows the new balance."""
     order, now = _own_order(request, checkout_id), clock.now()
@@ -97,10 +96,10 @@ def checkout_status(request: HttpRequest, checkout_id: str) -> HttpResponse:
     return trigger_client_event(answer, "credits-changed") if is_fragment and not order.is_waiting else answer
 
 
-@csp_update(CARD_FORM_CSP)  # type: ignore[arg-type]
+@csp_update(CARD_FORM_CSP)
 @never_cache
 @require_GET
-@login_required
+@admins_only
 def card_form(request: HttpRequest, checkout_id: str) -> HttpResponse:
     """Pay with a card on our own page: Stripe's script takes the card, and we never see it."""
     order = _own_order(request, checkout_id)
@@ -123,7 +122,7 @@ def card_form(request: HttpRequest, checkout_id: str) -> HttpResponse:
 
 @never_cache
 @require_GET
-@login_required
+@admins_only
 def qr_page(request: HttpRequest, checkout_id: str) -> HttpResponse:
     """A QR code to pay on a phone, while this page waits for the payment."""
     order = _own_order(request, checkout_id)
@@ -145,7 +144,7 @@ def qr_code(_request: HttpRequest, signed: str) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@admins_only
 def billing_portal(request: HttpRequest) -> HttpResponse:
     """Send the customer to Stripe's billing portal."""
     try:

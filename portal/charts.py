@@ -47,3 +47,23 @@ def bar_chart(values: Sequence[tuple[str, int]]) -> BarChart:
             )
         )
     return BarChart(bars=tuple(bars), most=most)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A piece of a line of one hundred: what it stands for, and where."""
+
+    kind: str
+    x: float
+    width: float
+
+
+def meter(values: Sequence[tuple[str, int]]) -> tuple[Part, ...]:
+    """What each value is of all of them together; values are not negative."""
+    total = sum(value for _, value in values)
+    parts, x = [], 0.0
+    for kind, value in values:
+        width = 100 * value / total if total else 0.0
+        parts.append(Part(kind=kind, x=round(x, 2), width=round(width, 2)))
+        x += width
+    return tuple(parts)

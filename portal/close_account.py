@@ -4,22 +4,21 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth import logout
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 
-from accounts import clock
+from accounts import clock, teams
 from accounts.models import User
 from billing import closing, plan_changes
 from billing.errors import BillingError
 from credits import selectors
-from portal.views import own_account
+from portal.acting import acting, own_account, owners_only
 
 
 @never_cache
-@login_required
+@owners_only
 def close_account(request: HttpRequest) -> HttpResponse:
     """Typing one's own address is the confirmation."""
     account, now = own_account(request), clock.now()
@@ -28,8 +27,11 @@ def close_account(request: HttpRequest) -> HttpResponse:
         "balance": selectors.balance(account_id=account.pk, now=now),
         "subscription": plan_changes.find_running(account),
         "email": request.user.email,
+        "teams_owned": [] if acting(request).is_team else teams.owned_alone(request.user),
     }
     if request.method == "POST":
+        if shown["teams_owned"]:
+            return render(request, "portal/close_account.html", shown)
         if request.POST.get("email", "").strip().lower() != request.user.email:
             messages.error(request, _("That is not your e-mail address. Nothing was done."))
             return render(request, "portal/close_account.html", shown)
@@ -38,6 +40,9 @@ def close_account(request: HttpRequest) -> HttpResponse:
         except BillingError as refusal:
             messages.error(request, str(refusal))
             return render(request, "portal/close_account.html", shown)
+        if acting(request).is_team:
+            messages.info(request, _("The team is closed. Nothing more is charged."))
+            return redirect("dashboard")
         logout(request)
         messages.info(request, _("Your account is closed. Nothing more is charged."))
         return redirect("home")

@@ -1,4 +1,4 @@
-"""What every page shows: the site's name, and in the header what the customer has left."""
+"""What every page shows: the site's name, who is here for which account, and in the header what it has left."""
 
 from typing import Any
 
@@ -6,23 +6,26 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
-from accounts import clock, opening
+from accounts import clock
 from accounts.models import User
 from credits import selectors
+from portal.acting import Acting, acting
 
 
 def site(request: HttpRequest) -> dict[str, Any]:
-    """Template variables of every page; the balance is only looked up where a page shows it."""
+    """Template variables of every page; what costs a query is only looked up where a page shows it."""
     return {
         "site_name": settings.SITE_NAME,
         "is_sandbox": settings.SANDBOX,
+        "acting": SimpleLazyObject(lambda: _acting(request)),
         "header_balance": SimpleLazyObject(lambda: _balance(request)),
     }
 
 
+def _acting(request: HttpRequest) -> Acting | None:
+    return acting(request) if isinstance(request.user, User) else None
+
+
 def _balance(request: HttpRequest) -> selectors.Balance | None:
-    if not isinstance(request.user, User):
-        return None
-    now = clock.now()
-    account = opening.personal_account(user=request.user, now=now)
-    return selectors.balance(account_id=account.pk, now=now)
+    who = _acting(request)
+    return selectors.balance(account_id=who.account.pk, now=clock.now()) if who else None

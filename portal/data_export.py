@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from typing import IO, Any
 
 from allauth.usersessions.models import UserSession
-from django.contrib.auth.decorators import login_required
 from django.core.serializers.json import DjangoJSONEncoder
 from django.http import FileResponse, HttpRequest
 from django.views.decorators.cache import never_cache
@@ -18,7 +17,7 @@ from accounts.models import Account, User
 from billing import mirror
 from credits import selectors
 from credits.history_api import CSV_COLUMNS, csv_rows
-from portal.views import own_account
+from portal.acting import own_account, owners_only
 
 MOST_INVOICES = 1_000
 IN_MEMORY = 1_048_576  # bytes; a larger file is kept on disk while it is sent
@@ -26,7 +25,7 @@ IN_MEMORY = 1_048_576  # bytes; a larger file is kept on disk while it is sent
 
 @never_cache
 @require_POST
-@login_required
+@owners_only
 def download(request: HttpRequest) -> FileResponse:
     """A ZIP with account.json and transactions.csv."""
     account = own_account(request)

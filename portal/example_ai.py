@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from accounts import clock
 from credits import ledger, selectors
 from credits.errors import CreditsError, DailyCapReachedError, InsufficientCreditsError
-from portal.views import own_account
+from portal.acting import own_account
 from usage import spending
 from usage.rates import UnknownFeatureError
 from usage.spending import Work

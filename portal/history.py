@@ -16,7 +16,7 @@ from credits import explaining, selectors
 from credits.history_api import as_csv
 from credits.models import Transaction
 from portal import periods
-from portal.views import own_account
+from portal.acting import own_account
 
 PAGE = 50
 FILTERS = {"type": "kind", "feature": "feature", "key": "actor"}

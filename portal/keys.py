@@ -5,7 +5,6 @@ from typing import cast
 
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -17,7 +16,7 @@ from accounts import keys as api_keys
 from accounts.errors import ApiError
 from accounts.models import ApiKey, Scope, User
 from accounts.public_ids import MalformedIdError, parse_id
-from portal.views import own_account
+from portal.acting import admins_only, own_account
 
 LONGEST_NAME = 80
 # For how many days a key may be made to work; none is for ever.
@@ -25,7 +24,7 @@ LIFETIMES_DAYS = (30, 90, 365)
 
 
 @never_cache
-@login_required
+@admins_only
 def keys(request: HttpRequest) -> HttpResponse:
     """The account's keys; a new one's secret is shown in the answer that makes it, and never again."""
     if request.method != "POST":
@@ -53,7 +52,7 @@ def keys(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @require_POST
-@login_required
+@admins_only
 def rotate_key(request: HttpRequest, key_id: str) -> HttpResponse:
     """A new key in the place of one, which works for another day."""
     old = _own_key(request, key_id)
@@ -66,7 +65,7 @@ def rotate_key(request: HttpRequest, key_id: str) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@admins_only
 def revoke_key(request: HttpRequest, key_id: str) -> HttpResponse:
     """Stop a key at once."""
     key = _own_key(request, key_id)
@@ -92,7 +91,7 @@ def _own_key(request: HttpRequest, key_id: str) -> ApiKey:
 
 def _page(request: HttpRequest, *, new: api_keys.NewKey | None = None, rotated: ApiKey | None = None) -> HttpResponse:
     shown = {
-        "keys": own_account(request).api_keys.order_by("-created_at"),
+        "keys": own_account(request).api_keys.select_related("created_by").order_by("-created_at"),
         "new": new,
         "rotated": rotated,
         "scopes": [scope for scope in Scope if scope in api_keys.ACCOUNT_KEY_SCOPES],

@@ -3,22 +3,37 @@
 from collections.abc import Callable
 
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.shortcuts import redirect, render
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET, require_POST
 
 from accounts import clock
-from billing import catalogue, plan_changes, top_ups
+from billing import catalogue, plan_changes, previews, top_ups
 from billing.errors import BillingError
 from billing.models import Subscription
-from portal.views import own_account
+from credits import selectors
+from portal.acting import admins_only, own_account
+
+
+@never_cache
+@require_GET
+@admins_only
+def preview_plan(request: HttpRequest) -> HttpResponse:
+    """What a change would cost now, and what becomes of the credits. Nothing is changed."""
+    try:
+        price = catalogue.find_price(item=request.GET.get("item", ""), interval=request.GET.get("interval", ""))
+        preview = previews.of_change(account=own_account(request), price=price, now=clock.now())
+    except BillingError as refusal:
+        messages.error(request, str(refusal))
+        return redirect("credits")
+    return render(request, "portal/preview_plan.html", {"preview": preview})
 
 
 @require_POST
-@login_required
+@admins_only
 def change_plan(request: HttpRequest) -> HttpResponse:
     """Go on with another plan, now or when the running period ends."""
 
@@ -36,20 +51,28 @@ def change_plan(request: HttpRequest) -> HttpResponse:
     return _done(request, change)
 
 
-@require_POST
-@login_required
+@never_cache
+@admins_only
 def cancel_plan(request: HttpRequest) -> HttpResponse:
-    """Let the plan end with the period that is paid for."""
+    """Let the plan end with the period that is paid for; what is kept and until when is said first."""
+    account, now = own_account(request), clock.now()
+    if request.method == "POST":
 
-    def cancel() -> str:
-        current = plan_changes.cancel(account=own_account(request), now=clock.now())
-        return _("Your plan ends on %(when)s. Your credits stay until then.") % {"when": _end(current)}
+        def cancel() -> str:
+            current = plan_changes.cancel(account=account, now=now)
+            return _("Your plan ends on %(when)s. Your credits stay until then.") % {"when": _end(current)}
 
-    return _done(request, cancel)
+        return _done(request, cancel)
+    current = plan_changes.find_running(account)
+    if current is None or current.cancel_at_period_end:
+        return redirect("billing")
+    left = {bucket.kind: bucket.remaining for bucket in selectors.balance(account_id=account.pk, now=now).buckets}
+    shown = {"subscription": current, "plan_credits": left.get("plan", 0), "bought": left.get("purchased", 0)}
+    return render(request, "portal/cancel_plan.html", shown)
 
 
 @require_POST
-@login_required
+@admins_only
 def resume_plan(request: HttpRequest) -> HttpResponse:
     """Go on after all."""
 
@@ -61,7 +84,7 @@ def resume_plan(request: HttpRequest) -> HttpResponse:
 
 
 @require_POST
-@login_required
+@admins_only
 def top_up(request: HttpRequest) -> HttpResponse:
     """Switch the automatic top-up on, as agreed in the form, or off."""
     account = own_account(request)

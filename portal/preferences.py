@@ -1,4 +1,4 @@
-"""The customer's settings: name, language, time zone, and when the balance counts as low."""
+"""The customer's settings: name, language, time zone; which e-mails they want; their data."""
 
 from typing import Any
 from zoneinfo import available_timezones
@@ -6,29 +6,21 @@ from zoneinfo import available_timezones
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import translation
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_GET
 
 from accounts.models import Account
 from credits import limits
-from portal.views import own_account
+from portal.acting import admins_only, own_account, owners_only
 
 MOST_THRESHOLD = 1_000_000_000
 
 
 class PreferencesForm(forms.ModelForm):  # type: ignore[type-arg]
-    low_threshold = forms.IntegerField(
-        label=_("Tell me when so many credits are left"),
-        required=False,
-        min_value=0,
-        max_value=MOST_THRESHOLD,
-        help_text=_("Empty: at a fifth of a month's credits."),
-    )
-
     class Meta:
         model = Account
         fields = ("name", "language", "time_zone")
@@ -44,18 +36,47 @@ class PreferencesForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @never_cache
-@login_required
+@admins_only
 def preferences(request: HttpRequest) -> HttpResponse:
     """Change them; the language counts from this very page on."""
     account = own_account(request)
-    initial = {"low_threshold": limits.low_threshold(account_id=account.pk)}
-    form = PreferencesForm(request.POST or None, instance=account, initial=initial)
+    form = PreferencesForm(request.POST or None, instance=account)
     if request.method == "POST" and form.is_valid():
         form.save()
-        limits.set_low_threshold(account_id=account.pk, threshold=form.cleaned_data["low_threshold"])
         with translation.override(account.language):
             messages.info(request, str(_("Saved.")))
         answer = redirect("settings")
         answer.set_cookie(settings.LANGUAGE_COOKIE_NAME, account.language, samesite="Lax", secure=settings.USES_TLS)
         return answer
     return render(request, "portal/settings.html", {"form": form})
+
+
+@never_cache
+@admins_only
+def notifications(request: HttpRequest) -> HttpResponse:
+    """Which e-mails the account wants, and when its balance counts as low."""
+    account = own_account(request)
+    if request.method == "POST":
+        wanted = set(request.POST.getlist("notices"))
+        account.muted = [value for value in Account.Notice.values if value not in wanted]
+        account.save(update_fields=["muted"])
+        threshold = request.POST.get("low_threshold", "").strip()[:12]
+        limits.set_low_threshold(
+            account_id=account.pk,
+            threshold=min(int(threshold), MOST_THRESHOLD) if threshold.isascii() and threshold.isdigit() else None,
+        )
+        messages.info(request, str(_("Saved.")))
+        return redirect("notifications")
+    shown = {
+        "notices": Account.Notice.choices,
+        "muted": account.muted,
+        "low_threshold": limits.low_threshold(account_id=account.pk),
+    }
+    return render(request, "portal/notifications.html", shown)
+
+
+@require_GET
+@owners_only
+def your_data(request: HttpRequest) -> HttpResponse:
+    """Taking it along, and closing the account."""
+    return render(request, "portal/your_data.html")

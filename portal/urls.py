@@ -2,7 +2,21 @@
 
 from django.urls import path
 
-from portal import buying, close_account, data_export, example_ai, history, keys, plans, preferences, usage, views
+from portal import (
+    billing_details,
+    buying,
+    close_account,
+    data_export,
+    example_ai,
+    history,
+    keys,
+    plans,
+    preferences,
+    team,
+    usage,
+    views,
+    webhooks,
+)
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -14,6 +28,11 @@ urlpatterns = [
     path("usage", usage.usage, name="usage"),
     path("example-ai", example_ai.example_ai, name="example-ai"),
     path("settings", preferences.preferences, name="settings"),
+    path("settings/notifications", preferences.notifications, name="notifications"),
+    path("settings/data", preferences.your_data, name="your-data"),
+    path("settings/webhooks", webhooks.webhooks, name="webhooks"),
+    path("settings/webhooks/<str:endpoint_id>", webhooks.endpoint, name="webhook"),
+    path("settings/webhooks/<str:endpoint_id>/change", webhooks.change, name="change-webhook"),
     path("settings/close", close_account.close_account, name="close-account"),
     path("settings/export", data_export.download, name="export"),
     path("buy", buying.buy, name="buy"),
@@ -23,6 +42,8 @@ urlpatterns = [
     path("billing/checkout/<str:checkout_id>/pay", buying.card_form, name="card-form"),
     path("billing/checkout/<str:checkout_id>/qr", buying.qr_page, name="checkout-qr"),
     path("billing/qr/<str:signed>.svg", buying.qr_code, name="qr-code"),
+    path("billing/details", billing_details.billing_details, name="billing-details"),
+    path("billing/plan/preview", plans.preview_plan, name="preview-plan"),
     path("billing/plan", plans.change_plan, name="change-plan"),
     path("billing/plan/cancel", plans.cancel_plan, name="cancel-plan"),
     path("billing/plan/resume", plans.resume_plan, name="resume-plan"),
@@ -30,5 +51,13 @@ urlpatterns = [
     path("keys", keys.keys, name="keys"),
     path("keys/<str:key_id>/rotate", keys.rotate_key, name="rotate-key"),
     path("keys/<str:key_id>/revoke", keys.revoke_key, name="revoke-key"),
+    path("team", team.team, name="team"),
+    path("team/new", team.new_team, name="new-team"),
+    path("team/switch", team.switch, name="switch-account"),
+    path("team/invite", team.invite, name="invite"),
+    path("team/invitations/<str:invitation_id>/withdraw", team.withdraw, name="withdraw-invitation"),
+    path("team/members/<int:membership_id>/role", team.change_role, name="member-role"),
+    path("team/members/<int:membership_id>/remove", team.remove, name="remove-member"),
+    path("invitations/<str:link>", team.invitation, name="invitation"),
     path("balance", views.header_balance, name="header-balance"),
 ]

@@ -1,11 +1,14 @@
 """What was used: by day, feature, key and AI model, on a page and as a file."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
+from django.utils import formats
 from django.utils.formats import date_format
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -14,12 +17,13 @@ from django.views.decorators.http import require_GET
 from accounts import clock, spreadsheets
 from accounts.models import Account, ApiKey
 from accounts.public_ids import MalformedIdError, parse_id
-from portal import periods
+from credits import selectors
+from portal import members, periods
+from portal.acting import own_account
 from portal.charts import bar_chart
-from portal.views import own_account
 from usage import events
 
-GROUPS = {"feature": _("Feature"), "model": _("AI model"), "key": _("API key")}
+GROUPS = {"feature": _("Feature"), "model": _("AI model"), "key": _("API key"), "member": _("Member")}
 COLUMNS = (
     "day", "feature", "key", "model", "uses", "quantity", "credits", "returned", "input_tokens", "output_tokens",
     "provider_cost_micros",
@@ -43,8 +47,7 @@ def usage(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     group = group if group in GROUPS else "feature"
     by_day = {row.day: row for row in events.summary(**asked, group_by=("day",))}
     days = [(day, by_day.get(day, events.Used())) for day in period.dates]
-    groups = events.summary(**asked, group_by=(group,))
-    names = _key_names(groups, account) if group == "key" else {}
+    total = events.added(by_day.values())
     return render(
         request,
         "portal/usage.html",
@@ -53,15 +56,55 @@ def usage(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
             "choices": periods.CHOICES_DAYS,
             "groups": GROUPS,
             "group": group,
+            "group_label": GROUPS[group],
             "days": days,
             "chart": bar_chart([(date_format(day, "j M"), used.credits - used.returned) for day, used in days]),
-            "rows": [
-                (names.get(getattr(row, group), getattr(row, group)), getattr(row, group), row)
-                for row in sorted(groups, key=lambda row: -row.credits)
-            ],
-            "total": next(iter(events.summary(**asked))),
+            "rows": _rows(account, period, group, asked, total),
+            "total": total,
+            "lasts_days": _lasts_days(account, total, len(days), now=now),
         },
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One line of the table; `value` is what its transactions can be found by."""
+
+    name: str
+    value: str
+    used: events.Used
+    share: int  # percent of all credits
+
+    @property
+    def each(self) -> str:
+        """What one use came to, in credits."""
+        return formats.localize(round(self.used.credits / self.used.uses, 1)) if self.used.uses else ""
+
+
+def _rows(
+    account: Account, period: periods.Period, group: str, asked: Mapping[str, Any], total: events.Used
+) -> list[Row]:
+    if group == "member":
+        found = [
+            (row.name or gettext("Apps, and people who left"), "", row.used) for row in members.used(account, period)
+        ]
+    else:
+        groups = events.summary(**asked, group_by=(group,))
+        names = _key_names(groups, account) if group == "key" else {}
+        found = [
+            (str(names.get(value, value) or ""), value or "", row) for row in groups for value in [getattr(row, group)]
+        ]
+    rows = [
+        Row(name=name, value=value, used=used, share=round(100 * used.credits / total.credits) if total.credits else 0)
+        for name, value, used in found
+    ]
+    return sorted(rows, key=lambda row: -row.used.credits)
+
+
+def _lasts_days(account: Account, total: events.Used, days: int, *, now: datetime) -> int:
+    """For how many days the balance lasts at the pace of these; none where nothing was spent."""
+    spent = total.credits - total.returned
+    return selectors.balance(account_id=account.pk, now=now).available * days // spent if spent > 0 else 0
 
 
 def _key_names(groups: list[events.Used], account: Account) -> dict[str | None, str]:

@@ -2,8 +2,9 @@
 
 import uuid
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
+from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, QueryDict
@@ -12,15 +13,15 @@ from django.utils.formats import date_format
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from accounts import clock, opening
+from accounts import clock, teams
 from accounts import keys as api_keys
-from accounts.models import Account, User
+from accounts.models import Account, Invitation, User
 from accounts.public_ids import MalformedIdError, parse_id, public_id
-from billing import catalogue, mirror, plan_changes, promotions
+from billing import catalogue, details, mirror, plan_changes
 from billing.models import Order, TopUp
 from credits import selectors
-from portal import periods
-from portal.charts import BarChart, bar_chart
+from portal import charts, offers, periods
+from portal.acting import admins_only, own_account
 from usage import events
 
 LATEST = 8
@@ -32,31 +33,41 @@ def home(request: HttpRequest) -> HttpResponse:
     """What this is, for somebody who comes by; the dashboard for a customer."""
     if request.user.is_authenticated:
         return redirect("dashboard")
-    return render(request, "portal/home.html", _offers())
+    return render(request, "portal/home.html", offers.shown(request))
 
 
 @require_GET
 def pricing(request: HttpRequest) -> HttpResponse:
-    return render(request, "portal/pricing.html", _offers())
+    return render(request, "portal/pricing.html", {"has_tax": settings.STRIPE_TAX, **offers.shown(request)})
 
 
 @require_GET
 @login_required
 def dashboard(request: HttpRequest) -> HttpResponse:
-    """What is left, what it is made of, and what happened last."""
+    """What is left, what it is made of, what comes and what goes next, and what happened last."""
     account, now = own_account(request), clock.now()
+    balance = selectors.balance(account_id=account.pk, now=now)
+    latest = list(selectors.transactions(account.pk)[:LATEST])
+    has_key = api_keys.working_keys(account, now=now).exists()
+    has_spent = selectors.has_spent(account.pk)
     return render(
         request,
         "portal/dashboard.html",
         {
             "account": account,
-            "balance": selectors.balance(account_id=account.pk, now=now),
+            "now": now,
+            "balance": balance,
+            "meter": charts.meter([(bucket.kind, bucket.remaining) for bucket in balance.buckets]),
+            "expiring": selectors.next_to_expire(account.pk),
             "subscription": plan_changes.find_running(account),
             "default_plan": catalogue.default_plan(),
-            "latest": selectors.transactions(account.pk)[:LATEST],
-            "chart": _month(account, now=now),
-            "has_key": api_keys.working_keys(account, now=now).exists(),
+            "latest": latest,
+            "invitations": _invitations(request, now=now),
+            "has_key": has_key,
+            "has_spent": has_spent,
+            "is_new": not (has_key and has_spent),
             "base_url": settings.BASE_URL,
+            **_month(account, now=now),
         },
     )
 
@@ -71,33 +82,34 @@ def credits(request: HttpRequest) -> HttpResponse:
         "portal/credits.html",
         {
             "balance": selectors.balance(account_id=account.pk, now=now),
-            "grants": selectors.open_grants(account.pk),
-            "subscription": plan_changes.find_running(account),
             "left_order": _left_order(request),
             # One key a page: two clicks on it, or on two of its tabs, are one purchase of one thing.
             "purchase_key": uuid.uuid4().hex,
             "has_card_form": bool(settings.STRIPE_PUBLISHABLE_KEY),
             "payment_providers": settings.PAYMENT_PROVIDERS,
             "top_up": TopUp.objects.filter(account=account).select_related("price__pack").first(),
-            **_offers(account),
+            **offers.shown(request, account),
         },
     )
 
 
 @require_GET
-@login_required
+@admins_only
 def billing(request: HttpRequest) -> HttpResponse:
-    """The plan, the purchases, the invoices, and the way to the billing portal."""
+    """The plan, how it is paid, what stands on the invoices, and what was bought."""
     account = own_account(request)
     return render(
         request,
         "portal/billing.html",
         {
+            "account": account,
             "subscription": plan_changes.find_running(account),
             "default_plan": catalogue.default_plan(),
             "orders": Order.objects.filter(account=account).order_by("-id")[:INVOICES],
             "invoices": mirror.invoices_of(account.pk, limit=INVOICES),
             "has_customer": bool(mirror.customer_of_account(account.pk)),
+            "card": details.card_of(account),
+            "details": details.address_of(account),
         },
     )
 
@@ -110,18 +122,6 @@ def header_balance(request: HttpRequest) -> HttpResponse:
     return render(request, "portal/parts/header_balance.html")
 
 
-def own_account(request: HttpRequest) -> Account:
-    return opening.personal_account(user=cast(User, request.user), now=clock.now())
-
-
-def _offers(account: Account | None = None) -> dict[str, object]:
-    """What is for sale, with the promotion that this customer gets on each pack."""
-    now, packs = clock.now(), list(catalogue.packs())
-    for pack in packs:
-        pack.offer = promotions.offered(account=account, pack=pack, quantity=1, now=now)  # type: ignore[attr-defined]
-    return {"plans": catalogue.plans(), "packs": packs}
-
-
 def _left_order(request: HttpRequest) -> str:
     """The checkout that the customer comes back from, if the address names one."""
     named = request.GET.get("left", "")
@@ -131,11 +131,22 @@ def _left_order(request: HttpRequest) -> str:
         return ""
 
 
-def _month(account: Account, *, now: datetime) -> BarChart:
+def _month(account: Account, *, now: datetime) -> dict[str, Any]:
     """What was spent on each of the last thirty days."""
     period = periods.chosen(QueryDict(), account, now=now)
     rows = events.summary(
         account_id=account.pk, since=period.since, until=period.until, zone=period.zone, group_by=("day",)
     )
-    spent = {row.day: row.credits - row.returned for row in rows}
-    return bar_chart([(date_format(day, "j M"), spent.get(day, 0)) for day in period.dates])
+    used = {row.day: row for row in rows}
+    days = [(day, used.get(day, events.Used())) for day in period.dates]
+    spent = [(date_format(day, "j M"), each.credits - each.returned) for day, each in days]
+    return {"days": days, "chart": charts.bar_chart(spent), "spent": sum(value for _, value in spent)}
+
+
+def _invitations(request: HttpRequest, *, now: datetime) -> list[tuple[Invitation, str]]:
+    """Teams that ask the user in, by an address that is proven to be theirs."""
+    user = cast(User, request.user)
+    if not EmailAddress.objects.filter(user=user, email=user.email, verified=True).exists():
+        return []
+    found = Invitation.objects.filter(email=user.email, ended_at=None, expires_at__gt=now, account__closed_at=None)
+    return [(row, teams.link_of(row.public_id)) for row in found.select_related("account")]

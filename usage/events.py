@@ -1,38 +1,52 @@
 """What was used: every spend is a use, told by the ledger's own rows, so that usage and balance cannot differ."""
 
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
 from django.db import connection
 
-# What a summary can be grouped by, and how a spend says it. (`day` is worked out by the zone.)
-GROUPS = {
-    "day": "(spent.created_at AT TIME ZONE %(zone)s)::date",
-    "feature": "spent.feature",
-    "key": "spent.actor",
-    "model": "coalesce(spent.usage ->> 'model', '')",
-}
+from usage.models import UsageMark
+
+NOTHING = uuid.UUID(int=0)
+
+# What a summary can be grouped by. (`day` is worked out by the zone.)
+GROUPS = {"day": "(at AT TIME ZONE %(zone)s)::date", "feature": "feature", "key": "key", "model": "model"}
 # A spend that was given back counts as used, and what came back of it as `returned`, on the spend's own day.
+# Slots hold what came up to the account's mark (usage.rolling), the ledger's own rows what came after it.
 SUMMARY = """
+WITH used AS (
+    SELECT starts_at AS at, feature, actor AS key, model, uses, quantity, credits, returned,
+           input_tokens, output_tokens, provider_cost_micros
+    FROM usage_usageslot
+    WHERE account_id = %(account_id)s AND starts_at >= %(since)s AND starts_at < %(until)s AND %(has_slots)s
+    UNION ALL
+    SELECT created_at, feature, actor, coalesce(usage ->> 'model', ''), 1, coalesce(quantity, 0), -amount, 0,
+           coalesce((usage ->> 'input_tokens')::bigint, 0), coalesce((usage ->> 'output_tokens')::bigint, 0),
+           coalesce((usage ->> 'provider_cost_micros')::bigint, 0)
+    FROM credits_transaction
+    WHERE account_id = %(account_id)s AND kind = 'spend' AND id > %(mark)s
+          AND created_at >= %(since)s AND created_at < %(until)s
+    UNION ALL
+    SELECT spent.created_at, spent.feature, spent.actor, coalesce(spent.usage ->> 'model', ''), 0, 0, 0, given.amount,
+           0, 0, 0
+    FROM credits_transaction given
+    JOIN credits_transaction spent ON spent.account_id = given.account_id AND spent.id = given.reverses_id
+    WHERE given.account_id = %(account_id)s AND given.reverses_id IS NOT NULL AND given.id > %(mark)s
+          AND spent.kind = 'spend' AND spent.created_at >= %(since)s AND spent.created_at < %(until)s
+)
 SELECT {columns}
-       count(*) AS uses,
-       sum(coalesce(spent.quantity, 0))::bigint AS quantity,
-       sum(-spent.amount)::bigint AS credits,
-       coalesce(sum(back.amount), 0)::bigint AS returned,
-       coalesce(sum((spent.usage ->> 'input_tokens')::bigint), 0)::bigint AS input_tokens,
-       coalesce(sum((spent.usage ->> 'output_tokens')::bigint), 0)::bigint AS output_tokens,
-       coalesce(sum((spent.usage ->> 'provider_cost_micros')::bigint), 0)::bigint AS provider_cost_micros
-FROM credits_transaction spent
-LEFT JOIN LATERAL (
-    SELECT sum(given.amount)::bigint AS amount FROM credits_transaction given
-    WHERE given.account_id = spent.account_id AND given.reverses_id = spent.id
-) back ON true
-WHERE spent.account_id = %(account_id)s AND spent.kind = 'spend'
-      AND spent.created_at >= %(since)s AND spent.created_at < %(until)s
+       {sums}
+FROM used
 {grouping}
 """
+COUNTED = (
+    "uses", "quantity", "credits", "returned", "input_tokens", "output_tokens", "provider_cost_micros",
+)  # fmt: skip
+SUMS = ", ".join(f"coalesce(sum({name}), 0)::bigint AS {name}" for name in COUNTED)
+QUARTER_S = 900
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +73,30 @@ def summary(
     columns = "".join(f"{GROUPS[name]} AS {name}, " for name in group_by)
     places = ", ".join(str(number + 1) for number in range(len(group_by)))
     grouping = f"GROUP BY {places} ORDER BY {places}" if group_by else ""
-    statement = SUMMARY.format(columns=columns, grouping=grouping)
+    statement = SUMMARY.format(columns=columns, sums=SUMS, grouping=grouping)
+    # Slots are whole quarters of an hour: a period that begins or ends within one is summed from the ledger.
+    has_slots = not any(moment.timestamp() % QUARTER_S for moment in (since, until))
+    asked: dict[str, Any] = {
+        "account_id": account_id,
+        "since": since,
+        "until": until,
+        "zone": zone,
+        "has_slots": has_slots,
+        "mark": _mark(account_id) if has_slots else NOTHING,
+    }
     with connection.cursor() as cursor:
-        cursor.execute(statement, {"account_id": account_id, "since": since, "until": until, "zone": zone})
+        cursor.execute(statement, asked)
         names = [column.name for column in cursor.description or ()]
         rows: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     return [Used(**{name: value for name, value in row.items() if value is not None}) for row in rows]
+
+
+def added(rows: Iterable[Used]) -> Used:
+    """What was used in all of these."""
+    each = list(rows)
+    return Used(**{name: sum(getattr(row, name) for row in each) for name in COUNTED})
+
+
+def _mark(account_id: uuid.UUID) -> uuid.UUID:
+    found = UsageMark.objects.filter(account_id=account_id).values_list("rolled_to", flat=True).first()
+    return found or NOTHING

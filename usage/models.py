@@ -59,3 +59,47 @@ class FeaturePrice(models.Model):
 
     def __str__(self) -> str:
         return f"{self.credits} {self.get_basis_display()}"
+
+
+class UsageSlot(models.Model):
+    """What an account used in a quarter of an hour, by feature, key and AI model: a sum of ledger rows up to its mark.
+
+    Every time zone's day begins with a quarter.
+    """
+
+    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+        "accounts.Account", on_delete=models.CASCADE, related_name="+"
+    )
+    starts_at = models.DateTimeField(_("from"))
+    feature = models.CharField(_("feature"), max_length=64)
+    actor = models.CharField(_("by"), max_length=64)
+    model = models.TextField(_("AI model"))
+    uses = models.BigIntegerField(_("uses"))
+    quantity = models.BigIntegerField(_("quantity"))
+    credits = models.BigIntegerField(_("credits"))
+    returned = models.BigIntegerField(_("given back"))
+    input_tokens = models.BigIntegerField(_("tokens in"))
+    output_tokens = models.BigIntegerField(_("tokens out"))
+    provider_cost_micros = models.BigIntegerField(_("provider's cost"))
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="usage_slot_once", fields=["account", "starts_at", "feature", "actor", "model"]
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.starts_at} {self.feature}"
+
+
+class UsageMark(models.Model):
+    """Up to which of its transactions an account's slots are summed."""
+
+    account: models.OneToOneField[Any, Any] = models.OneToOneField(
+        "accounts.Account", on_delete=models.CASCADE, primary_key=True, related_name="+"
+    )
+    rolled_to = models.UUIDField()
+
+    def __str__(self) -> str:
+        return f"{self.account_id}"

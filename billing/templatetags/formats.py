@@ -3,10 +3,13 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from babel import Locale
 from babel.numbers import format_currency, get_currency_precision
 from django import template
+from django.utils.timesince import timeuntil
 from django.utils.translation import get_language, gettext
 
+from accounts.models import Scope
 from billing.models import Order, Price
 from billing.money import amount_in_words
 from credits.models import Transaction
@@ -23,6 +26,13 @@ BUCKET_NAMES = {
 }
 
 
+INVOICE_STATES = {
+    "draft": "In the making",
+    "open": "To be paid",
+    "paid": "Paid",
+    "uncollectible": "Not collected",
+    "void": "Void",
+}
 GRANT_NAMES = {
     ("free", "day"): "Free credits of the day",
     ("free", "month"): "Free credits of the month",
@@ -48,10 +58,40 @@ def money_of(minor: int, currency: str) -> str:
 @register.simple_tag
 def price_per_credit(price: Price, credits: int) -> str:
     """What one credit of a pack costs."""
-    code = price.currency.upper()
-    amount = Decimal(price.amount_minor).scaleb(-get_currency_precision(code)) / credits
+    return each_of(price.amount_minor, price.currency, credits)
+
+
+@register.simple_tag
+def each_of(minor: int, currency: str, credits: int) -> str:
+    """What one of so many credits comes to."""
+    code = currency.upper()
+    amount = Decimal(minor).scaleb(-get_currency_precision(code)) / credits
     locale = (get_language() or "en").replace("-", "_")
     return str(format_currency(amount, code, locale=locale, decimal_quantization=False, format="¤0.00#"))
+
+
+@register.filter
+def span_until(moment: datetime, now: datetime) -> str:
+    """How long it is until then, in its largest unit: `5 hours`."""
+    return timeuntil(moment, now, depth=1)
+
+
+@register.filter
+def country_name(code: str) -> str:
+    """A country in the reader's language."""
+    return str(Locale.parse(get_language() or "en", sep="-").territories.get(code, code))
+
+
+@register.filter
+def invoice_state(state: str) -> str:
+    """Stripe's word for how an invoice stands, in plain words."""
+    return gettext(INVOICE_STATES[state]) if state in INVOICE_STATES else state
+
+
+@register.filter
+def scope_name(scope: str) -> str:
+    """What a key may do, in plain words."""
+    return str(Scope(scope).label) if scope in Scope.values else scope
 
 
 @register.filter

@@ -69,6 +69,33 @@ def delete_customer(stripe: LocalStripe, values: Row, customer_id: str) -> Row:
     return stripe.store.put("customer", customer_id, {"id": customer_id, "object": "customer", "deleted": True})
 
 
+@route("POST", "/v1/customers/{customer_id}/tax_ids", "CustomerCreateTaxIdParams")
+def create_tax_id(stripe: LocalStripe, values: Row, customer_id: str) -> Row:
+    """Kept as it is: whether the number is somebody's, Stripe asks the authorities later."""
+    stripe.get("customer", customer_id)
+    return stripe.new(
+        "tax_id",
+        "txi",
+        customer=customer_id,
+        country=values["value"][:2],
+        owner={"type": "customer", "customer": customer_id},
+        verification={"status": "pending", "verified_address": None, "verified_name": None},
+        **values,
+    )
+
+
+@route("GET", "/v1/customers/{customer_id}/tax_ids", "CustomerListTaxIdsParams")
+def list_tax_ids(stripe: LocalStripe, values: Row, customer_id: str) -> Row:
+    return stripe.listed("tax_id", values, where=lambda row: row["customer"] == customer_id)
+
+
+@route("DELETE", "/v1/customers/{customer_id}/tax_ids/{tax_id}")
+def delete_tax_id(stripe: LocalStripe, values: Row, customer_id: str, tax_id: str) -> Row:
+    stripe.get("tax_id", tax_id)
+    stripe.store.remove("tax_id", tax_id)
+    return {"id": tax_id, "object": "tax_id", "deleted": True}
+
+
 @route("GET", "/v1/payment_methods", "PaymentMethodListParams")
 def list_payment_methods(stripe: LocalStripe, values: Row) -> Row:
     return stripe.listed("payment_method", values, by=("customer", "type"))

@@ -1,10 +1,12 @@
 """The local Stripe's objects: in memory, and in one SQLite file so that a restart finds them again."""
 
+import copy
 import json
 import secrets
 import sqlite3
 import string
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,15 @@ class Store:
     def find(self, identifier: str) -> dict[str, Any] | None:
         """The object with this id, of whatever kind."""
         return next((rows[identifier] for rows in self._rows.values() if identifier in rows), None)
+
+    @contextmanager
+    def rehearsal(self) -> Iterator[None]:
+        """What is done inside is taken back at its end."""
+        rows, changed = copy.deepcopy(self._rows), dict(self._changed)
+        try:
+            yield
+        finally:
+            self._rows, self._changed = rows, changed
 
     def save(self) -> None:
         """Write what has changed to the file."""

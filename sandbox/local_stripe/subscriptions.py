@@ -149,6 +149,29 @@ def list_invoices(stripe: LocalStripe, values: Row) -> Row:
     )
 
 
+@route("POST", "/v1/invoices/create_preview", "InvoiceCreatePreviewParams")
+def preview_invoice(stripe: LocalStripe, values: Row) -> Row:
+    """What a change would be billed: the change is made, its invoice looked at, and all of it taken back."""
+    details = values.get("subscription_details") or {}
+    unknown = (values.keys() | details.keys()) - {
+        "customer", "subscription", "subscription_details", "items", "proration_behavior", "proration_date",
+    }  # fmt: skip
+    if unknown or not details.get("items") or details.get("proration_behavior") != "always_invoice":
+        raise invalid("The local Stripe previews a change of price that is billed at once (always_invoice).")
+    with stripe.store.rehearsal():
+        row = stripe.get("subscription", values["subscription"])
+        before = row["latest_invoice"]
+        _change_item(stripe, row, details["items"], "always_invoice")
+        if row["latest_invoice"] == before:
+            raise invalid("Nothing is billed for this change.", code="invoice_upcoming_none")
+        bill = copy.deepcopy(stripe.get("invoice", row["latest_invoice"]))
+    bill |= {"id": new_id("upcoming_in"), "status": "draft", "number": None, "attempted": False, "attempt_count": 0}
+    bill |= {"hosted_invoice_url": None, "invoice_pdf": None, "amount_paid": 0, "amount_remaining": bill["amount_due"]}
+    for line in bill["lines"]["data"]:
+        line["invoice"] = bill["id"]
+    return bill
+
+
 @route("GET", "/v1/invoices/{invoice_id}")
 def invoice(stripe: LocalStripe, values: Row, invoice_id: str) -> Row:
     return stripe.get("invoice", invoice_id)

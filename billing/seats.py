@@ -1,0 +1,11 @@
+"""How many people may share an account: what its plan says."""
+
+from accounts.models import Account
+from billing import catalogue, plan_changes
+
+
+def of(account: Account) -> int:
+    """The seats of the account's plan, or of the one that everybody has."""
+    running = plan_changes.find_running(account)
+    plan = running.price.plan if running else catalogue.default_plan()
+    return plan.seats if plan else 1

@@ -1,0 +1,67 @@
+"""What is for sale, as a page shows it: packs with this customer's promotion, plans by the month or by the year."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.http import HttpRequest
+
+from accounts import clock
+from accounts.models import Account
+from billing import catalogue, plan_changes, promotions
+from billing.models import Plan, Price, Subscription
+
+INTERVALS = (Price.Interval.MONTH, Price.Interval.YEAR)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOffer:
+    """One plan at the interval that is looked at; `price` is none for the free one."""
+
+    plan: Plan
+    price: Price | None
+    saved_percent: int  # by the year, of twelve months by the month
+    is_current: bool
+
+    @property
+    def monthly_minor(self) -> int:
+        """What a month comes to, in minor units, rounded down."""
+        return self.price.amount_minor // (self.price.months or 1) if self.price else 0
+
+
+def shown(request: HttpRequest, account: Account | None = None) -> dict[str, Any]:
+    """The template variables of packs and plans."""
+    now, packs = clock.now(), list(catalogue.packs())
+    for pack in packs:
+        pack.offer = promotions.offered(account=account, pack=pack, quantity=1, now=now)  # type: ignore[attr-defined]
+    subscription = plan_changes.find_running(account) if account else None
+    plans = list(catalogue.plans())
+    on_sale = {price.interval for plan in plans for price in plan.prices.all()}
+    interval = _interval(request, subscription)
+    return {
+        "packs": packs,
+        "plans": [_offer(plan, interval, subscription, is_mine=account is not None) for plan in plans],
+        "interval": interval,
+        "intervals": [choice for choice in INTERVALS if choice in on_sale] if len(on_sale) > 1 else [],
+        "subscription": subscription,
+    }
+
+
+def _interval(request: HttpRequest, subscription: Subscription | None) -> Price.Interval:
+    asked = request.GET.get("interval", "")
+    if asked in INTERVALS:
+        return Price.Interval(asked)
+    return Price.Interval(subscription.price.interval) if subscription else Price.Interval.MONTH
+
+
+def _offer(plan: Plan, interval: Price.Interval, subscription: Subscription | None, *, is_mine: bool) -> PlanOffer:
+    currency = subscription.price.currency if subscription else ""
+    prices = [price for price in plan.prices.all() if not currency or price.currency == currency]
+    at = {choice: next((price for price in prices if price.interval == choice), None) for choice in INTERVALS}
+    price = at[interval] or next((price for price in at.values() if price), None)
+    month, year = at[Price.Interval.MONTH], at[Price.Interval.YEAR]
+    saved = 0
+    if price is not None and price == year and month is not None and month.amount_minor:
+        saved = 100 - year.amount_minor * 100 // (month.amount_minor * 12)
+    running = subscription.price if subscription else None
+    is_current = is_mine and (price == running if running else plan.is_default)
+    return PlanOffer(plan=plan, price=price, saved_percent=max(0, saved), is_current=is_current)
