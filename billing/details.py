@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import stdnum.exceptions
 from stdnum.eu import vat
 from stdnum.gb import vat as british_vat
+from stdnum.util import clean
 
 from accounts.models import Account
 from billing import mirror, stripe_api
@@ -74,13 +75,11 @@ def tax_number(text: str, *, country: str) -> tuple[str, str]:
     try:
         if country == "GB":
             return "gb_vat", f"GB{british_vat.validate(text)}"
-        number = vat.compact(text)
+        number = clean(text, " .-/").upper()
         prefix = VIES.get(country, country)
-        if number[:2].isdigit():
-            number = f"{prefix}{number}"
-        if number[:2] != prefix:
+        if number[:2] != prefix and number[:2].isalpha():
             raise TaxNumberRefusedError("This VAT number is of another country than the address.")
-        return "eu_vat", str(vat.validate(number))
+        return "eu_vat", str(vat.validate(f"{prefix}{number.removeprefix(prefix)}"))
     except stdnum.exceptions.ValidationError as error:
         raise TaxNumberRefusedError("This is no valid VAT number: look for a mistyped letter or digit.") from error
 

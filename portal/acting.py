@@ -13,11 +13,13 @@ from django.shortcuts import render
 
 from accounts import clock, opening
 from accounts.models import Account, Membership, User
+from credits import selectors
 
 Role = Membership.Role
 
 CHOSEN = "acting_account"  # in the session
 ATTRIBUTE = "_acting"
+BALANCE = "_acting_balance"
 
 View = Callable[..., HttpResponseBase]
 
@@ -59,6 +61,15 @@ def acting(request: HttpRequest) -> Acting:
 def own_account(request: HttpRequest) -> Account:
     """The account that the page is about."""
     return acting(request).account
+
+
+def own_balance(request: HttpRequest) -> selectors.Balance:
+    """What that account has now; looked up once a request, so for pages that change nothing."""
+    known: selectors.Balance | None = getattr(request, BALANCE, None)
+    if known is None:
+        known = selectors.balance(account_id=own_account(request).pk, now=clock.now())
+        setattr(request, BALANCE, known)
+    return known
 
 
 def choose(request: HttpRequest, account_id: uuid.UUID) -> bool:

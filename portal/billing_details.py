@@ -62,7 +62,7 @@ def billing_details(request: HttpRequest) -> HttpResponse:
             except TaxNumberRefusedError as refusal:
                 form.add_error("tax_number", _(str(refusal)))
             except BillingError as refusal:
-                form.add_error(None, str(refusal))
+                form.add_error(None, _(str(refusal)))
             else:
                 messages.info(request, _("Saved. It stands on your next invoice."))
                 return redirect("billing")
@@ -70,7 +70,7 @@ def billing_details(request: HttpRequest) -> HttpResponse:
     try:
         known = details.current(account)
     except BillingError as refusal:
-        messages.error(request, str(refusal))
+        messages.error(request, _(str(refusal)))
         return redirect("billing")
     return render(request, "portal/billing_details.html", {"form": DetailsForm(initial=asdict(known))})
 

@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.core.signing import BadSignature
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import trigger_client_event
@@ -56,7 +57,7 @@ def buy(request: HttpRequest) -> HttpResponse:
             now=clock.now(),
         )
     except BillingError as error:
-        messages.error(request, str(error))
+        messages.error(request, _(str(error)))
         return redirect("credits")
     order = started.order
     if order.status != Order.Status.OPEN:
@@ -106,7 +107,7 @@ def card_form(request: HttpRequest, checkout_id: str) -> HttpResponse:
     try:
         secret = checkout.client_secret(order)
     except BillingError as error:
-        messages.error(request, str(error))
+        messages.error(request, _(str(error)))
         secret = ""
     if not secret:
         return redirect("checkout", order.public_id)
@@ -150,7 +151,7 @@ def billing_portal(request: HttpRequest) -> HttpResponse:
     try:
         return HttpResponseRedirect(checkout.portal_url(account=own_account(request)))
     except BillingError as error:
-        messages.error(request, str(error))
+        messages.error(request, _(str(error)))
         return redirect("billing")
 
 

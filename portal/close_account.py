@@ -38,7 +38,7 @@ def close_account(request: HttpRequest) -> HttpResponse:
         try:
             closing.close_account(account=account, user=request.user, now=now)
         except BillingError as refusal:
-            messages.error(request, str(refusal))
+            messages.error(request, _(str(refusal)))
             return render(request, "portal/close_account.html", shown)
         if acting(request).is_team:
             messages.info(request, _("The team is closed. Nothing more is charged."))

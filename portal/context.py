@@ -6,10 +6,9 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
-from accounts import clock
 from accounts.models import User
 from credits import selectors
-from portal.acting import Acting, acting
+from portal.acting import Acting, acting, own_balance
 
 
 def site(request: HttpRequest) -> dict[str, Any]:
@@ -27,5 +26,4 @@ def _acting(request: HttpRequest) -> Acting | None:
 
 
 def _balance(request: HttpRequest) -> selectors.Balance | None:
-    who = _acting(request)
-    return selectors.balance(account_id=who.account.pk, now=clock.now()) if who else None
+    return own_balance(request) if isinstance(request.user, User) else None

@@ -27,7 +27,7 @@ def preview_plan(request: HttpRequest) -> HttpResponse:
         price = catalogue.find_price(item=request.GET.get("item", ""), interval=request.GET.get("interval", ""))
         preview = previews.of_change(account=own_account(request), price=price, now=clock.now())
     except BillingError as refusal:
-        messages.error(request, str(refusal))
+        messages.error(request, _(str(refusal)))
         return redirect("credits")
     return render(request, "portal/preview_plan.html", {"preview": preview})
 
@@ -114,7 +114,7 @@ def _done(request: HttpRequest, what: Callable[[], str], *, back: str = "billing
     try:
         messages.info(request, what())
     except BillingError as error:
-        messages.error(request, str(error))
+        messages.error(request, _(str(error)))
     return redirect(back)
 
 

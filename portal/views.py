@@ -21,7 +21,7 @@ from billing import catalogue, details, mirror, plan_changes
 from billing.models import Order, TopUp
 from credits import selectors
 from portal import charts, offers, periods
-from portal.acting import admins_only, own_account
+from portal.acting import admins_only, own_account, own_balance
 from usage import events
 
 LATEST = 8
@@ -46,7 +46,7 @@ def pricing(request: HttpRequest) -> HttpResponse:
 def dashboard(request: HttpRequest) -> HttpResponse:
     """What is left, what it is made of, what comes and what goes next, and what happened last."""
     account, now = own_account(request), clock.now()
-    balance = selectors.balance(account_id=account.pk, now=now)
+    balance = own_balance(request)
     latest = list(selectors.transactions(account.pk)[:LATEST])
     has_key = api_keys.working_keys(account, now=now).exists()
     has_spent = selectors.has_spent(account.pk)
@@ -76,12 +76,12 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 @login_required
 def credits(request: HttpRequest) -> HttpResponse:
     """What is left, lot by lot, and what can be bought."""
-    account, now = own_account(request), clock.now()
+    account = own_account(request)
     return render(
         request,
         "portal/credits.html",
         {
-            "balance": selectors.balance(account_id=account.pk, now=now),
+            "balance": own_balance(request),
             "left_order": _left_order(request),
             # One key a page: two clicks on it, or on two of its tabs, are one purchase of one thing.
             "purchase_key": uuid.uuid4().hex,

@@ -131,7 +131,8 @@ def test_low_and_gone_are_told_once_for_each_crossing(shop: Shop, customer: Acco
     assert post() == ["You have few credits left", "Your credits are used up"]
 
 
-def test_a_card_that_ends_soon_is_told_once(shop: Shop, customer: Account) -> None:
+def test_a_card_that_ends_soon_is_told_once(shop: Shop, customer: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "CARD_NOTICE", timedelta(days=40))  # soon on whichever day of the month this runs
     shop.pay(shop.checkout(customer, item="pro"))
     shop.deliver()
     post()
