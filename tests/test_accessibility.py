@@ -1,0 +1,75 @@
+"""axe finds nothing on any customer page: in English and light on a desk, in Dutch and dark on a phone."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tests import tour
+from tests.conftest import Demo
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("demo")]
+
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
+RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}
+
+
+def problems(page: Page) -> list[str]:
+    """What axe has against the page as it stands, and whether it is wider than its window."""
+    found = Axe().run(page, options=RULES).response["violations"]
+    told = [f"{row['id']}: {node['html'][:160]}" for row in found for node in row["nodes"]]
+    if page.evaluate("document.documentElement.scrollWidth > window.innerWidth + 1"):
+        told.append(f"wider than {page.viewport_size}")
+    return told
+
+
+@pytest.fixture(params=[("en", "light", DESK), ("nl", "dark", PHONE)], ids=["english-light-desk", "dutch-dark-phone"])
+def seen(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
+    language, theme, size = request.param
+    context = browser.new_context(locale=language, color_scheme=theme, viewport=size)
+    page = context.new_page()
+    yield page
+    context.close()
+
+
+def test_every_page_is_for_everybody(demo: Demo, seen: Page) -> None:
+    found: dict[str, Any] = {}
+
+    def look(name: str) -> None:
+        if told := problems(seen):
+            found[name] = told
+
+    for name, address in tour.PUBLIC.items():
+        seen.goto(f"{demo.base_url}{address}")
+        look(name)
+    tour.sign_up(demo, seen)
+    for name in ("dashboard", "credits", "usage", "billing", "keys", "team", "transactions"):
+        seen.goto(f"{demo.base_url}{tour.PRIVATE[name]}")
+        look(f"{name}, empty")
+    seen.context.clear_cookies()
+    lived = tour.live(demo, seen)
+    look("webhooks, with a new secret")
+    for name, address in tour.PRIVATE.items():
+        seen.goto(f"{demo.base_url}{address}")
+        look(name)
+    seen.goto(lived.order)
+    look("paid")
+    seen.goto(f"{demo.base_url}/keys")
+    seen.locator("form[action='/keys'] button").click()
+    look("keys, with a new one")
+    seen.goto(f"{demo.base_url}/example-ai")
+    seen.locator("textarea").fill("Hello")
+    seen.locator("main form button").click()
+    look("example-ai, answered")
+    seen.locator("details.menu > summary").click()
+    look("the menu")
+    tour.make_team(demo, seen)
+    look("team, with members")
+    seen.goto(f"{demo.base_url}/credits")
+    seen.locator("form:has([name=item][value=credits-20]) button[value=qr]").click()
+    expect(seen.locator("img.qr")).to_be_visible()
+    look("qr")
+    assert not found, json.dumps(found, indent=1)
