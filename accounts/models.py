@@ -5,9 +5,10 @@ from typing import ClassVar
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import OpClass
 from django.db import models
 from django.db.models import Q
-from django.db.models.functions import Lower
+from django.db.models.functions import Lower, Upper
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -55,6 +56,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     class Meta:
         verbose_name = _("user")
         verbose_name_plural = _("users")
+        indexes = [models.Index(OpClass(Upper("email"), name="varchar_pattern_ops"), name="user_email_begins")]
         constraints = [
             models.CheckConstraint(name="user_email_is_lower_case", condition=Q(email=Lower("email"))),
         ]
@@ -110,6 +112,11 @@ class Account(models.Model):
     class Meta:
         verbose_name = _("account")
         verbose_name_plural = _("accounts")
+        indexes = [
+            # For operators, who type how an address or a name begins.
+            models.Index(OpClass(Upper("email"), name="varchar_pattern_ops"), name="account_email_begins"),
+            models.Index(OpClass(Upper("name"), name="varchar_pattern_ops"), name="account_name_begins"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.name or self.email or self.public_id}"
@@ -200,6 +207,7 @@ class ExternalIdentity(models.Model):
     class Meta:
         verbose_name = _("external identity")
         verbose_name_plural = _("external identities")
+        indexes = [models.Index(name="identity_by_subject", fields=["subject"])]
         constraints = [
             models.UniqueConstraint(name="identity_once_per_issuer", fields=["issuer", "subject"]),
         ]
@@ -240,6 +248,10 @@ class ApiKey(models.Model):
     class Meta:
         verbose_name = _("API key")
         verbose_name_plural = _("API keys")
+        indexes = [
+            models.Index(name="key_by_prefix", fields=["prefix"]),
+            models.Index(name="key_by_last_letters", fields=["last4"]),
+        ]
 
     def __str__(self) -> str:
         return f"{self.prefix}…{self.last4}"

@@ -12,7 +12,7 @@ from outbox.models import OutboxEvent, WebhookEndpoint
 REASON = "The account was closed."
 
 
-def close_account(*, account: Account, user: User, now: datetime) -> None:
+def close_account(*, account: Account, user: User | None, now: datetime, actor: str = "") -> None:
     """End the plan, take what credits are left, and forget who it was. A second call does what the first did not.
 
     Raises PaymentProviderUnavailableError before anything else has happened: nobody is charged for a closed account.
@@ -31,7 +31,7 @@ def close_account(*, account: Account, user: User, now: datetime) -> None:
             account_id=account.pk,
             idempotency_key=f"closing:{account.pk}:{left}",
             reason=REASON,
-            actor=f"user:{user.pk}",
+            actor=actor or (f"user:{user.pk}" if user else ""),
             take=left,
             now=now,
         )

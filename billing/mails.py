@@ -54,6 +54,25 @@ def send(event: OutboxEvent) -> None:
         message.send()
 
 
+def send_again(event: OutboxEvent) -> str:
+    """Mail it once more, however old it is and whatever the account does without; answers to whom."""
+    mail, account = _mail_for(event), event.account
+    to = str(event.data.get("to") or (account.email if account else ""))
+    if mail is None or account is None or not to:
+        raise LookupError(f"{event} is told by no e-mail.")
+    with translation.override(account.language), timezone.override(ZoneInfo(account.time_zone)):
+        render(mail, event.data, to=to, name=account.name).send()
+    return to
+
+
+def subject_of(event: OutboxEvent) -> str:
+    """What the event's e-mail is called, in the language that is active; empty when it is told by none."""
+    mail = _mail_for(event) if event.data else None
+    if mail is None:
+        return ""
+    return _(mail.subject) % {**event.data, **_in_words(event.data), "site_name": settings.SITE_NAME}
+
+
 def render(mail: Mail, data: Data, *, to: str, name: str) -> EmailMultiAlternatives:
     """The message in the language that is active."""
     facts = {**data, **_in_words(data)}

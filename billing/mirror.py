@@ -60,6 +60,25 @@ def note_deleted_customer(customer_id: str, *, now: datetime) -> None:
     mirrored.Customer.objects.filter(id=customer_id, date_purged=None).update(date_purged=now)
 
 
+def accounts_of_customers(customer_ids: Iterable[str]) -> set[uuid.UUID]:
+    """The accounts that these Stripe customers belong to, deleted customers included."""
+    rows = mirrored.Customer.objects.filter(id__in=list(customer_ids), subscriber__isnull=False)
+    return set(rows.values_list("subscriber_id", flat=True))
+
+
+def customers_of(object_id: str) -> set[str]:
+    """The customers that a mirrored object belongs to, whatever kind it is."""
+    found: set[str] = set()
+    for model in (
+        mirrored.Subscription, mirrored.Invoice, mirrored.Charge, mirrored.PaymentIntent, mirrored.Session,
+        mirrored.PaymentMethod,
+    ):  # fmt: skip
+        found |= set(model.objects.filter(id=object_id).values_list("customer__id", flat=True))
+    for model in (mirrored.Refund, mirrored.Dispute):
+        found |= set(model.objects.filter(id=object_id).values_list("charge__customer__id", flat=True))
+    return {customer_id for customer_id in found if customer_id}
+
+
 def invoices_of(account_id: uuid.UUID, *, limit: int) -> list[dict[str, Any]]:
     """The account's latest invoices, as Stripe has them."""
     rows = mirrored.Invoice.objects.filter(customer__subscriber_id=account_id).order_by("-created")

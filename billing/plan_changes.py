@@ -3,12 +3,16 @@
 Each asks Stripe, and then brings everything in line with what Stripe made of it, as its webhooks will once more.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from accounts.models import Account
 from billing import alignment, stripe_api
 from billing.errors import AlreadySubscribedError, NotSubscribedError, PriceNotSellableError
-from billing.models import RUNNING, Price, Subscription
+from billing.models import RUNNING, Price, Subscription, series_of
+from credits import allowances
+from credits.models import Allowance, Source
+
+SHORTEST_MONTH_DAYS = 28
 
 
 def find_running(account: Account) -> Subscription | None:
@@ -72,6 +76,39 @@ def resume(*, account: Account, now: datetime) -> Subscription:
         stripe_api.update_subscription(current.stripe_subscription_id, cancel_at_period_end=False)
     if current.is_paused:
         stripe_api.update_subscription(current.stripe_subscription_id, pause_collection="")
+    return _in_line(current, now=now)
+
+
+def extended_until(subscription: Subscription, *, days: int) -> datetime:
+    """When the next payment is, if so many days are given on top."""
+    return subscription.current_period_end + timedelta(days=days)
+
+
+def extend(*, account: Account, days: int, key: str, now: datetime) -> Subscription:
+    """Give days on top of what is paid for, with credits for each month that begins in them. Nothing is charged.
+
+    Stripe answers a repeated `key` without moving anything again.
+    """
+    current = running(account)
+    starts, until = current.current_period_end, extended_until(current, days=days)
+    stripe_api.move_next_payment(current.stripe_subscription_id, to=int(until.timestamp()), idempotency_key=key)
+    plan = current.price.plan
+    if plan is not None and plan.monthly_credits:
+        allowances.start(
+            account=account,
+            source=Source.PLAN,
+            source_key=key,
+            series=series_of(current.stripe_subscription_id),
+            amount=plan.monthly_credits,
+            period=Allowance.Period.MONTH,
+            anchor=starts,
+            zone="UTC",
+            periods=-(-days // SHORTEST_MONTH_DAYS),
+            paid_until=until,
+            rollover=Allowance.Rollover(plan.rollover),
+            rollover_limit=plan.rollover_limit,
+            now=now,
+        )
     return _in_line(current, now=now)
 
 

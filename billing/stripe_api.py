@@ -239,6 +239,23 @@ def preview_change(subscription_id: str, *, price_id: str) -> Stripe:
         return plain(stripe.Invoice.create_preview(subscription=subscription_id, subscription_details=details))
 
 
+def pay_invoice(invoice_id: str) -> None:
+    """Collect an open invoice now. Raises PaymentDeclinedError; one that is paid or void already stays so."""
+    with calling():
+        try:
+            stripe.Invoice.pay(invoice_id)
+        except stripe.InvalidRequestError as error:
+            logger.info("invoice_not_paid", invoice_id=invoice_id, error=str(error))
+
+
+def move_next_payment(subscription_id: str, *, to: int, idempotency_key: str) -> None:
+    """Let the next payment of a subscription be at another time, and bill nothing for the time until then."""
+    with calling():
+        stripe.Subscription.modify(
+            subscription_id, trial_end=to, proration_behavior="none", idempotency_key=f"tegoed-{idempotency_key}"
+        )
+
+
 def plan_change(subscription_id: str, *, price_id: str) -> None:
     """Put another price in place when the running period ends."""
     with calling():

@@ -28,6 +28,8 @@ app.conf.beat_schedule = {
     "refresh_waiting_orders": {"task": "billing.tasks.refresh_waiting_orders", "schedule": 60.0},
     "close_abandoned_orders": {"task": "billing.tasks.close_abandoned_orders", "schedule": 3600.0},
     "watch_webhooks": {"task": "billing.tasks.watch_webhooks", "schedule": 300.0},
+    "watch_business": {"task": "console.tasks.watch_business", "schedule": 60.0},
+    "sweep_bulk_grants": {"task": "console.tasks.sweep_bulk_grants", "schedule": 300.0},
     "warn_of_expiring_cards": {"task": "billing.tasks.warn_of_expiring_cards", "schedule": crontab(hour=8, minute=0)},
     "reconcile": {"task": "billing.tasks.reconcile", "schedule": crontab(hour=2, minute=30)},
     "audit_ledger": {"task": "credits.tasks.audit_ledger", "schedule": crontab(hour=3, minute=30)},

@@ -117,6 +117,8 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
+    "console.middleware.second_factor_for_staff",
+    "portal.viewing.only_look",
     "django_htmx.middleware.HtmxMiddleware",
 ]
 
@@ -405,7 +407,16 @@ UNFOLD = {
         "show_search": True,
         "navigation": "console.navigation.sidebar",
     },
+    "COMMAND": {"search_models": ["accounts.account", "billing.order", "accounts.user"], "show_history": True},
+    "DASHBOARD_CALLBACK": "console.dashboard.front_page",
+    "STYLES": [lambda _request: static("console/console.css")],
 }
+
+SUPPORT_GRANT_LIMIT_PER_DAY = env.int("SUPPORT_GRANT_LIMIT_PER_DAY", default=100)
+# What gives or takes more credits than this waits for a second person.
+APPROVAL_ABOVE_CREDITS = env.int("APPROVAL_ABOVE_CREDITS", default=10_000)
+# Staff without a second factor are led to set one up. A sandbox has no phones.
+STAFF_NEED_SECOND_FACTOR = env.bool("STAFF_NEED_SECOND_FACTOR", default=not SANDBOX)
 
 # --- Metrics: /metrics, for who sends the token; without one there is nothing at that address ----------
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")

@@ -12,6 +12,7 @@ from accounts import api as accounts_api
 from billing import api as billing_api
 from billing import mirror_api
 from config import api_errors, api_problems, api_schema
+from console import dashboard
 from credits import api as credits_api
 from credits import explain_api, history_api
 from outbox import api as outbox_api
@@ -65,6 +66,8 @@ urlpatterns = [
     path("api/webhooks/identity/<str:name>", accounts_api.identity_webhook, name="identity-webhook"),
     path("api/webhooks/payconiq", billing_api.payconiq_callback, name="payconiq-callback"),
     *([path("api/", include("config.compat_urls"))] if settings.API_COMPAT_PATHS else []),
+    path("admin/report.csv", admin.site.admin_view(dashboard.as_csv), name="report-csv"),
+    path("admin/simulator/", admin.site.admin_view(dashboard.simulator(admin.site)), name="simulator"),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
     path("", include("portal.urls")),

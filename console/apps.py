@@ -1,5 +1,5 @@
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate
+from django.db.models.signals import post_migrate, post_save
 
 
 class ConsoleConfig(AppConfig):
@@ -9,7 +9,12 @@ class ConsoleConfig(AppConfig):
     verbose_name = "Console"
 
     def ready(self) -> None:
-        from console import roles
+        from django.contrib.admin.models import LogEntry
+
+        from console import auditing, roles, watching
+        from outbox import alerts, relaying
 
         # Sent once per app; the last one finds every permission made.
         post_migrate.connect(roles.keep_groups, dispatch_uid="console.keep_groups")
+        post_save.connect(auditing.keep_log_entry, sender=LogEntry, dispatch_uid="console.keep_log_entry")
+        relaying.subscribe("console", alerts.EVENT, watching.tell)

@@ -6,10 +6,22 @@ from django.http import HttpRequest
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
+from console.models import Approval
+from outbox.models import Alert
+
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """What unfold shows; an entry whose model the user may not see is left out."""
     return [
+        _group(
+            _("Business"),
+            _page(request, _("Dashboard"), "monitoring", "admin:index"),
+            _page(request, _("Pricing simulator"), "calculate", "simulator", "console.see_reports"),
+            _entry(request, _("Alerts"), "notifications", "outbox", "alert", badge="console.navigation.open_alerts"),
+            _entry(
+                request, _("Approvals"), "how_to_reg", "console", "approval", badge="console.navigation.open_approvals"
+            ),
+        ),
         _group(
             _("Customers"),
             _entry(request, _("Accounts"), "groups", "accounts", "account"),
@@ -20,6 +32,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             _("Credits"),
             _entry(request, _("Ledger"), "receipt_long", "credits", "transaction"),
             _entry(request, _("Grants"), "toll", "credits", "grant"),
+            _entry(request, _("Bulk grants"), "playlist_add", "console", "bulkgrant"),
             _entry(request, _("Holds"), "lock_clock", "credits", "hold"),
             _entry(request, _("Allowances"), "event_repeat", "credits", "allowance"),
         ),
@@ -32,7 +45,8 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
         ),
         _group(
             _("What happens"),
-            _entry(request, _("Alerts"), "notifications", "outbox", "alert"),
+            _entry(request, _("Audit log"), "policy", "console", "auditevent"),
+            _entry(request, _("When to alert"), "tune", "console", "alertthreshold"),
             _entry(request, _("Webhooks in"), "webhook", "billing", "inboxevent"),
             _entry(request, _("Events out"), "outbox", "outbox", "outboxevent"),
             _entry(request, _("Webhook endpoints"), "podcasts", "outbox", "webhookendpoint"),
@@ -67,7 +81,25 @@ def _group(title: Any, *entries: dict[str, Any] | None, collapsible: bool = Fals
     }
 
 
-def _entry(request: HttpRequest, title: Any, icon: str, app: str, model: str) -> dict[str, Any] | None:
+def open_alerts(_request: HttpRequest) -> str:
+    """How many wait, beside the entry; nothing for none."""
+    return str(Alert.objects.filter(resolved_at=None).count() or "")
+
+
+def open_approvals(_request: HttpRequest) -> str:
+    return str(Approval.objects.filter(state=Approval.State.PENDING).count() or "")
+
+
+def _page(request: HttpRequest, title: Any, icon: str, name: str, permission: str = "") -> dict[str, Any] | None:
+    if permission and not request.user.has_perm(permission):
+        return None
+    return {"title": title, "icon": icon, "link": reverse_lazy(name)}
+
+
+def _entry(
+    request: HttpRequest, title: Any, icon: str, app: str, model: str, *, badge: str = ""
+) -> dict[str, Any] | None:
     if not request.user.has_perm(f"{app}.view_{model}"):
         return None
-    return {"title": title, "icon": icon, "link": reverse_lazy(f"admin:{app}_{model}_changelist")}
+    link = reverse_lazy(f"admin:{app}_{model}_changelist")
+    return {"title": title, "icon": icon, "link": link} | ({"badge": badge} if badge else {})

@@ -3,15 +3,49 @@
 from typing import Any
 
 from django.contrib.auth.models import Group, Permission
+from django.db.models import Q
 
-SUPPORT = "Support"
-# Rooms that support may look into; a mirrored secret or a permission is not among them.
-LOOKED_INTO = ("accounts", "credits", "usage", "billing", "outbox")
+READ_ONLY, SUPPORT, BILLING, OPERATORS = "Read-only", "Support", "Billing", "Operators"
+# Rooms that staff may look into; a mirrored secret or a permission is not among them.
+LOOKED_INTO = ("accounts", "credits", "usage", "billing", "outbox", "console")
+# Of Stripe's mirror, what a customer's question may be about.
+MIRRORED = (
+    "customer", "subscription", "invoice", "session", "paymentintent", "charge", "refund", "dispute", "price", "product",
+)  # fmt: skip
+
+SUPPORT_MAY = (
+    "console.grant_credits", "console.reverse_spend", "console.freeze_account", "console.sync_stripe",
+    "console.view_as_customer", "console.write_note", "console.export_person",
+    "billing.change_inboxevent", "outbox.change_webhookdelivery",
+)  # fmt: skip
+BILLING_MAY = (
+    *SUPPORT_MAY, "console.grant_without_limit", "console.take_credits", "console.refund_order", "console.change_plan",
+    "console.approve", "console.see_reports", "console.add_bulkgrant", "billing.change_order", "outbox.change_alert",
+)  # fmt: skip
+OPERATORS_MAY = (
+    *BILLING_MAY, "console.merge_accounts", "console.erase_person", "console.add_alertthreshold",
+    "console.change_alertthreshold", "accounts.add_apikey", "accounts.change_apikey", "billing.change_plan",
+    "billing.change_pack", "billing.change_price", "billing.add_promotion", "billing.change_promotion", "usage.add_feature",
+    "usage.change_feature", "usage.add_featureprice",
+)  # fmt: skip
+MAY = {READ_ONLY: (), SUPPORT: SUPPORT_MAY, BILLING: BILLING_MAY, OPERATORS: OPERATORS_MAY}
 
 
 def keep_groups(**_kwargs: Any) -> None:
     """Make the groups, with their permissions. A repeated call changes nothing."""
-    support, _ = Group.objects.get_or_create(name=SUPPORT)
-    support.permissions.add(
-        *Permission.objects.filter(content_type__app_label__in=LOOKED_INTO, codename__startswith="view_")
-    )
+    seen = Permission.objects.filter(
+        Q(content_type__app_label__in=LOOKED_INTO)
+        | Q(content_type__app_label="djstripe", content_type__model__in=MIRRORED),
+        codename__startswith="view_",
+    ).exclude(content_type__app_label="console", codename="view_as_customer")
+    for name, may in MAY.items():
+        group, _ = Group.objects.get_or_create(name=name)
+        group.permissions.add(*seen, *_named(may))
+
+
+def _named(names: tuple[str, ...]) -> list[Permission]:
+    wanted = Q(pk=None)
+    for name in names:
+        app, _, codename = name.partition(".")
+        wanted |= Q(content_type__app_label=app, codename=codename)
+    return list(Permission.objects.filter(wanted))

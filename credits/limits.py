@@ -42,6 +42,22 @@ def set_low_threshold(*, account_id: uuid.UUID, threshold: int | None) -> None:
         wallet.save(update_fields=["low_threshold_override"])
 
 
+def freeze(*, account_id: uuid.UUID, now: datetime) -> None:
+    """Refuse every spend until `unfreeze`; what comes in still comes in. A second call changes nothing."""
+    with transaction.atomic():
+        wallet = locks.wallet(account_id)
+        wallet.frozen_at = wallet.frozen_at or now
+        wallet.save(update_fields=["frozen_at"])
+
+
+def unfreeze(*, account_id: uuid.UUID) -> None:
+    """Let the account spend again. A second call changes nothing."""
+    with transaction.atomic():
+        wallet = locks.wallet(account_id)
+        wallet.frozen_at = None
+        wallet.save(update_fields=["frozen_at"])
+
+
 def low_threshold(*, account_id: uuid.UUID) -> int | None:
     """What `set_low_threshold` was told last."""
     return Wallet.objects.filter(account_id=account_id).values_list("low_threshold_override", flat=True).first()

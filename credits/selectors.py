@@ -104,6 +104,13 @@ def settled_wallet(*, account_id: uuid.UUID, now: datetime) -> Wallet:
     return Wallet.objects.get(account_id=account_id)
 
 
+def account_of(prefix: str, identifier: uuid.UUID) -> uuid.UUID | None:
+    """Whose a transaction (txn), hold (hold) or grant (grt) is."""
+    model = {"txn": Transaction, "hold": Hold, "grt": Grant}[prefix]
+    found: uuid.UUID | None = model.objects.filter(pk=identifier).values_list("account_id", flat=True).first()  # type: ignore[attr-defined]
+    return found
+
+
 def active_since(since: datetime) -> Iterator[uuid.UUID]:
     """The accounts whose wallets were used on that day or later."""
     used = Wallet.objects.filter(touched_on__gte=since.date())

@@ -59,6 +59,11 @@ class Alert(models.Model):
         RECONCILIATION = "reconciliation", _("Stripe and the ledger disagree")
         LEDGER = "ledger", _("The ledger disagrees with itself")
         WEBHOOK_OFF = "webhook_off", _("An outgoing webhook was switched off")
+        QUEUE_AGE = "queue_age", _("Events wait too long")
+        WEBHOOK_LAG = "webhook_lag", _("Webhooks are worked off too slowly")
+        PAYMENTS_FAILING = "payments_failing", _("Many payments fail")
+        LOW_MARGIN = "low_margin", _("A feature earns too little")
+        SPIKE = "spike", _("An account spends far more than usual")
 
     kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
     subject = models.CharField(_("about"), max_length=255, help_text=_("What the incident is about, by its id."))

@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
 
-from accounts import clock, opening
+from accounts import clock, opening, viewing
 from accounts.models import Account, Membership, User
 from credits import selectors
 
@@ -30,6 +30,7 @@ class Acting:
 
     membership: Membership
     others: tuple[Account, ...]
+    is_looking: bool = False  # staff, who see what the customer sees
 
     @property
     def account(self) -> Account:
@@ -107,6 +108,10 @@ def _for(view: View, may: Callable[[Acting], bool]) -> View:
 
 def _found(request: HttpRequest) -> Acting:
     user = cast(User, request.user)
+    if (account := viewing.viewed(request)) is not None:
+        # Never saved: an owner's pages, and portal.viewing lets nothing be changed on them.
+        looked_at = Membership(account=account, user=user, role=Role.OWNER)
+        return Acting(membership=looked_at, others=(), is_looking=True)
     rows = list(_memberships(request))
     if not any(row.is_personal for row in rows):
         opening.personal_account(user=user, now=clock.now())

@@ -1,26 +1,12 @@
-"""Everything that is kept of a customer, as a file to take along: facts as JSON, the ledger as CSV."""
+"""Everything that is kept of a customer, as a file to take along."""
 
-import json
-import tempfile
-import zipfile
-from collections.abc import Iterable
-from typing import IO, Any
-
-from allauth.usersessions.models import UserSession
-from django.core.serializers.json import DjangoJSONEncoder
 from django.http import FileResponse, HttpRequest
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from accounts import spreadsheets
-from accounts.models import Account, User
-from billing import mirror
-from credits import selectors
-from credits.history_api import CSV_COLUMNS, csv_rows
+from accounts.models import User
+from billing import personal_data
 from portal.acting import own_account, owners_only
-
-MOST_INVOICES = 1_000
-IN_MEMORY = 1_048_576  # bytes; a larger file is kept on disk while it is sent
 
 
 @never_cache
@@ -29,46 +15,6 @@ IN_MEMORY = 1_048_576  # bytes; a larger file is kept on disk while it is sent
 def download(request: HttpRequest) -> FileResponse:
     """A ZIP with account.json and transactions.csv."""
     account = own_account(request)
-    assert isinstance(request.user, User)  # noqa: S101 - login_required
-    # Closed by the answer, when it has been sent.
-    file: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-        facts = json.dumps(about(account, request.user), cls=DjangoJSONEncoder, indent=2, ensure_ascii=False)
-        archive.writestr("account.json", facts)
-        with archive.open("transactions.csv", "w") as ledger:
-            for line in spreadsheets.lines(CSV_COLUMNS, csv_rows(selectors.transactions(account.pk))):
-                ledger.write(line.encode())
-    file.seek(0)
+    assert isinstance(request.user, User)  # noqa: S101 - behind a login
+    file = personal_data.archive(account, [request.user])
     return FileResponse(file, as_attachment=True, filename=f"{account.public_id}.zip")
-
-
-def about(account: Account, user: User) -> dict[str, Any]:
-    """What is kept beside the ledger. Secrets are kept as hashes, or encrypted, and are not among it."""
-    return {
-        "user": _facts(user, "email", "name", "date_joined", "last_login"),
-        "account": _facts(account, "public_id", "kind", "name", "email", "time_zone", "language", "created_at"),
-        "members": [{"user": row.user.email, "role": row.role} for row in account.memberships.select_related("user")],
-        "identities": _rows(account.external_identities.all(), "issuer", "subject", "created_at"),
-        "sessions": _rows(UserSession.objects.filter(user=user), "ip", "user_agent", "created_at", "last_seen_at"),
-        "keys": _rows(account.api_keys.all(), "public_id", "name", "scopes", "created_at", "expires_at", "revoked_at"),
-        "grants": _rows(
-            selectors.grants(account.pk), "public_id", "source", "amount", "remaining", "effective_at", "expires_at"
-        ),
-        "orders": _rows(
-            account.orders.all(), "public_id", "description", "status", "amount_minor", "currency", "created_at"
-        ),
-        "subscriptions": _rows(
-            account.subscriptions.all(), "stripe_subscription_id", "status", "started_at", "current_period_end"
-        ),
-        "invoices": mirror.invoices_of(account.pk, limit=MOST_INVOICES),
-        "events": _rows(account.outbox_events.all(), "name", "data", "happened_at"),
-        "webhook_endpoints": _rows(account.webhook_endpoints.all(), "public_id", "url", "events", "created_at"),
-    }
-
-
-def _rows(rows: Iterable[Any], *names: str) -> list[dict[str, Any]]:
-    return [_facts(row, *names) for row in rows]
-
-
-def _facts(row: Any, *names: str) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in names}

@@ -14,6 +14,7 @@ from portal import (
     preferences,
     team,
     usage,
+    viewing,
     views,
     webhooks,
 )
@@ -59,5 +60,6 @@ urlpatterns = [
     path("team/members/<int:membership_id>/role", team.change_role, name="member-role"),
     path("team/members/<int:membership_id>/remove", team.remove, name="remove-member"),
     path("invitations/<str:link>", team.invitation, name="invitation"),
+    path("stop-looking", viewing.stop_looking, name="stop-looking"),
     path("balance", views.header_balance, name="header-balance"),
 ]

@@ -15,12 +15,12 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
 from accounts import clock, spreadsheets
+from accounts.charts import bar_chart
 from accounts.models import Account, ApiKey
 from accounts.public_ids import MalformedIdError, parse_id
 from credits import selectors
 from portal import members, periods
 from portal.acting import own_account
-from portal.charts import bar_chart
 from usage import events
 
 GROUPS = {"feature": _("Feature"), "model": _("AI model"), "key": _("API key"), "member": _("Member")}

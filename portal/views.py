@@ -13,14 +13,14 @@ from django.utils.formats import date_format
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from accounts import clock, teams
+from accounts import charts, clock, teams
 from accounts import keys as api_keys
 from accounts.models import Account, Invitation, User
 from accounts.public_ids import MalformedIdError, parse_id, public_id
 from billing import catalogue, details, mirror, plan_changes
 from billing.models import Order, TopUp
 from credits import selectors
-from portal import charts, offers, periods
+from portal import offers, periods
 from portal.acting import admins_only, own_account, own_balance
 from usage import events
 

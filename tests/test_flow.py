@@ -176,6 +176,7 @@ def test_a_plan_is_changed_stopped_and_kept(demo: Demo, page: Page) -> None:
     expect(page.get_by_role("heading", name="Thank you, it is paid")).to_be_visible(timeout=20_000)
 
     page.goto(f"{demo.base_url}/billing")
+    page.get_by_role("link", name="Stop the plan").click()
     page.get_by_role("button", name="Stop at the end of the period").click()
     expect(page.locator("main")).to_contain_text("Your plan ends on")
     page.get_by_role("button", name="Keep it after all").click()

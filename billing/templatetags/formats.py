@@ -6,6 +6,7 @@ from decimal import Decimal
 from babel import Locale
 from babel.numbers import format_currency, get_currency_precision
 from django import template
+from django.utils import formats
 from django.utils.timesince import timeuntil
 from django.utils.translation import get_language, gettext
 
@@ -80,6 +81,12 @@ def span_until(moment: datetime, now: datetime) -> str:
 def country_name(code: str) -> str:
     """A country in the reader's language."""
     return str(Locale.parse(get_language() or "en", sep="-").territories.get(code, code))
+
+
+@register.filter
+def from_micros(micros: int) -> str:
+    """Millionths of a currency's unit as that unit, in the reader's format: for sums of many small costs."""
+    return formats.number_format(Decimal(micros).scaleb(-6), decimal_pos=2)
 
 
 @register.filter

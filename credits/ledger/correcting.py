@@ -82,6 +82,11 @@ def reverse(
         return Corrected(transaction=posted, is_replayed=False)
 
 
+def can_be_given_back(spent: Transaction) -> int:
+    """How many credits of a transaction `reverse` could still give back; none of what is no spend."""
+    return sum(part for _, part in _not_given_back(spent)) if spent.kind == Kind.SPEND else 0
+
+
 def revoke(
     *,
     account_id: uuid.UUID,

@@ -12,10 +12,10 @@ from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
 from accounts import clock, keys
+from accounts.charts import HEIGHT, WIDTH, bar_chart
 from accounts.models import Account, User
 from credits import ledger, limits, selectors
 from credits.models import Source, Transaction
-from portal.charts import HEIGHT, WIDTH, bar_chart
 from usage.spending import Work, spend
 from usage.tests.rate_card import put_on_the_card
 

@@ -57,6 +57,10 @@ def update_subscription(stripe: LocalStripe, values: Row, subscription_id: str) 
     if values.get("trial_end") == "now":
         del values["trial_end"]
         _end_trial(stripe, row)
+    if isinstance(values.get("trial_end"), int):
+        if proration != "none" or values["trial_end"] <= stripe.timestamp():
+            raise invalid("The local Stripe moves a trial's end ahead, without proration.", param="trial_end")
+        values |= _move_next_payment(stripe, row, values["trial_end"])
     if items is not None:
         _change_item(stripe, row, items, proration)
     return update(stripe, "subscription", subscription_id, values) if values else row
@@ -292,6 +296,15 @@ def _end_trial(stripe: LocalStripe, row: Row) -> None:
     stripe.changed("subscription", row)
     stripe.changed("subscription_item", item)
     _renew(stripe, row["id"])
+
+
+def _move_next_payment(stripe: LocalStripe, row: Row, at: int) -> Row:
+    """A running subscription is on trial until then; its next period begins there."""
+    item = row["items"]["data"][0]
+    item["current_period_end"] = at
+    stripe.changed("subscription_item", item)
+    stripe.at(at, "renew_subscription", row["id"])
+    return {"trial_start": stripe.timestamp(), "trial_end": at, "billing_cycle_anchor": at, "status": "trialing"}
 
 
 def _is_paused(row: Row, at: int) -> bool:

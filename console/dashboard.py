@@ -1,0 +1,224 @@
+"""The console's front page: is the business healthy this morning? And the simulator, and both as CSV."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from django import forms
+from django.conf import settings
+from django.core.cache import cache
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.template.response import TemplateResponse
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as later
+
+from accounts import charts, clock, spreadsheets
+from billing.models import Plan, Price
+from console import reports
+from console.models import AlertThreshold, Approval
+from credits.calendar import first_instant
+from outbox.models import Alert
+from usage import simulation
+from usage.simulation import Assumptions
+
+PERIODS_DAYS = (7, 30, 90, 365)
+DEFAULT_DAYS = 30
+KEPT_S = 60  # a report is made at most once a minute, whoever looks
+NEEDS = "console.see_reports"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """All that the page shows of a period."""
+
+    days: int
+    made_at: datetime
+    credits: dict[str, int]
+    revenue: list[reports.Revenue]
+    plans: list[reports.Row]
+    payments: reports.Row
+    webhooks: reports.Row
+    margins: list[reports.Margin]
+    by_day: list[reports.Row]
+    top: list[Any]
+    oddities: list[reports.Oddity]
+
+
+def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """What unfold's index shows (UNFOLD's DASHBOARD_CALLBACK)."""
+    now = clock.now()
+    context |= {
+        "alerts": Alert.objects.filter(resolved_at=None).select_related("account").order_by("-opened_at")[:10],
+        "approvals": Approval.objects.filter(state=Approval.State.PENDING).select_related("account", "asked_by")[:10],
+        "queues": reports.queues(now=now),
+        "steps": _first_steps(),
+    }
+    if request.user.has_perm(NEEDS):
+        days = _days(request)
+        context |= {"report": _report(days, now=now), "days": days, "periods": PERIODS_DAYS}
+        context["charts"] = _charts(context["report"], now=now)
+    return context
+
+
+def as_csv(request: HttpRequest) -> StreamingHttpResponse:
+    """The period's figures and days as one file."""
+    if not request.user.has_perm(NEEDS):
+        raise PermissionDenied
+    days = _days(request)
+    rows = _lines(_report(days, now=clock.now()))
+    return spreadsheets.download(f"report-{days}-days", ("section", "what", "value", "currency"), rows)
+
+
+def _report(days: int, *, now: datetime) -> Report:
+    key = f"console.report.{days}.{int(now.timestamp()) // KEPT_S}"
+    if (known := cache.get(key)) is not None:
+        return known  # type: ignore[no-any-return]
+    since = _first_of(days, now=now)
+    asked = {"since": since, "until": now}
+    thresholds = AlertThreshold.objects.first() or AlertThreshold()
+    made = Report(
+        days=days,
+        made_at=now,
+        credits=reports.credits_moved(**asked),
+        revenue=reports.revenue(**asked),
+        plans=reports.plans(**asked),
+        payments=reports.payments(**asked),
+        webhooks=reports.webhooks(**asked),
+        margins=reports.margins(**asked),
+        by_day=reports.by_day(**asked, zone=settings.DEFAULT_ACCOUNT_TIME_ZONE),
+        top=reports.top_customers(**asked),
+        oddities=list(reports.oddities(now=now, factor=thresholds.spike_factor, least=thresholds.spike_credits)),
+    )
+    cache.set(key, made, KEPT_S)
+    return made
+
+
+def _charts(report: Report, *, now: datetime) -> list[tuple[str, charts.BarChart]]:
+    """Bars of what was sold and of what was spent, a bar a day (or a week, for a year)."""
+    zone = ZoneInfo(settings.DEFAULT_ACCOUNT_TIME_ZONE)
+    first = _first_of(report.days, now=now).astimezone(zone).date()
+    known = {row["day"]: row for row in report.by_day}
+    step = 7 if report.days > 90 else 1  # noqa: PLR2004 - a bar must be seen
+    starts = [first + timedelta(days=number) for number in range(0, report.days, step)]
+
+    def of(name: str) -> charts.BarChart:
+        values = []
+        for start in starts:
+            span = (start + timedelta(days=number) for number in range(step))
+            total = sum(known[day][name] for day in span if day in known)
+            values.append((date_format(start, "j M"), max(0, total)))
+        return charts.bar_chart(values)
+
+    return [(_("Credits sold"), of("sold")), (_("Credits spent"), of("spent"))]
+
+
+def _lines(report: Report) -> Iterator[tuple[Any, ...]]:
+    """Section, what, value, currency."""
+    yield from (("credits", name, value, "") for name, value in report.credits.items())
+    yield from _of("revenue", report.revenue, ("recognised", "owed", "owed_credits"))
+    yield from _of("plans", report.plans, ("mrr", "net_new", "fresh", "churned", "payers", "arpu", "churn_percent"))
+    yield from _of("orders", report.payments["orders"], ("orders", "paid", "refunded"))
+    yield from _of("payments", [report.payments], ("failed", "recovered", "recovery_percent"))
+    yield from (("webhooks", name, value, "") for name, value in report.webhooks.items())
+    for margin in report.margins:
+        names = ("uses", "credits", "revenue_micros", "cost_micros", "margin_micros")
+        yield from _of(f"feature {margin.feature or '-'}", [margin], names)
+    for day in report.by_day:
+        yield from _of(str(day["day"]), [day], ("sold", "given", "spent", "expired"))
+
+
+def _of(section: str, rows: Iterable[Any], names: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
+    """Some figures of each row, which is a dictionary or an object."""
+    for row in rows:
+        known = row if isinstance(row, dict) else {name: getattr(row, name) for name in names}
+        currency = row.get("currency", "") if isinstance(row, dict) else getattr(row, "currency", "")
+        yield from ((section, name, known[name], currency) for name in names)
+
+
+def _first_of(days: int, *, now: datetime) -> datetime:
+    zone = settings.DEFAULT_ACCOUNT_TIME_ZONE
+    return first_instant(now.astimezone(ZoneInfo(zone)).date() - timedelta(days=days - 1), zone)
+
+
+def _days(request: HttpRequest) -> int:
+    return next((days for days in PERIODS_DAYS if str(days) == request.GET.get("days")), DEFAULT_DAYS)
+
+
+def _first_steps() -> list[tuple[str, bool]]:
+    """What a fresh installation still lacks; nothing once it sells."""
+    steps = [
+        (
+            _("Plans and packs: manage.py stripe_bootstrap, or sync_prices"),
+            Price.objects.filter(is_active=True).exists(),
+        ),
+        (_("A plan that every new account starts on"), Plan.objects.filter(is_default=True).exists()),
+        (_("Who is told of alerts: OPERATOR_EMAILS"), bool(settings.OPERATOR_EMAILS) or settings.SANDBOX),
+    ]
+    return [] if all(done for _text, done in steps) else steps
+
+
+class SimulatorForm(forms.Form):
+    """The assumptions, as people say them: per cent and currency's units."""
+
+    active = forms.DecimalField(label=later("Active on a day (% of users)"), min_value=0, max_value=100)
+    using_ai = forms.DecimalField(label=later("Of those, use AI (%)"), min_value=0, max_value=100)
+    requests = forms.IntegerField(label=later("Requests a day, each"), min_value=0, max_value=10_000)
+    cost = forms.DecimalField(label=later("Cost of a request"), min_value=0, max_value=1_000, decimal_places=6)
+    free = forms.IntegerField(label=later("Free credits a day"), min_value=0, max_value=10_000)
+    pack_credits = forms.IntegerField(label=later("Credits in a pack"), min_value=1, max_value=1_000_000)
+    pack_price = forms.DecimalField(label=later("Price of a pack"), min_value=0, max_value=100_000, decimal_places=2)
+    buying = forms.DecimalField(label=later("Buy in a month (% of users)"), min_value=0, max_value=100)
+    packs = forms.IntegerField(label=later("Packs each of them buys"), min_value=1, max_value=1_000)
+
+    def assumptions(self) -> Assumptions:
+        given = self.cleaned_data
+        return Assumptions(
+            active_per_mille=int(given["active"] * 10),
+            using_ai_per_mille=int(given["using_ai"] * 10),
+            requests_a_day=given["requests"],
+            cost_micros=int(given["cost"] * simulation.MICROS),
+            free_a_day=given["free"],
+            pack_credits=given["pack_credits"],
+            pack_micros=int(given["pack_price"] * simulation.MICROS),
+            buying_per_mille=int(given["buying"] * 10),
+            packs_each=given["packs"],
+        )
+
+
+USUAL = {
+    "active": 30, "using_ai": 100, "requests": 3, "cost": "0.015", "free": 3, "pack_credits": 20, "pack_price": "5.00",
+    "buying": 5, "packs": 1,
+}  # fmt: skip
+
+
+def simulator(site: Any) -> Callable[[HttpRequest], HttpResponseBase]:
+    """What if? On assumptions, or on what was really used in the last thirty days with another free allowance."""
+
+    def view(request: HttpRequest) -> HttpResponseBase:
+        if not request.user.has_perm(NEEDS):
+            raise PermissionDenied
+        form = SimulatorForm(request.GET if "active" in request.GET else USUAL)
+        results = simulation.table(form.assumptions()) if form.is_valid() else []
+        free = request.GET.get("what_if", "")
+        what_if = None
+        if free.isascii() and free.isdigit():
+            now = clock.now()
+            what_if = reports.what_if(since=now - timedelta(days=30), until=now, free_a_day=min(int(free[:6]), 10_000))
+        shown = {
+            **site.each_context(request),
+            "title": _("Pricing simulator"),
+            "form": form,
+            "results": results,
+            "free": free,
+            "what_if": what_if,
+        }
+        if request.GET.get("format") == "csv":
+            names = [field.name for field in fields(simulation.Result)]
+            return spreadsheets.download("simulation", names, (list(asdict(row).values()) for row in results))
+        return TemplateResponse(request, "console/simulator.html", shown)
+
+    return view

@@ -1,0 +1,9 @@
+"""Everything that an operator can do to an account, by its code."""
+
+from console.operations import people, plans, wallet
+from console.operations.base import OPERATIONS, Asked, Done, Effect, Operation, OperationForm, OperationRefusedError
+
+__all__ = [
+    "OPERATIONS", "Asked", "Done", "Effect", "Operation", "OperationForm", "OperationRefusedError", "people", "plans",
+    "wallet",
+]  # fmt: skip

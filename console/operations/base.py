@@ -1,0 +1,131 @@
+"""What operators can do to an account, each in the same steps: a form with a reason, the effect, a confirmation.
+
+An operation says what it would change (`effects`) and does it (`run`); it asks no request and renders nothing. The
+key makes a second click the same operation. What it did can be undone for UNDO_FOR, where it says how.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, ClassVar
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from accounts.models import Account, User
+
+UNDO_FOR = timedelta(minutes=10)
+LONGEST_REASON = 400
+
+REASONS = (
+    ("goodwill", _("Goodwill")),
+    ("support", _("Something went wrong on our side")),
+    ("billing", _("A billing mistake")),
+    ("abuse", _("Abuse")),
+    ("request", _("The customer asked for it")),
+    ("test", _("A test")),
+    ("other", _("Other")),
+)
+
+
+class OperationRefusedError(Exception):
+    """It cannot be done; the text says why. Nothing was changed."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One thing that changes."""
+
+    what: str
+    before: str
+    after: str
+
+    @property
+    def changes(self) -> bool:
+        return self.before != self.after
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """What was done, in a sentence; and how to undo it: an operation's code and its form."""
+
+    text: str
+    undo: Mapping[str, Any] | None = None
+    go_to: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Who asks for what, when. `key` names this one time that it was asked for."""
+
+    account: Account
+    operator: User
+    data: Mapping[str, Any]
+    reason: str
+    key: str
+    now: datetime
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def actor(self) -> str:
+        return f"user:{self.operator.pk}"
+
+
+class OperationForm(forms.Form):
+    """Every operation wants a reason: one of a few, so that they can be counted, and a sentence."""
+
+    why = forms.ChoiceField(label=_("Kind of reason"), choices=REASONS, widget=UnfoldAdminSelectWidget)
+    reason = forms.CharField(
+        label=_("Reason"),
+        max_length=LONGEST_REASON,
+        widget=UnfoldAdminTextInputWidget,
+        help_text=_("For whoever reads this in a year. Kept in the audit log."),
+    )
+
+    def __init__(self, *args: Any, account: Account, now: datetime, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.account, self.now = account, now
+        self.order_fields([name for name in self.fields if name not in ("why", "reason")])
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Fill choices that depend on the account."""
+
+
+class Operation:
+    """One thing that can be done. Subclasses say what; console.operating asks them."""
+
+    code: ClassVar[str]
+    label: ClassVar[Any]
+    icon: ClassVar[str] = "bolt"
+    permission: ClassVar[str]  # of console, without its app
+    form: ClassVar[type[OperationForm]] = OperationForm
+    is_grave: ClassVar[bool] = False
+
+    def is_offered(self, account: Account, now: datetime) -> bool:
+        """Whether it makes sense for this account as it is."""
+        return True
+
+    def check(self, asked: Asked) -> None:
+        """Raises OperationRefusedError for what this operator may not do, whatever the form says."""
+
+    def needs_second_person(self, asked: Asked) -> bool:
+        return False
+
+    def effects(self, asked: Asked) -> list[Effect]:
+        """What would change. Raises OperationRefusedError, or what the rooms below refuse."""
+        raise NotImplementedError
+
+    def run(self, asked: Asked) -> Done:
+        """Do it. A repeated key changes nothing more."""
+        raise NotImplementedError
+
+
+OPERATIONS: dict[str, Operation] = {}
+
+
+def register(kind: type[Operation]) -> type[Operation]:
+    """Make an operation known by its code."""
+    OPERATIONS[kind.code] = kind()
+    return kind

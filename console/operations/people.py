@@ -1,0 +1,186 @@
+"""Notes, e-mails, the customer's own view; accounts merged, exported, erased."""
+
+from datetime import datetime
+
+from django import forms
+from django.urls import reverse
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as later
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+
+from accounts import opening, teams
+from accounts.models import Account, User
+from accounts.public_ids import MalformedIdError, parse_id
+from billing import closing, mails, merging, plan_changes
+from console.operations.base import Asked, Done, Effect, Operation, OperationForm, OperationRefusedError, register
+from credits import selectors
+from outbox.models import OutboxEvent
+
+LATEST_MAILS = 30
+
+
+@register
+class Note(Operation):
+    code, label, icon, permission = "note", later("Write a note"), "edit_note", "write_note"
+
+    def effects(self, asked: Asked) -> list[Effect]:
+        return [Effect(_("Timeline"), "–", asked.reason)]
+
+    def run(self, asked: Asked) -> Done:
+        return Done(text=_("The note is kept."))
+
+
+class ResendForm(OperationForm):
+    event = forms.ChoiceField(label=later("E-mail"), widget=UnfoldAdminSelectWidget)
+
+    def prepare(self) -> None:
+        rows = OutboxEvent.objects.filter(account=self.account).order_by("-pk")[: LATEST_MAILS * 3]
+        self.fields["event"].choices = [  # type: ignore[attr-defined]
+            (str(row.pk), f"{date_format(row.happened_at, 'j M Y H:i')}: {mails.subject_of(row)}")
+            for row in rows
+            if mails.subject_of(row)
+        ][:LATEST_MAILS]
+
+
+@register
+class ResendMail(Operation):
+    code, label, icon, permission, form = (
+        "resend",
+        later("Resend an e-mail"),
+        "forward_to_inbox",
+        "sync_stripe",
+        ResendForm,
+    )
+
+    def is_offered(self, account: Account, now: datetime) -> bool:
+        return bool(account.email) and account.outbox_events.exists()
+
+    def effects(self, asked: Asked) -> list[Effect]:
+        event = OutboxEvent.objects.get(account=asked.account, pk=asked.data["event"])
+        return [Effect(_("E-mail"), "–", f"{mails.subject_of(event)} → {event.data.get('to') or asked.account.email}")]
+
+    def run(self, asked: Asked) -> Done:
+        event = OutboxEvent.objects.select_related("account").get(account=asked.account, pk=asked.data["event"])
+        to = mails.send_again(event)
+        return Done(text=_("Sent to %s.") % to)
+
+
+@register
+class ViewAs(Operation):
+    code, label, icon, permission = "view-as", later("View as customer"), "visibility", "view_as_customer"
+
+    def effects(self, asked: Asked) -> list[Effect]:
+        return [Effect(_("You see"), _("the console"), _("the customer's pages, to look at only; this is logged"))]
+
+    def run(self, asked: Asked) -> Done:
+        return Done(text=_("You see what they see. Nothing can be changed there."), go_to=reverse("dashboard"))
+
+
+class MergeForm(OperationForm):
+    target = forms.CharField(
+        label=later("Into"), max_length=40, widget=UnfoldAdminTextInputWidget,
+        help_text=later("acc_… of the account that stays. This one ends."),
+    )  # fmt: skip
+
+    def clean_target(self) -> Account:
+        try:
+            found = opening.find_account(parse_id("acc", self.cleaned_data["target"].strip()))
+        except MalformedIdError:
+            found = None
+        if found is None or found.closed_at or found.pk == self.account.pk:
+            raise forms.ValidationError(_("There is no other open account of that name."))
+        return found
+
+
+@register
+class Merge(Operation):
+    code, label, icon, permission, form = "merge", later("Merge into another"), "merge", "merge_accounts", MergeForm
+    is_grave = True
+
+    def effects(self, asked: Asked) -> list[Effect]:
+        target = asked.data["target"]
+        moved = merging.plan(asked.account, target, now=asked.now)
+        here = selectors.balance(account_id=asked.account.pk, now=asked.now).available
+        there = selectors.balance(account_id=target.pk, now=asked.now).available
+        return [
+            Effect(_("Credits here"), str(here), "0"),
+            Effect(_("Credits of %s") % target, str(there), str(there + moved.credits)),
+            Effect(_("Free credits that are lost"), str(moved.lost), "0"),
+            Effect(_("People and names that go over"), "–", f"{moved.members} + {moved.names}"),
+            Effect(_("API keys that stop"), str(moved.keys), "0"),
+            Effect(_("This account"), _("open"), _("closed; its history stays here")),
+        ]
+
+    def run(self, asked: Asked) -> Done:
+        target = asked.data["target"]
+        moved = merging.merge(source=asked.account, target=target, key=asked.key, actor=asked.actor, now=asked.now)
+        return Done(
+            text=_("%(credits)d credits went over to %(target)s.") % {"credits": moved.credits, "target": target},
+            go_to=reverse("admin:accounts_account_change", args=[target.pk]),
+        )
+
+
+@register
+class Export(Operation):
+    code, label, icon, permission = "export", later("Export their data"), "download", "export_person"
+
+    def effects(self, asked: Asked) -> list[Effect]:
+        return [
+            Effect(_("A file"), "–", _("everything that is kept of this account, as JSON and CSV (GDPR, article 15)"))
+        ]
+
+    def run(self, asked: Asked) -> Done:
+        address = reverse("admin:accounts_account_export", args=[asked.account.pk])
+        return Done(text=_("The file is ready; send it to nobody but the customer."), go_to=address)
+
+
+class EraseForm(OperationForm):
+    confirm = forms.CharField(label=later("Type the account's id"), max_length=40, widget=UnfoldAdminTextInputWidget)
+
+    def clean_confirm(self) -> str:
+        typed: str = self.cleaned_data["confirm"].strip()
+        if typed != self.account.public_id:
+            raise forms.ValidationError(_("That is not %s.") % self.account.public_id)
+        return typed
+
+
+@register
+class Erase(Operation):
+    code, label, icon, permission, form = (
+        "erase",
+        later("Erase this customer"),
+        "delete_forever",
+        "erase_person",
+        EraseForm,
+    )
+    is_grave = True
+
+    def is_offered(self, account: Account, now: datetime) -> bool:
+        return account.closed_at is None
+
+    def needs_second_person(self, asked: Asked) -> bool:
+        return True
+
+    def effects(self, asked: Asked) -> list[Effect]:
+        user = self._user(asked.account)
+        if user and (alone := teams.owned_alone(user)):
+            raise OperationRefusedError(
+                _("They own teams alone: %s. Find another owner first.") % ", ".join(map(str, alone))
+            )
+        plan = plan_changes.find_running(asked.account)
+        left = selectors.balance(account_id=asked.account.pk, now=asked.now).available
+        return [
+            Effect(_("Name and e-mail address"), asked.account.email or str(asked.account), _("erased")),
+            Effect(_("Plan"), str(plan.price.plan) if plan else "–", _("ended") if plan else "–"),
+            Effect(_("Credits to spend"), str(left), "0"),
+            Effect(_("Ledger and invoices"), _("kept"), _("kept, without a name (GDPR, article 17(3)(b))")),
+        ]
+
+    def run(self, asked: Asked) -> Done:
+        closing.close_account(account=asked.account, user=self._user(asked.account), actor=asked.actor, now=asked.now)
+        return Done(text=_("Nothing here names the customer any more."))
+
+    def _user(self, account: Account) -> User | None:
+        row = account.memberships.filter(is_personal=True).select_related("user").first()
+        return row.user if row else None

@@ -1,0 +1,320 @@
+"""Credits given and taken by hand, spends given back, spending stopped."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.db.models import BigIntegerField, Sum
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as later
+from unfold.widgets import (
+    UnfoldAdminIntegerFieldWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminSingleDateWidget,
+    UnfoldAdminTextInputWidget,
+)
+
+from accounts.models import Account
+from accounts.public_ids import MalformedIdError, parse_id, public_id
+from console.models import AuditEvent
+from console.operations.base import Asked, Done, Effect, Operation, OperationForm, OperationRefusedError, register
+from credits import ledger, limits, selectors
+from credits.calendar import first_instant
+from credits.models import Source
+
+MOST_CREDITS = 1_000_000_000
+
+
+def balance_of(asked: Asked) -> selectors.Balance:
+    return selectors.balance(account_id=asked.account.pk, now=asked.now)
+
+
+def _credits(label: Any, **more: Any) -> forms.IntegerField:
+    return forms.IntegerField(
+        label=label, min_value=1, max_value=MOST_CREDITS, widget=UnfoldAdminIntegerFieldWidget, **more
+    )
+
+
+class GrantForm(OperationForm):
+    amount = _credits(later("Credits"))
+    expires_on = forms.DateField(
+        label=later("Valid through"),
+        required=False,
+        widget=UnfoldAdminSingleDateWidget,
+        help_text=later("The last day in the account's own calendar. Empty: they do not expire."),
+    )
+
+    def clean_expires_on(self) -> Any:
+        last = self.cleaned_data["expires_on"]
+        if last is not None and first_instant(last + timedelta(days=1), self.account.time_zone) <= self.now:
+            raise forms.ValidationError(_("That day is over."))
+        return last
+
+
+@register
+class Grant(Operation):
+    code, label, icon, permission, form = "grant", later("Grant credits"), "add_circle", "grant_credits", GrantForm
+
+    def check(self, asked: Asked) -> None:
+        if asked.account.memberships.filter(user=asked.operator).exists():
+            raise OperationRefusedError(_("Nobody grants credits to an account of their own."))
+        if asked.operator.has_perm("console.grant_without_limit"):
+            return
+        left = settings.SUPPORT_GRANT_LIMIT_PER_DAY - granted_today(asked.operator, asked.now)
+        if asked.data["amount"] > left:
+            raise OperationRefusedError(
+                _("You may grant %(most)d credits in a day; %(left)d are left of today's. Ask somebody of Billing.")
+                % {"most": settings.SUPPORT_GRANT_LIMIT_PER_DAY, "left": max(0, left)}
+            )
+
+    def needs_second_person(self, asked: Asked) -> bool:
+        return bool(asked.data["amount"] > settings.APPROVAL_ABOVE_CREDITS)
+
+    def effects(self, asked: Asked) -> list[Effect]:
+        has, amount = balance_of(asked), asked.data["amount"]
+        return [
+            Effect(_("Credits to spend"), str(has.available), str(has.available + amount)),
+            Effect(_("They expire"), "–", str(asked.data["expires_on"] or _("never"))),
+        ]
+
+    def run(self, asked: Asked) -> Done:
+        last = asked.data["expires_on"]
+        made = ledger.grant(
+            account_id=asked.account.pk,
+            amount=asked.data["amount"],
+            source=Source.ADJUSTMENT,
+            source_key=asked.key,
+            expires_at=first_instant(last + timedelta(days=1), asked.account.time_zone) if last else None,
+            description=asked.reason,
+            actor=asked.actor,
+            now=asked.now,
+        )
+        return Done(
+            text=_("%d credits are granted.") % made.grant.amount,
+            undo={"operation": "revoke", "grant": made.grant.source_key, "amount": made.grant.amount},
+        )
+
+
+class TakeForm(OperationForm):
+    take = forms.IntegerField(
+        label=later("Take credits away"), required=False, min_value=0, max_value=MOST_CREDITS,
+        widget=UnfoldAdminIntegerFieldWidget, help_text=later("In the order of spending."),
+    )  # fmt: skip
+    forgive = forms.IntegerField(
+        label=later("Forgive debt"), required=False, min_value=0, max_value=MOST_CREDITS,
+        widget=UnfoldAdminIntegerFieldWidget,
+    )  # fmt: skip
+
+    def clean(self) -> dict[str, Any]:
+        found: dict[str, Any] = super().clean() or {}
+        if not found.get("take") and not found.get("forgive") and not self.errors:
+            raise forms.ValidationError(_("Take or forgive something."))
+        return found
+
+
+@register
+class Take(Operation):
+    code, label, icon, permission, form = "adjust", later("Take or forgive"), "remove_circle", "take_credits", TakeForm
+
+    def needs_second_person(self, asked: Asked) -> bool:
+        return bool(max(asked.data["take"] or 0, asked.data["forgive"] or 0) > settings.APPROVAL_ABOVE_CREDITS)
+
+    def effects(self, asked: Asked) -> list[Effect]:
+        has, take, forgive = balance_of(asked), asked.data["take"] or 0, asked.data["forgive"] or 0
+        if take > has.available:
+            raise OperationRefusedError(_("Only %d credits are there to be taken.") % has.available)
+        if forgive > has.debt:
+            raise OperationRefusedError(_("Only %d credits are owed.") % has.debt)
+        return [
+            Effect(_("Credits to spend"), str(has.available), str(has.available - take)),
+            Effect(_("Credits owed"), str(has.debt), str(has.debt - forgive)),
+        ]
+
+    def run(self, asked: Asked) -> Done:
+        take, forgive = asked.data["take"] or 0, asked.data["forgive"] or 0
+        ledger.adjust(
+            account_id=asked.account.pk,
+            idempotency_key=asked.key,
+            reason=asked.reason,
+            actor=asked.actor,
+            take=take,
+            forgive=forgive,
+            now=asked.now,
+        )
+        undo = {"operation": "grant", "amount": take} if take and not forgive else None
+        return Done(
+            text=_("%(take)d credits taken, %(forgive)d forgiven.") % {"take": take, "forgive": forgive}, undo=undo
+        )
+
+
+class RevokeForm(OperationForm):
+    grant = forms.ChoiceField(label=later("Grant"), widget=UnfoldAdminSelectWidget)
+    amount = _credits(
+        later("Credits"), help_text=later("At most what is left of it is taken; what was spent stays spent.")
+    )
+
+    def prepare(self) -> None:
+        rows = selectors.open_grants(self.account.pk)
+        self.fields["grant"].choices = [  # type: ignore[attr-defined]
+            (row.source_key, f"{row.get_source_display()}, {row.remaining} / {row.amount} ({row.public_id})")
+            for row in rows
+        ]
+
+
+@register
+class Revoke(Operation):
+    code, label, icon, permission, form = "revoke", later("Revoke a grant"), "undo", "take_credits", RevokeForm
+
+    def needs_second_person(self, asked: Asked) -> bool:
+        return bool(asked.data["amount"] > settings.APPROVAL_ABOVE_CREDITS)
+
+    def effects(self, asked: Asked) -> list[Effect]:
+        has = balance_of(asked)
+        grant = selectors.grants(asked.account.pk).get(source_key=asked.data["grant"])
+        taken = min(asked.data["amount"], grant.remaining)
+        return [
+            Effect(str(grant.get_source_display()), str(grant.remaining), str(grant.remaining - taken)),
+            Effect(_("Credits to spend"), str(has.available), str(has.available - taken)),
+        ]
+
+    def run(self, asked: Asked) -> Done:
+        source_key = asked.data["grant"]
+        grant = selectors.grants(asked.account.pk).get(source_key=source_key)
+        taken = ledger.revoke(
+            account_id=asked.account.pk,
+            grant_source_key=source_key,
+            amount=min(asked.data["amount"], grant.amount),
+            source_key=asked.key,
+            rest_becomes_debt=False,
+            description=asked.reason,
+            actor=asked.actor,
+            now=asked.now,
+        ).taken
+        return Done(
+            text=_("%d credits are taken back.") % taken,
+            undo={"operation": "restore", "grant": source_key, "amount": taken} if taken else None,
+        )
+
+
+class ReverseForm(OperationForm):
+    transaction = forms.CharField(
+        label=later("Spend"), max_length=40, widget=UnfoldAdminTextInputWidget, help_text=later("txn_… of the ledger.")
+    )
+    amount = forms.IntegerField(
+        label=later("Credits"), required=False, min_value=1, max_value=MOST_CREDITS,
+        widget=UnfoldAdminIntegerFieldWidget, help_text=later("Empty: all of it."),
+    )  # fmt: skip
+
+    def clean_transaction(self) -> Any:
+        try:
+            return parse_id("txn", self.cleaned_data["transaction"].strip())
+        except MalformedIdError:
+            raise forms.ValidationError(_("That is no transaction: it starts with txn_.")) from None
+
+
+@register
+class Reverse(Operation):
+    code, label, icon, permission, form = "reverse", later("Give back a spend"), "replay", "reverse_spend", ReverseForm
+
+    def effects(self, asked: Asked) -> list[Effect]:
+        spent = selectors.transactions(asked.account.pk).filter(pk=asked.data["transaction"]).first()
+        if spent is None:
+            raise OperationRefusedError(_("This account has no such transaction."))
+        left = ledger.can_be_given_back(spent)
+        back = left if asked.data["amount"] is None else asked.data["amount"]
+        if not 0 < back <= left:
+            raise OperationRefusedError(_("Of this spend %d credits can be given back.") % left)
+        has = balance_of(asked)
+        return [
+            Effect(_("Of this spend given back"), str(-spent.amount - left), str(-spent.amount - left + back)),
+            Effect(_("Credits to spend"), str(has.available), _("up to %d") % (has.available + back)),
+        ]
+
+    def run(self, asked: Asked) -> Done:
+        made = ledger.reverse(
+            account_id=asked.account.pk,
+            transaction_id=asked.data["transaction"],
+            amount=asked.data["amount"],
+            idempotency_key=asked.key,
+            reason=asked.reason,
+            actor=asked.actor,
+            now=asked.now,
+        ).transaction
+        return Done(
+            text=_("%(amount)d credits of %(spend)s are given back.")
+            % {"amount": made.amount, "spend": public_id("txn", asked.data["transaction"])},
+            undo={"operation": "adjust", "take": made.amount},
+        )
+
+
+@register
+class Freeze(Operation):
+    code, label, icon, permission = "freeze", later("Stop spending"), "ac_unit", "freeze_account"
+    is_grave = True
+
+    def is_offered(self, account: Account, now: datetime) -> bool:
+        return not selectors.balance(account_id=account.pk, now=now).is_frozen
+
+    def effects(self, asked: Asked) -> list[Effect]:
+        return [Effect(_("Spending"), _("allowed"), _("stopped: every spend is refused, and the pages say so"))]
+
+    def run(self, asked: Asked) -> Done:
+        limits.freeze(account_id=asked.account.pk, now=asked.now)
+        return Done(text=_("Spending is stopped."), undo={"operation": "unfreeze"})
+
+
+@register
+class Unfreeze(Operation):
+    code, label, icon, permission = "unfreeze", later("Allow spending"), "local_fire_department", "freeze_account"
+
+    def is_offered(self, account: Account, now: datetime) -> bool:
+        return selectors.balance(account_id=account.pk, now=now).is_frozen
+
+    def effects(self, asked: Asked) -> list[Effect]:
+        return [Effect(_("Spending"), _("stopped"), _("allowed"))]
+
+    def run(self, asked: Asked) -> Done:
+        limits.unfreeze(account_id=asked.account.pk)
+        return Done(text=_("Spending is allowed again."), undo={"operation": "freeze"})
+
+
+class RestoreForm(OperationForm):
+    grant = forms.CharField(max_length=255)
+    amount = _credits(later("Credits"))
+
+
+@register
+class Restore(Operation):
+    """Undoes a revocation; not offered by itself."""
+
+    code, label, permission, form = "restore", later("Restore what was revoked"), "take_credits", RestoreForm
+
+    def is_offered(self, account: Account, now: datetime) -> bool:
+        return False
+
+    def effects(self, asked: Asked) -> list[Effect]:
+        has = balance_of(asked)
+        return [Effect(_("Credits to spend"), str(has.available), str(has.available + asked.data["amount"]))]
+
+    def run(self, asked: Asked) -> Done:
+        ledger.restore(
+            account_id=asked.account.pk,
+            grant_source_key=asked.data["grant"],
+            credits=asked.data["amount"],
+            debt=0,
+            source_key=asked.key,
+            description=asked.reason,
+            actor=asked.actor,
+            now=asked.now,
+        )
+        return Done(text=_("%d credits are back.") % asked.data["amount"])
+
+
+def granted_today(operator: Any, now: datetime) -> int:
+    """How many credits an operator granted in the last day."""
+    rows = AuditEvent.objects.filter(operator=operator, action=Grant.code, at__gt=now - timedelta(days=1))
+    amount = Cast(KeyTextTransform("amount", "undo"), BigIntegerField())
+    return rows.aggregate(total=Sum(amount))["total"] or 0
