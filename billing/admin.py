@@ -90,7 +90,7 @@ class SoldAdmin(ModelAdmin):  # type: ignore[misc]
 @admin.register(Plan)
 class PlanAdmin(SoldAdmin):
     list_display = (
-        "name", "code", "monthly_credits", "daily_credits", "rollover", "daily_cap", "prices",
+        "name", "code", "monthly_credits", "daily_credits", "rollover", "daily_cap", "seats", "prices",
         "is_default", "is_active",
     )  # fmt: skip
 

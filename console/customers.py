@@ -24,6 +24,7 @@ from billing import details, mirror, personal_data, plan_changes
 from billing.models import Order, Subscription
 from console import finding, operating, problems, timeline
 from credits import audit, explaining, selectors
+from credits.models import Grant
 
 LATEST = 20
 # Above so many rows a list says about how many there are, and does not count them for each page.
@@ -152,10 +153,7 @@ class AccountAdmin(ReadOnlyAdmin):
         return {
             "account": account,
             "balance": balance,
-            "grants": [
-                (grant, *charts.meter([("left", grant.remaining), ("used", grant.amount - grant.remaining)]))
-                for grant in grants
-            ],
+            "grants": [(grant, _left(grant)) for grant in grants],
             "plan": plan_changes.find_running(account),
             "subscriptions": Subscription.objects.filter(account=account).select_related("price__plan")[:LATEST],
             "orders": Order.objects.filter(account=account).order_by("-id")[:LATEST],
@@ -163,11 +161,17 @@ class AccountAdmin(ReadOnlyAdmin):
             "card": details.card_of(account),
             "customer_id": mirror.customer_of_account(account.pk),
             "problems": problems.of(account, now=now),
+            "undoable": operating.undoable(request.user, account, now=now),
             "operations": operating.offered(request.user, account),
             "moments": timeline.timeline(account, kinds=kinds),
             "kinds": [(kind, label, kind in kinds) for kind, label in timeline.KINDS.items()],
             "names": account.external_identities.all()[:LATEST],
         }
+
+
+def _left(grant: Grant) -> charts.Part:
+    """What is left of a grant, as a part of a bar."""
+    return charts.meter([("left", grant.remaining), ("used", grant.amount - grant.remaining)])[0]
 
 
 def _moment(text: str, zone: str) -> datetime | None:

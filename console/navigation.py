@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
@@ -17,9 +18,16 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             _("Business"),
             _page(request, _("Dashboard"), "monitoring", "admin:index"),
             _page(request, _("Pricing simulator"), "calculate", "simulator", "console.see_reports"),
-            _entry(request, _("Alerts"), "notifications", "outbox", "alert", badge="console.navigation.open_alerts"),
             _entry(
-                request, _("Approvals"), "how_to_reg", "console", "approval", badge="console.navigation.open_approvals"
+                request, _("Alerts"), "notifications", "outbox", "alert", waiting=Alert.objects.filter(resolved_at=None)
+            ),
+            _entry(
+                request,
+                _("Approvals"),
+                "how_to_reg",
+                "console",
+                "approval",
+                waiting=Approval.objects.filter(state=Approval.State.PENDING),
             ),
         ),
         _group(
@@ -81,15 +89,6 @@ def _group(title: Any, *entries: dict[str, Any] | None, collapsible: bool = Fals
     }
 
 
-def open_alerts(_request: HttpRequest) -> str:
-    """How many wait, beside the entry; nothing for none."""
-    return str(Alert.objects.filter(resolved_at=None).count() or "")
-
-
-def open_approvals(_request: HttpRequest) -> str:
-    return str(Approval.objects.filter(state=Approval.State.PENDING).count() or "")
-
-
 def _page(request: HttpRequest, title: Any, icon: str, name: str, permission: str = "") -> dict[str, Any] | None:
     if permission and not request.user.has_perm(permission):
         return None
@@ -97,9 +96,12 @@ def _page(request: HttpRequest, title: Any, icon: str, name: str, permission: st
 
 
 def _entry(
-    request: HttpRequest, title: Any, icon: str, app: str, model: str, *, badge: str = ""
+    request: HttpRequest, title: Any, icon: str, app: str, model: str, *, waiting: QuerySet[Any] | None = None
 ) -> dict[str, Any] | None:
     if not request.user.has_perm(f"{app}.view_{model}"):
         return None
     link = reverse_lazy(f"admin:{app}_{model}_changelist")
-    return {"title": title, "icon": icon, "link": link} | ({"badge": badge} if badge else {})
+    entry = {"title": title, "icon": icon, "link": link}
+    if waiting is not None and (count := waiting.count()):
+        entry["badge"] = str(count)
+    return entry

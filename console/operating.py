@@ -6,6 +6,7 @@ has a token, so that a second click, or the browser's back button, does nothing 
 
 import uuid
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, cast
 
 from django.contrib import messages
@@ -34,12 +35,8 @@ _SEEN = Signer(salt="console.effects")
 
 def offered(user: User, account: Account) -> list[Operation]:
     """What this operator can do to this account now."""
-    now = clock.now()
-    return [
-        row
-        for row in OPERATIONS.values()
-        if user.has_perm(f"console.{row.permission}") and row.is_offered(account, now)
-    ]
+    now, known = clock.now(), sorted(OPERATIONS.values(), key=lambda row: row.place)
+    return [row for row in known if user.has_perm(f"console.{row.permission}") and row.is_offered(account, now)]
 
 
 @never_cache
@@ -74,7 +71,7 @@ def _confirmed(
     effects = operation.effects(asked)
     waits = operation.needs_second_person(asked)
     if not _is_confirmed(request, effects):
-        is_stale = "confirm" in request.POST
+        is_stale = "seen" in request.POST
         return _page(
             request, site, operation, asked.account, form=form, token=token, effects=effects, waits=waits,
             is_stale=is_stale,
@@ -90,6 +87,12 @@ def _is_done(request: HttpRequest, asked: Asked) -> bool:
         messages.info(request, _("This was done already: %s") % known.result)
         return True
     return Approval.objects.filter(key=asked.key).exists()
+
+
+def undoable(user: User, account: Account, *, now: datetime) -> list[AuditEvent]:
+    """What this operator did a few minutes ago and can still take back."""
+    rows = AuditEvent.objects.filter(account=account, operator=user, undo__isnull=False, undo_until__gt=now)
+    return [row for row in rows.order_by("-at") if auditing.find(f"undo:{row.public_id}") is None]
 
 
 def decide(request: HttpRequest, approval: Approval, *, approve: bool) -> None:
@@ -153,7 +156,8 @@ def undo(request: HttpRequest, event: AuditEvent) -> None:
         return
     auditing.record(
         key=key, action="undo", operator=asked.operator, account=event.account,
-        subject=f"{event.action} {event.public_id}", reason=reason, effects=effects, result=done.text, now=now, request=request,
+        subject=f"{event.action} {event.public_id}", reason=reason, effects=effects, result=done.text,
+        now=now, request=request,
     )  # fmt: skip
     messages.success(request, done.text)
 
@@ -241,7 +245,7 @@ def _blank(operation: Operation) -> dict[str, Any]:
 def _is_confirmed(request: HttpRequest, effects: list[Effect]) -> bool:
     """Whether what the operator confirms is what would happen now."""
     try:
-        return _SEEN.unsign(request.POST.get("confirm", "")) == _digest(effects)
+        return _SEEN.unsign(request.POST.get("seen", "")) == _digest(effects)
     except BadSignature:
         return False
 

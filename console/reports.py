@@ -151,7 +151,7 @@ FARMING = """
 SELECT 'address' AS by, host(ip::inet) AS what, count(DISTINCT user_id) AS people
 FROM usersessions_usersession WHERE created_at >= %(since)s GROUP BY 2 HAVING count(DISTINCT user_id) >= %(many)s
 UNION ALL
-SELECT 'device', ip || ' ' || left(user_agent, 60), count(DISTINCT user_id)
+SELECT 'device', host(ip::inet) || ' ' || left(user_agent, 60), count(DISTINCT user_id)
 FROM usersessions_usersession WHERE created_at >= %(since)s AND user_agent <> ''
 GROUP BY 2 HAVING count(DISTINCT user_id) >= %(many)s
 UNION ALL

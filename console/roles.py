@@ -10,23 +10,25 @@ READ_ONLY, SUPPORT, BILLING, OPERATORS = "Read-only", "Support", "Billing", "Ope
 LOOKED_INTO = ("accounts", "credits", "usage", "billing", "outbox", "console")
 # Of Stripe's mirror, what a customer's question may be about.
 MIRRORED = (
-    "customer", "subscription", "invoice", "session", "paymentintent", "charge", "refund", "dispute", "price", "product",
+    "customer", "subscription", "invoice", "session", "paymentintent", "charge", "refund", "dispute", "price",
+    "product",
 )  # fmt: skip
 
 SUPPORT_MAY = (
     "console.grant_credits", "console.reverse_spend", "console.freeze_account", "console.sync_stripe",
-    "console.view_as_customer", "console.write_note", "console.export_person",
-    "billing.change_inboxevent", "outbox.change_webhookdelivery",
+    "console.view_as_customer", "console.write_note", "console.export_person", "billing.change_inboxevent",
+    "outbox.change_webhookdelivery",
 )  # fmt: skip
 BILLING_MAY = (
-    *SUPPORT_MAY, "console.grant_without_limit", "console.take_credits", "console.refund_order", "console.change_plan",
-    "console.approve", "console.see_reports", "console.add_bulkgrant", "billing.change_order", "outbox.change_alert",
+    *SUPPORT_MAY, "console.grant_without_limit", "console.take_credits", "console.refund_order",
+    "console.change_plan", "console.approve", "console.see_reports", "console.add_bulkgrant",
+    "billing.change_order", "outbox.change_alert",
 )  # fmt: skip
 OPERATORS_MAY = (
     *BILLING_MAY, "console.merge_accounts", "console.erase_person", "console.add_alertthreshold",
     "console.change_alertthreshold", "accounts.add_apikey", "accounts.change_apikey", "billing.change_plan",
-    "billing.change_pack", "billing.change_price", "billing.add_promotion", "billing.change_promotion", "usage.add_feature",
-    "usage.change_feature", "usage.add_featureprice",
+    "billing.change_pack", "billing.change_price", "billing.add_promotion", "billing.change_promotion",
+    "usage.add_feature", "usage.change_feature", "usage.add_featureprice",
 )  # fmt: skip
 MAY = {READ_ONLY: (), SUPPORT: SUPPORT_MAY, BILLING: BILLING_MAY, OPERATORS: OPERATORS_MAY}
 

@@ -1,4 +1,4 @@
-"""Everything that an operator can do to an account, by its code."""
+"""Everything that an operator can do to an account, by its code; what is done most stands first."""
 
 from console.operations import people, plans, wallet
 from console.operations.base import OPERATIONS, Asked, Done, Effect, Operation, OperationForm, OperationRefusedError

@@ -102,6 +102,7 @@ class Operation:
     permission: ClassVar[str]  # of console, without its app
     form: ClassVar[type[OperationForm]] = OperationForm
     is_grave: ClassVar[bool] = False
+    place: ClassVar[int] = 50  # among the buttons; the lowest first
 
     def is_offered(self, account: Account, now: datetime) -> bool:
         """Whether it makes sense for this account as it is."""

@@ -23,6 +23,7 @@ LATEST_MAILS = 30
 @register
 class Note(Operation):
     code, label, icon, permission = "note", later("Write a note"), "edit_note", "write_note"
+    place = 10
 
     def effects(self, asked: Asked) -> list[Effect]:
         return [Effect(_("Timeline"), "–", asked.reason)]
@@ -52,6 +53,7 @@ class ResendMail(Operation):
         "sync_stripe",
         ResendForm,
     )
+    place = 11
 
     def is_offered(self, account: Account, now: datetime) -> bool:
         return bool(account.email) and account.outbox_events.exists()
@@ -69,6 +71,7 @@ class ResendMail(Operation):
 @register
 class ViewAs(Operation):
     code, label, icon, permission = "view-as", later("View as customer"), "visibility", "view_as_customer"
+    place = 9
 
     def effects(self, asked: Asked) -> list[Effect]:
         return [Effect(_("You see"), _("the console"), _("the customer's pages, to look at only; this is logged"))]
@@ -97,6 +100,7 @@ class MergeForm(OperationForm):
 class Merge(Operation):
     code, label, icon, permission, form = "merge", later("Merge into another"), "merge", "merge_accounts", MergeForm
     is_grave = True
+    place = 70
 
     def effects(self, asked: Asked) -> list[Effect]:
         target = asked.data["target"]
@@ -124,6 +128,7 @@ class Merge(Operation):
 @register
 class Export(Operation):
     code, label, icon, permission = "export", later("Export their data"), "download", "export_person"
+    place = 13
 
     def effects(self, asked: Asked) -> list[Effect]:
         return [
@@ -155,6 +160,7 @@ class Erase(Operation):
         EraseForm,
     )
     is_grave = True
+    place = 80
 
     def is_offered(self, account: Account, now: datetime) -> bool:
         return account.closed_at is None

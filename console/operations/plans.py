@@ -63,6 +63,7 @@ class RefundForm(OperationForm):
 class Refund(Operation):
     code, label, icon, permission, form = "refund", later("Refund an order"), "payments", "refund_order", RefundForm
     is_grave = True
+    place = 5
 
     def is_offered(self, account: Account, now: datetime) -> bool:
         return bool(_refundable(account))
@@ -119,6 +120,7 @@ class ChangePlan(Operation):
     code, label, icon, permission, form = (
         "change-plan", later("Change the plan"), "swap_horiz", "change_plan", ChangePlanForm,
     )  # fmt: skip
+    place = 6
 
     def is_offered(self, account: Account, now: datetime) -> bool:
         return plan_changes.find_running(account) is not None
@@ -159,6 +161,7 @@ class CancelForm(OperationForm):
 class CancelPlan(Operation):
     code, label, icon, permission, form = "cancel-plan", later("Stop the plan"), "cancel", "change_plan", CancelForm
     is_grave = True
+    place = 8
 
     def is_offered(self, account: Account, now: datetime) -> bool:
         return plan_changes.find_running(account) is not None
@@ -189,6 +192,7 @@ class CancelPlan(Operation):
 @register
 class ResumePlan(Operation):
     code, label, icon, permission = "resume-plan", later("Resume the plan"), "play_arrow", "change_plan"
+    place = 7
 
     def is_offered(self, account: Account, now: datetime) -> bool:
         current = plan_changes.find_running(account)
@@ -212,6 +216,7 @@ class ExtendPeriod(Operation):
     code, label, icon, permission, form = (
         "extend", later("Extend the paid period"), "more_time", "change_plan", ExtendForm,
     )  # fmt: skip
+    place = 7
 
     def is_offered(self, account: Account, now: datetime) -> bool:
         current = plan_changes.find_running(account)
@@ -234,6 +239,7 @@ class ExtendPeriod(Operation):
 @register
 class RetryPayment(Operation):
     code, label, icon, permission = "retry-payment", later("Try the payment again"), "credit_score", "change_plan"
+    place = 0
 
     def is_offered(self, account: Account, now: datetime) -> bool:
         return bool(collecting.open_invoices(account))
@@ -265,6 +271,7 @@ class RetryPayment(Operation):
 @register
 class SyncStripe(Operation):
     code, label, icon, permission = "sync", later("Sync from Stripe"), "sync", "sync_stripe"
+    place = 12
 
     def is_offered(self, account: Account, now: datetime) -> bool:
         return bool(mirror.customer_of_account(account.pk))

@@ -57,6 +57,7 @@ class GrantForm(OperationForm):
 @register
 class Grant(Operation):
     code, label, icon, permission, form = "grant", later("Grant credits"), "add_circle", "grant_credits", GrantForm
+    place = 1
 
     def check(self, asked: Asked) -> None:
         if asked.account.memberships.filter(user=asked.operator).exists():
@@ -118,6 +119,7 @@ class TakeForm(OperationForm):
 @register
 class Take(Operation):
     code, label, icon, permission, form = "adjust", later("Take or forgive"), "remove_circle", "take_credits", TakeForm
+    place = 3
 
     def needs_second_person(self, asked: Asked) -> bool:
         return bool(max(asked.data["take"] or 0, asked.data["forgive"] or 0) > settings.APPROVAL_ABOVE_CREDITS)
@@ -167,6 +169,7 @@ class RevokeForm(OperationForm):
 @register
 class Revoke(Operation):
     code, label, icon, permission, form = "revoke", later("Revoke a grant"), "undo", "take_credits", RevokeForm
+    place = 4
 
     def needs_second_person(self, asked: Asked) -> bool:
         return bool(asked.data["amount"] > settings.APPROVAL_ABOVE_CREDITS)
@@ -218,6 +221,7 @@ class ReverseForm(OperationForm):
 @register
 class Reverse(Operation):
     code, label, icon, permission, form = "reverse", later("Give back a spend"), "replay", "reverse_spend", ReverseForm
+    place = 2
 
     def effects(self, asked: Asked) -> list[Effect]:
         spent = selectors.transactions(asked.account.pk).filter(pk=asked.data["transaction"]).first()
@@ -254,6 +258,7 @@ class Reverse(Operation):
 class Freeze(Operation):
     code, label, icon, permission = "freeze", later("Stop spending"), "ac_unit", "freeze_account"
     is_grave = True
+    place = 60
 
     def is_offered(self, account: Account, now: datetime) -> bool:
         return not selectors.balance(account_id=account.pk, now=now).is_frozen
@@ -269,6 +274,7 @@ class Freeze(Operation):
 @register
 class Unfreeze(Operation):
     code, label, icon, permission = "unfreeze", later("Allow spending"), "local_fire_department", "freeze_account"
+    place = 60
 
     def is_offered(self, account: Account, now: datetime) -> bool:
         return selectors.balance(account_id=account.pk, now=now).is_frozen
