@@ -4,9 +4,11 @@ Jobs post what is due and missing, however often they run: the times say how soo
 """
 
 import os
+from typing import Any
 
 from celery import Celery
 from celery.schedules import crontab
+from celery.signals import task_success
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -34,3 +36,10 @@ app.conf.beat_schedule = {
     "reconcile": {"task": "billing.tasks.reconcile", "schedule": crontab(hour=2, minute=30)},
     "audit_ledger": {"task": "credits.tasks.audit_ledger", "schedule": crontab(hour=3, minute=30)},
 }
+
+
+@task_success.connect(weak=False)
+def _note_success(sender: Any = None, **_kwargs: Any) -> None:
+    from config import heartbeats  # Django's cache, once there is one
+
+    heartbeats.note(sender=sender)

@@ -1,16 +1,23 @@
 """`/metrics`: what Prometheus asks for, of all the server's processes together. Only for who sends METRICS_TOKEN."""
 
 import os
+import time
 from collections.abc import Callable
 
 import prometheus_client
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
-from prometheus_client import multiprocess
+from prometheus_client import Counter, Histogram, multiprocess
 
 # Where gunicorn's processes keep their counters; set before any of them is made (config/gunicorn.py).
 SHARED = "PROMETHEUS_MULTIPROC_DIR"
+
+REQUESTS = Counter("tegoed_requests", "Requests, by route and status.", ["method", "route", "status"])
+DURATION = Histogram(
+    "tegoed_request_seconds", "How long requests took.", ["route"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
+)  # fmt: skip
 
 
 def serve_metrics(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
@@ -23,7 +30,8 @@ def serve_metrics(get_response: Callable[[HttpRequest], HttpResponse]) -> Callab
         if not settings.METRICS_TOKEN or not constant_time_compare(sent, settings.METRICS_TOKEN):
             return HttpResponse("Send METRICS_TOKEN as a bearer token.\n", status=401, content_type="text/plain")
         return HttpResponse(
-            prometheus_client.generate_latest(_registry()), content_type=prometheus_client.CONTENT_TYPE_LATEST
+            prometheus_client.generate_latest(_registry()) + prometheus_client.generate_latest(_business()),
+            content_type=prometheus_client.CONTENT_TYPE_LATEST,
         )
 
     return middleware
@@ -35,3 +43,26 @@ def _registry() -> prometheus_client.CollectorRegistry:
     registry = prometheus_client.CollectorRegistry()
     multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return registry
+
+
+def _business() -> prometheus_client.CollectorRegistry:
+    from config.business_metrics import BusinessCollector
+
+    registry = prometheus_client.CollectorRegistry()
+    registry.register(BusinessCollector())
+    return registry
+
+
+def count_requests(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:
+    """Counts each request by its route and status, and how long it took."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        began = time.perf_counter()
+        response = get_response(request)
+        match = getattr(request, "resolver_match", None)
+        route = match.route if match else "none"
+        REQUESTS.labels(request.method, route, response.status_code).inc()
+        DURATION.labels(route).observe(time.perf_counter() - began)
+        return response
+
+    return middleware

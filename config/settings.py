@@ -13,7 +13,7 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from config import guards, logs
+from config import guards, logs, sentry
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -102,6 +102,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.health.HealthMiddleware",
     "config.metrics.serve_metrics",
+    "config.metrics.count_requests",
     "config.middleware.take_api_slash",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
@@ -124,6 +125,7 @@ MIDDLEWARE = [
 
 # What a call of the API passes instead, if it brings no cookie (config/wsgi.py): it has no session, and is no page.
 API_MIDDLEWARE = [
+    "config.metrics.count_requests",
     "django.middleware.security.SecurityMiddleware",
     "config.middleware.take_api_slash",
     "config.middleware.answer_api_call",
@@ -420,6 +422,12 @@ STAFF_NEED_SECOND_FACTOR = env.bool("STAFF_NEED_SECOND_FACTOR", default=not SAND
 
 # --- Metrics: /metrics, for who sends the token; without one there is nothing at that address ----------
 METRICS_TOKEN = env.str("METRICS_TOKEN", default="")
+
+# --- Errors: to Sentry, if there is a place for them ------------------------------------------------
+SENTRY_DSN = env.str("SENTRY_DSN", default="")
+SENTRY_ENVIRONMENT = env.str("SENTRY_ENVIRONMENT", default="sandbox" if SANDBOX else "production")
+if SENTRY_DSN:
+    sentry.start(dsn=SENTRY_DSN, environment=SENTRY_ENVIRONMENT)
 
 # --- Logs ------------------------------------------------------------------------------------------
 LOG_LEVEL = env.str("LOG_LEVEL", default="INFO")

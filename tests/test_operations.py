@@ -3,20 +3,31 @@
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
 import pytest
 from django.conf import settings
+from django.core.cache import cache
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from config import guards, health, logs
+from accounts import clock
+from accounts.models import Account
+from config import guards, health, heartbeats, logs, sentry
+from credits import ledger
+from credits.errors import InsufficientCreditsError
+from credits.models import Source
+from credits.money import Money
 from sandbox import environment
 from sandbox.environment import LiveKeyError, Ports
 from sandbox.places import Place
+from sandbox.postgres import Postgres, binaries
+from usage.spending import Work, spend
 
 ROOT = Path(__file__).resolve().parent.parent
 PRODUCTION = {
@@ -188,3 +199,120 @@ def _views(resolver: URLResolver, prefix: str = "") -> list[tuple[str, object]]:
         else:
             found += _views(pattern, path)
     return found
+
+
+class TestMetrics:
+    def read(self, client: Client) -> dict[str, float]:
+        settings.METRICS_TOKEN = "t" * 20
+        answer = client.get("/metrics", headers={"Authorization": f"Bearer {settings.METRICS_TOKEN}"})
+        assert answer.status_code == 200
+        lines = [line for line in answer.content.decode().splitlines() if line and not line.startswith("#")]
+        return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines}
+
+    def test_spends_refusals_and_what_is_owed_are_counted(self, client: Client, ada_account: Account) -> None:
+        ledger.grant(
+            account_id=ada_account.pk, amount=10, source=Source.PURCHASE, source_key="t", paid=Money(500, "eur"),
+            now=clock.now(),
+        )  # fmt: skip
+        before = self.read(client)
+        work = Work(amount=4)
+        for number in (1, 1, 2, 3):
+            try:
+                spend(account=ada_account, work=work, idempotency_key=f"k{number}", actor="t", now=clock.now())
+            except InsufficientCreditsError:
+                continue
+        after = self.read(client)
+
+        def rose(name: str) -> float:
+            return after.get(name, 0) - before.get(name, 0)
+
+        assert rose("tegoed_credits_spent_total") == 8
+        assert rose('tegoed_ledger_calls_total{operation="spend",outcome="done"}') == 3
+        assert rose('tegoed_ledger_calls_total{operation="spend",outcome="insufficient_credits"}') == 1
+        assert after['tegoed_owed_credits{currency="eur"}'] in (10, 2)
+        assert rose('tegoed_requests_total{method="GET",route="none",status="200"}') >= 0
+        assert {"tegoed_holds_open", "tegoed_alerts_open", "tegoed_webhook_lag_seconds"} <= after.keys()
+        assert 'tegoed_queue_age_seconds{queue="inbox"}' in after
+
+    def test_a_job_that_ended_well_is_remembered(self, client: Client, db: None) -> None:
+        cache.clear()
+        assert not any("tegoed_job_age_seconds" in name for name in self.read(client))
+
+        heartbeats.note(sender=type("Task", (), {"name": "credits.tasks.expire_credits"}))
+        heartbeats.note(sender=type("Task", (), {"name": "not.a.job"}))
+
+        found = [name for name in self.read(client) if "tegoed_job_age_seconds" in name]
+        assert found == ['tegoed_job_age_seconds{job="expire_credits"}']
+
+    def test_the_dashboard_file_asks_for_metrics_that_there_are(self, client: Client, db: None) -> None:
+        panels = json.loads((ROOT / "deploy" / "grafana" / "tegoed.json").read_text())["panels"]
+        asked = {name for panel in panels for target in panel["targets"] for name in NAME.findall(target["expr"])}
+        answer = client.get("/metrics", headers={"Authorization": f"Bearer {settings.METRICS_TOKEN}"}).content.decode()
+        declared = set(re.findall(r"# TYPE (\w+) ", answer))
+
+        assert len(asked) > 10
+        assert {
+            name for name in asked if not any(name.startswith(known.removesuffix("_total")) for known in declared)
+        } == set()
+
+
+NAME = re.compile(r"\btegoed_\w+")
+CANARIES = ["sk_live_" + "c" * 24, "whsec_" + "c" * 24, "tg_live_" + "c" * 40]
+
+
+def test_what_goes_to_sentry_holds_no_secret() -> None:
+    event = {
+        "message": f"failed with {CANARIES[0]}",
+        "extra": {"password": "hunter2", "list": [CANARIES[1], {"Authorization": "Bearer x"}]},
+        "request": {
+            "headers": [("Cookie", "sessionid=1")],
+            "url": f"https://x/?k={CANARIES[2]}",
+            "cookies": {"cookie": "c"},
+        },
+    }
+
+    told = json.dumps(sentry.scrub(event, None))
+
+    assert not any(secret in told for secret in [*CANARIES, "hunter2", "Bearer x"])
+    assert "failed with sk_live_***" in told
+
+
+def test_every_variable_is_in_the_docs_and_no_other() -> None:
+    named = set(re.findall(r'env\.\w+\(\s*"(\w+)"', (ROOT / "config" / "settings.py").read_text()))
+    named |= set(re.findall(r'environ\.get\("(\w+)"', (ROOT / "config" / "gunicorn.py").read_text()))
+    told = set()
+    for line in (ROOT / "docs" / "settings.md").read_text().splitlines():
+        if line.startswith("| `"):
+            told |= set(re.findall(r"`([A-Z][A-Z0-9_]+)`", line.split("|")[1]))
+
+    assert len(named) > 40
+    assert (named - told, told - named) == (set(), set())
+
+
+def test_a_backup_is_restored_and_the_ledger_agrees(tmp_path: Path) -> None:
+    with Postgres(Place.at(tmp_path / "data")) as server:
+        server.create_database()
+        url, other = server.url(), server.url("copy")
+        variables = environment.build(Place.at(tmp_path / "data"), Ports(8000, 12111), database_url=url, redis_url="")
+        run = partial(subprocess.run, cwd=ROOT, capture_output=True, text=True, check=False)
+        tools = {**variables, "PG_BIN": str(binaries()), "PYTHON": sys.executable}
+        assert run([sys.executable, "manage.py", "migrate", "-v0"], env=variables).returncode == 0
+        fill = """
+from accounts import clock; from accounts.models import Account; from credits import ledger
+now = clock.now(); account = Account.objects.create(name="A")
+ledger.grant(account_id=account.pk, amount=9, source="bonus", source_key="x", now=now)
+ledger.spend(account_id=account.pk, amount=4, idempotency_key="k", now=now)
+"""
+        filled = run([sys.executable, "manage.py", "shell", "-c", fill], env=variables)
+        assert filled.returncode == 0, filled.stderr
+
+        kept = run(["deploy/backup.sh", url, str(tmp_path / "dump")], env=tools)
+        assert kept.returncode == 0, kept.stderr
+        assert (tmp_path / "dump").stat().st_mode & 0o077 == 0
+        run([str(binaries() / "psql"), url, "-c", "CREATE DATABASE copy"], env=tools)
+        done = run(["deploy/restore.sh", str(tmp_path / "dump"), other], env=tools)
+        assert done.returncode == 0, done.stdout + done.stderr
+        again = run(["deploy/restore.sh", str(tmp_path / "dump"), other], env=tools)
+        assert (again.returncode, "Restore into an empty one" in again.stderr) == (1, True)
+        left = run([str(binaries() / "psql"), other, "-Atc", "SELECT balance FROM credits_wallet"], env=tools)
+        assert left.stdout.strip() == "5"

@@ -9,7 +9,7 @@ from typing import Any
 from accounts.models import Account
 from credits import ledger, selectors
 from credits.errors import HoldNotFoundError, InvalidAmountError
-from usage import rates
+from usage import metrics, rates
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,18 +41,22 @@ class Work:
 def spend(*, account: Account, work: Work, idempotency_key: str, actor: str, now: datetime) -> ledger.Spent:
     """Take what the work costs. Raises what `Work.priced` does, and whatever `ledger.spend` raises."""
     priced = work.priced(at=now)
-    return ledger.spend(
-        account_id=account.pk,
-        amount=priced.credits,
-        idempotency_key=idempotency_key,
-        feature=work.feature,
-        quantity=priced.quantity,
-        description=work.description,
-        metadata=work.metadata,
-        usage=work.usage,
-        actor=actor,
-        now=now,
-    )
+    with metrics.counted("spend"):
+        done = ledger.spend(
+            account_id=account.pk,
+            amount=priced.credits,
+            idempotency_key=idempotency_key,
+            feature=work.feature,
+            quantity=priced.quantity,
+            description=work.description,
+            metadata=work.metadata,
+            usage=work.usage,
+            actor=actor,
+            now=now,
+        )
+    if not done.is_replayed:
+        metrics.CREDITS.inc(-done.amount)
+    return done
 
 
 def hold(
@@ -60,18 +64,19 @@ def hold(
 ) -> ledger.Held:
     """Set aside what the work costs at most. Raises what `spend` does."""
     priced = work.priced(at=now)
-    return ledger.hold(
-        account_id=account.pk,
-        amount=priced.credits,
-        idempotency_key=idempotency_key,
-        expires_at=expires_at,
-        feature=work.feature,
-        quantity=priced.quantity,
-        description=work.description,
-        metadata=work.metadata,
-        actor=actor,
-        now=now,
-    )
+    with metrics.counted("hold"):
+        return ledger.hold(
+            account_id=account.pk,
+            amount=priced.credits,
+            idempotency_key=idempotency_key,
+            expires_at=expires_at,
+            feature=work.feature,
+            quantity=priced.quantity,
+            description=work.description,
+            metadata=work.metadata,
+            actor=actor,
+            now=now,
+        )
 
 
 def capture(
@@ -95,12 +100,15 @@ def capture(
         work = Work(feature=held.feature, quantity=quantity, usage=usage or {})
         priced = work.priced(at=held.created_at, is_begun=True)
         amount, quantity = priced.credits, priced.quantity
-    return ledger.capture(
-        account_id=account.pk,
-        hold_id=hold_id,
-        cost=amount,
-        quantity=quantity,
-        usage=usage,
-        actor=actor,
-        now=now,
-    )
+    with metrics.counted("capture"):
+        done = ledger.capture(
+            account_id=account.pk,
+            hold_id=hold_id,
+            cost=amount,
+            quantity=quantity,
+            usage=usage,
+            actor=actor,
+            now=now,
+        )
+    metrics.CREDITS.inc(done.captured)
+    return done
