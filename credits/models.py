@@ -250,6 +250,8 @@ class Transaction(models.Model):
                 name="transaction_reversals", fields=["account", "reverses"], condition=Q(reverses__isnull=False)
             ),
             models.Index(name="transaction_captures", fields=["account", "hold"], condition=Q(hold__isnull=False)),
+            # Debts are rare: a spend touches this as little as the two above.
+            models.Index(name="transaction_debts", fields=["account"], condition=~Q(debt_change=0)),
         ]
 
     def __str__(self) -> str:

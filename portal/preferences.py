@@ -1,5 +1,6 @@
 """The customer's settings: name, language, time zone; which e-mails they want; their data."""
 
+from functools import cache
 from typing import Any
 from zoneinfo import available_timezones
 
@@ -20,6 +21,12 @@ from portal.acting import admins_only, own_account, owners_only
 MOST_THRESHOLD = 1_000_000_000
 
 
+@cache
+def _zones() -> list[tuple[str, str]]:
+    """Every zone that a place is named for; read from the system once."""
+    return [(zone, zone.replace("_", " ")) for zone in sorted(available_timezones()) if "/" in zone]
+
+
 class PreferencesForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Account
@@ -27,10 +34,9 @@ class PreferencesForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        zones = [(zone, zone.replace("_", " ")) for zone in sorted(available_timezones()) if "/" in zone]
         self.fields["time_zone"] = forms.ChoiceField(
             label=_("Time zone"),
-            choices=zones,
+            choices=_zones(),
             help_text=_("Its midnight starts the day of your free credits. A move gives no second day."),
         )
 

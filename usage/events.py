@@ -3,8 +3,9 @@
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from django.db import connection
 
@@ -46,7 +47,8 @@ COUNTED = (
     "uses", "quantity", "credits", "returned", "input_tokens", "output_tokens", "provider_cost_micros",
 )  # fmt: skip
 SUMS = ", ".join(f"coalesce(sum({name}), 0)::bigint AS {name}" for name in COUNTED)
-QUARTER_S = 900
+HOUR_S = 3_600
+LOOK_EVERY = timedelta(days=7)  # no zone keeps another time for less than that
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,15 +76,15 @@ def summary(
     places = ", ".join(str(number + 1) for number in range(len(group_by)))
     grouping = f"GROUP BY {places} ORDER BY {places}" if group_by else ""
     statement = SUMMARY.format(columns=columns, sums=SUMS, grouping=grouping)
-    # Slots are whole quarters of an hour: a period that begins or ends within one is summed from the ledger.
-    has_slots = not any(moment.timestamp() % QUARTER_S for moment in (since, until))
+    mark = UsageMark.objects.filter(account_id=account_id).first()
+    has_slots = mark is not None and _fits(mark.minute, since, until, zone)
     asked: dict[str, Any] = {
         "account_id": account_id,
         "since": since,
         "until": until,
         "zone": zone,
         "has_slots": has_slots,
-        "mark": _mark(account_id) if has_slots else NOTHING,
+        "mark": mark.rolled_to if mark and has_slots else NOTHING,
     }
     with connection.cursor() as cursor:
         cursor.execute(statement, asked)
@@ -97,6 +99,19 @@ def added(rows: Iterable[Used]) -> Used:
     return Used(**{name: sum(getattr(row, name) for row in each) for name in COUNTED})
 
 
-def _mark(account_id: uuid.UUID) -> uuid.UUID:
-    found = UsageMark.objects.filter(account_id=account_id).values_list("rolled_to", flat=True).first()
-    return found or NOTHING
+def minute_of(zone: str, at: datetime) -> int:
+    """At which minute of an hour in UTC a zone's days begin."""
+    offset = at.astimezone(ZoneInfo(zone)).utcoffset() or timedelta()
+    return -int(offset.total_seconds() // 60) % 60
+
+
+def _fits(minute: int, since: datetime, until: datetime, zone: str) -> bool:
+    """Whether slots that begin at that minute are whole parts of the period, and of each of the zone's days in it."""
+    if any(int(moment.timestamp()) % HOUR_S != minute * 60 or moment.microsecond for moment in (since, until)):
+        return False
+    moment = since
+    while moment < until:
+        if minute_of(zone, moment) != minute:
+            return False
+        moment += LOOK_EVERY
+    return True

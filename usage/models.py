@@ -62,9 +62,9 @@ class FeaturePrice(models.Model):
 
 
 class UsageSlot(models.Model):
-    """What an account used in a quarter of an hour, by feature, key and AI model: a sum of ledger rows up to its mark.
+    """What an account used in an hour, by feature, key and AI model: a sum of ledger rows up to its mark.
 
-    Every time zone's day begins with a quarter.
+    Its hours begin when its days do: at half past in India, at a quarter past in Nepal.
     """
 
     account: models.ForeignKey[Any, Any] = models.ForeignKey(
@@ -94,12 +94,13 @@ class UsageSlot(models.Model):
 
 
 class UsageMark(models.Model):
-    """Up to which of its transactions an account's slots are summed."""
+    """Up to which of its transactions an account's slots are summed, and at which minute its hours begin (in UTC)."""
 
     account: models.OneToOneField[Any, Any] = models.OneToOneField(
         "accounts.Account", on_delete=models.CASCADE, primary_key=True, related_name="+"
     )
     rolled_to = models.UUIDField()
+    minute = models.PositiveSmallIntegerField(default=0)
 
     def __str__(self) -> str:
         return f"{self.account_id}"

@@ -1,4 +1,4 @@
-"""Sums of usage, a quarter of an hour at a time, so that a page of a month reads hundreds of rows and not a million.
+"""Sums of usage, an hour at a time, so that a page of a month reads hundreds of rows and not a million.
 
 The ledger stays the truth: a slot is a sum of its rows up to the account's mark, and `usage.events` adds what came
 after the mark from the ledger itself. So a sum is right at every moment, rolled up or not.
@@ -12,9 +12,11 @@ from typing import Any
 
 from django.db import connection, transaction
 
+from accounts import clock
+from accounts.models import Account
 from credits import selectors
-from usage.events import NOTHING
-from usage.models import UsageMark
+from usage.events import NOTHING, minute_of
+from usage.models import UsageMark, UsageSlot
 
 # Ids are made just before their rows are written; by then every row with an older id is there, or never will be.
 SETTLED_AFTER = timedelta(minutes=10)
@@ -23,7 +25,7 @@ BATCH = 50_000
 # Accounts that were used in so many days are looked at; one that comes back is looked at again.
 LOOK_BACK = timedelta(days=2)
 
-SLOT = "date_bin('15 minutes', spent.created_at, TIMESTAMPTZ '2000-01-01 00:00Z')"
+SLOT = "date_bin('1 hour', spent.created_at, TIMESTAMPTZ '2000-01-01 00:00Z' + make_interval(mins => %(minute)s))"
 
 ADD_SPENDS = f"""
 INSERT INTO usage_usageslot AS slot (account_id, starts_at, feature, actor, model, uses, quantity, credits, returned,
@@ -77,10 +79,23 @@ def roll_up_usage(*, now: datetime, watch: Watch = iter) -> int:
 
 def roll_up(account_id: uuid.UUID, *, upto: uuid.UUID) -> bool:
     """Add an account's rows up to `upto` to its slots, once each; whether there were any."""
+    _begin_anew_if_moved(account_id)
     has_new = False
     while _roll_batch(account_id, upto=upto):
         has_new = True
     return has_new
+
+
+def _begin_anew_if_moved(account_id: uuid.UUID) -> None:
+    """See that there is a mark; an account whose days begin at another minute than its slots is summed anew."""
+    zone = Account.objects.values_list("time_zone", flat=True).get(pk=account_id)
+    minute = minute_of(zone, clock.now())
+    with transaction.atomic():
+        UsageMark.objects.get_or_create(account_id=account_id, defaults={"rolled_to": NOTHING, "minute": minute})
+        moved = UsageMark.objects.select_for_update().filter(account_id=account_id).exclude(minute=minute)
+        if moved.exists():
+            UsageSlot.objects.filter(account_id=account_id).delete()
+            moved.update(rolled_to=NOTHING, minute=minute)
 
 
 def settled_until() -> uuid.UUID:
@@ -91,9 +106,10 @@ def settled_until() -> uuid.UUID:
 
 def _roll_batch(account_id: uuid.UUID, *, upto: uuid.UUID) -> bool:
     with transaction.atomic():
-        UsageMark.objects.get_or_create(account_id=account_id, defaults={"rolled_to": NOTHING})
         mark = UsageMark.objects.select_for_update().get(account_id=account_id)
-        asked: dict[str, Any] = {"account_id": account_id, "after": mark.rolled_to, "upto": upto}
+        asked: dict[str, Any] = {
+            "account_id": account_id, "after": mark.rolled_to, "upto": upto, "minute": mark.minute,
+        }  # fmt: skip
         with connection.cursor() as cursor:
             last = _last(cursor, asked)
             if last is None:

@@ -17,6 +17,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('account', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='+', serialize=False, to='accounts.account')),
                 ('rolled_to', models.UUIDField()),
+                ('minute', models.PositiveSmallIntegerField(default=0)),
             ],
         ),
         migrations.CreateModel(

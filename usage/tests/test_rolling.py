@@ -54,6 +54,7 @@ def summaries(account: Account, zone: str) -> list[list[events.Used]]:
 
 @pytest.mark.parametrize("zone", ZONES)
 def test_sums_are_the_same_rolled_up_to_anywhere(busy: Account, zone: str) -> None:
+    Account.objects.filter(pk=busy.pk).update(time_zone=zone)
     before = summaries(busy, zone)
     identifiers = list(Transaction.objects.order_by("id").values_list("id", flat=True))
     assert before[0][0].credits == -sum(
@@ -66,7 +67,9 @@ def test_sums_are_the_same_rolled_up_to_anywhere(busy: Account, zone: str) -> No
         assert rolling.roll_up(busy.pk, upto=upto)
         assert summaries(busy, zone) == before
     assert not rolling.roll_up(busy.pk, upto=identifiers[-1])
-    assert UsageMark.objects.get().rolled_to == identifiers[-1]
+    mark = UsageMark.objects.get()
+    assert mark.rolled_to == identifiers[-1]
+    assert mark.minute == {"Asia/Kathmandu": 15}.get(zone, mark.minute)
 
 
 def test_a_period_that_cuts_a_slot_is_summed_from_the_ledger(busy: Account) -> None:
@@ -77,6 +80,19 @@ def test_a_period_that_cuts_a_slot_is_summed_from_the_ledger(busy: Account) -> N
     rolling.roll_up(busy.pk, upto=Transaction.objects.latest("id").id)
 
     assert events.summary(**asked) == before
+
+
+def test_who_moves_to_a_zone_of_other_minutes_is_summed_anew(busy: Account) -> None:
+    before = {zone: summaries(busy, zone) for zone in ("Europe/Amsterdam", "Asia/Kolkata")}
+    last = Transaction.objects.latest("id").id
+    rolling.roll_up(busy.pk, upto=last)
+    assert {zone: summaries(busy, zone) for zone in before} == before
+
+    Account.objects.filter(pk=busy.pk).update(time_zone="Asia/Kolkata")
+    rolling.roll_up(busy.pk, upto=last)
+
+    assert UsageMark.objects.get().minute == 30
+    assert {zone: summaries(busy, zone) for zone in before} == before
 
 
 def test_batches_add_up(busy: Account, monkeypatch: pytest.MonkeyPatch) -> None:
