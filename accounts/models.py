@@ -108,6 +108,8 @@ class Account(models.Model):
     )
     created_at = models.DateTimeField(_("created"), default=timezone.now, db_index=True)
     closed_at = models.DateTimeField(_("closed"), null=True, blank=True, help_text=_("Nobody's any more."))
+    # Of a personal account: which mailbox opened it (accounts.mailboxes). It names nobody, and stays.
+    mailbox = models.CharField(max_length=64, blank=True, editable=False, db_index=True)
 
     class Meta:
         verbose_name = _("account")

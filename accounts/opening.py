@@ -5,6 +5,7 @@ from datetime import datetime
 
 from django.db import transaction
 
+from accounts.mailboxes import mailbox_of
 from accounts.models import Account, ExternalIdentity, Membership, User
 from accounts.signals import account_opened
 
@@ -18,7 +19,9 @@ def personal_account(*, user: User, now: datetime) -> Account:
         User.objects.select_for_update().get(pk=user.pk)
         if account := _personal_account_of(user):
             return account
-        account = Account.objects.create(name=user.name, email=user.email, created_at=now)
+        account = Account.objects.create(
+            name=user.name, email=user.email, mailbox=mailbox_of(user.email), created_at=now
+        )
         Membership.objects.create(account=account, user=user, role=Membership.Role.OWNER, is_personal=True)
         account_opened.send(sender=Account, account=account, now=now)
         return account

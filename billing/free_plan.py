@@ -1,6 +1,8 @@
 """What every account gets without paying: the default plan's credits a day and a month."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
+
+from django.db.models import Q
 
 from accounts.models import Account
 from billing import catalogue
@@ -11,10 +13,14 @@ from credits.models import Allowance, Source
 # Spent before anything else, today's first: they are the first to be gone.
 DAILY_PRIORITY = 10
 MONTHLY_PRIORITY = 20
+# Who closed an account and comes back after this long begins anew.
+CLOSED_LONG_AGO = timedelta(days=90)
 
 
 def start(*, account: Account, now: datetime) -> None:
-    """Promise an account the default plan's free credits, today's at once. A team gets none.
+    """Promise an account the default plan's free credits, today's at once.
+
+    A team gets none, nor does a second account of one mailbox.
 
     A repeated call changes nothing.
     """
@@ -24,6 +30,8 @@ def start(*, account: Account, now: datetime) -> None:
     limits.set_daily_cap(account_id=account.pk, cap=plan.daily_cap)
     if account.kind == Account.Kind.TEAM:
         return  # free credits are a person's: a team for each of them would be credits without end
+    if _is_one_more_of_a_mailbox(account, now=now):
+        return
     today = day_at(now, account.time_zone)
     offers = (
         (Allowance.Period.DAY, plan.daily_credits, DAILY_PRIORITY),
@@ -41,3 +49,11 @@ def start(*, account: Account, now: datetime) -> None:
                 priority=priority,
                 now=now,
             )
+
+
+def _is_one_more_of_a_mailbox(account: Account, *, now: datetime) -> bool:
+    """Whether another account of the same mailbox is open, or was closed not long ago."""
+    if not account.mailbox:
+        return False
+    others = Account.objects.filter(mailbox=account.mailbox).exclude(pk=account.pk)
+    return others.filter(Q(closed_at=None) | Q(closed_at__gt=now - CLOSED_LONG_AGO)).exists()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import prometheus_client
 from django.conf import settings
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.utils.crypto import constant_time_compare
 from prometheus_client import Counter, Histogram, multiprocess
@@ -30,7 +31,7 @@ def serve_metrics(get_response: Callable[[HttpRequest], HttpResponse]) -> Callab
         if not settings.METRICS_TOKEN or not constant_time_compare(sent, settings.METRICS_TOKEN):
             return HttpResponse("Send METRICS_TOKEN as a bearer token.\n", status=401, content_type="text/plain")
         return HttpResponse(
-            prometheus_client.generate_latest(_registry()) + prometheus_client.generate_latest(_business()),
+            prometheus_client.generate_latest(_registry()) + _business(),
             content_type=prometheus_client.CONTENT_TYPE_LATEST,
         )
 
@@ -45,12 +46,16 @@ def _registry() -> prometheus_client.CollectorRegistry:
     return registry
 
 
-def _business() -> prometheus_client.CollectorRegistry:
+def _business() -> bytes:
+    """What the database tells; nothing while it is away: the rest is wanted then more than ever."""
     from config.business_metrics import BusinessCollector
 
     registry = prometheus_client.CollectorRegistry()
-    registry.register(BusinessCollector())
-    return registry
+    try:
+        registry.register(BusinessCollector())
+        return prometheus_client.generate_latest(registry)
+    except DatabaseError:
+        return b""
 
 
 def count_requests(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:

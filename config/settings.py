@@ -221,7 +221,13 @@ ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_EMAIL_NOTIFICATIONS = True  # of a changed password, a second factor that was switched off
 # Ten wrong passwords for one account in a quarter of an hour, from anywhere; fifty from one address for any.
-ACCOUNT_RATE_LIMITS = {"login_failed": "10/15m/key,50/15m/ip", "reset_password": "20/m/ip,5/15m/key"}
+# So many sign-ups from one address in a day: each is an account with free credits. 0 is no limit.
+SIGNUPS_PER_ADDRESS_A_DAY = env.int("SIGNUPS_PER_ADDRESS_A_DAY", default=0 if SANDBOX else 20)
+ACCOUNT_RATE_LIMITS = {
+    "login_failed": "10/15m/key,50/15m/ip",
+    "reset_password": "20/m/ip,5/15m/key",
+    "signup": f"20/m/ip,{SIGNUPS_PER_ADDRESS_A_DAY}/d/ip" if SIGNUPS_PER_ADDRESS_A_DAY else "1000/m/ip",
+}
 ALLAUTH_TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=1 if USES_TLS else 0)
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
 MFA_TOTP_ISSUER = SITE_NAME

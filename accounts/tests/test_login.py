@@ -12,6 +12,7 @@ from django.core.cache import cache
 from django.test import Client
 from pytest_django import Settings
 
+from accounts.mailboxes import mailbox_of
 from accounts.models import User
 
 PASSWORD = "correct horse battery"
@@ -116,3 +117,31 @@ def test_a_person_sees_their_sessions_and_ends_the_others(client: Client, ada: U
 
     assert is_signed_in(client)
     assert not is_signed_in(other)
+
+
+def test_a_crowd_behind_one_address_is_stopped(client: Client, db: None, settings: Settings) -> None:
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "farm"}}
+    settings.ACCOUNT_RATE_LIMITS = {"signup": "100/m/ip,20/d/ip"}
+    cache.clear()
+
+    for number in range(100):
+        form = {"email": f"farm{number}@example.com", "password1": "correct horse battery"}
+        Client().post("/accounts/signup/", form)
+
+    assert User.objects.count() == 20
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("ada@example.com", "Ada+1@example.com"), ("a.da@gmail.com", "ad.a+x@googlemail.com"), ("a@x.org", "a@x.org")],
+)
+def test_addresses_of_one_mailbox_are_known(first: str, second: str) -> None:
+    assert mailbox_of(first) == mailbox_of(second) != ""
+    assert "ada" not in mailbox_of(first)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("ada@x.org", "adb@x.org"), ("a.da@x.org", "ada@x.org"), ("+@x.org", "a@x.org")]
+)
+def test_other_mailboxes_are_others(first: str, second: str) -> None:
+    assert mailbox_of(first) != mailbox_of(second)

@@ -170,7 +170,7 @@ def test_flushing_redis_forgets_the_counts_and_no_more(client: Client, key: str,
     assert balance(client, key).status_code == 200
 
 
-def test_metrics_are_for_who_has_the_token(client: Client, settings: Settings) -> None:
+def test_metrics_are_for_who_has_the_token(client: Client, db: None, settings: Settings) -> None:
     assert client.get("/metrics").status_code == 401
     settings.METRICS_TOKEN = "m" * 32
 

@@ -1,0 +1,26 @@
+"""Which mailbox an e-mail address leads to: `ada+news@gmail.com` and `a.da@googlemail.com` are one person's.
+
+Kept as a keyed hash, so that free credits are not given twice to one mailbox, also when its account was closed and
+nothing may name the person any more.
+"""
+
+import hashlib
+import hmac
+
+from django.conf import settings
+
+PURPOSE = b"accounts.mailbox"
+# Where dots in the name mean nothing, and under which name each is known.
+DOTLESS = {"gmail.com": "gmail.com", "googlemail.com": "gmail.com"}
+
+
+def mailbox_of(email: str) -> str:
+    """The hash of the mailbox behind an address; empty for none."""
+    name, at, host = email.strip().lower().rpartition("@")
+    if not at:
+        return ""
+    name = name.partition("+")[0] or name
+    if host in DOTLESS:
+        name, host = name.replace(".", ""), DOTLESS[host]
+    key = hashlib.sha256(PURPOSE + settings.SECRET_KEY.encode()).digest()
+    return hmac.new(key, f"{name}@{host}".encode(), hashlib.sha256).hexdigest()
