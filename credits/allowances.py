@@ -111,6 +111,9 @@ def change(
             return False
         if period_ends_at is not None and allowance.paid_until != period_ends_at:
             return True  # heard of after its period: what it added would be over
+        # Looked up by its key: a caller that waited for the lock may have an earlier `now` than who held it.
+        if source_key and Grant.objects.filter(account_id=account_id, source_key=source_key).exists():
+            return True
         given = _given_this_period(allowance, now)
         if given is not None and amount > given.amount:
             _top_up(wallet, allowance, given, amount, source_key=source_key, paid=paid, now=now)

@@ -18,7 +18,7 @@ from accounts import clock, keys, opening, tokens
 from accounts.models import Account, ApiKey, Scope, User
 from billing import bootstrap, catalogue, checkout, presets
 from billing.models import Order
-from credits import ledger
+from credits import ledger, selectors
 from credits.models import Entry, Grant, Hold, Source, Transaction, Wallet
 from outbox import webhooks
 from outbox.models import OutboxEvent, WebhookDelivery, WebhookEndpoint
@@ -124,7 +124,9 @@ def victim(present: datetime, local_stripe: LocalStripe, db: None) -> Victim:
 
 
 @pytest.fixture
-def attacker(ada_account: Account) -> Account:
+def attacker(ada_account: Account, present: datetime) -> Account:
+    # What time has brought since the account was opened is here, and is no trace of an attack.
+    selectors.balance(account_id=ada_account.pk, now=present)
     return ada_account
 
 

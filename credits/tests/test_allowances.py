@@ -135,6 +135,17 @@ def test_up_gives_the_difference_now_and_down_waits_for_the_next_period(ada_acco
     assert change(150, 36) == 150
 
 
+def test_an_upgrade_that_is_heard_of_twice_at_once_gives_once(ada_account: Account, now: datetime) -> None:
+    """Whoever waited for the lock may have looked at the clock before who held it."""
+    promise(ada_account, 100, MONTH, now, source=Source.PLAN, zone="UTC", series="s")
+
+    for moment in (now + timedelta(seconds=5), now + timedelta(seconds=4)):
+        assert allowances.change(account_id=ada_account.pk, series="s", amount=400, source_key="invoice", now=moment)
+
+    assert available(ada_account, now + timedelta(seconds=6)) == 400
+    assert Grant.objects.filter(source_key="invoice").count() == 1
+
+
 def test_what_an_upgrade_added_goes_with_its_period(ada_account: Account, now: datetime) -> None:
     first = promise(ada_account, 100, MONTH, now, source=Source.PLAN, zone="UTC", series="s")
     allowances.change(account_id=ada_account.pk, series="s", amount=250, now=now + timedelta(days=3))
