@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
+from pytest_django import Settings
 
 from accounts import clock
 from accounts.models import Account
@@ -202,6 +203,13 @@ def _views(resolver: URLResolver, prefix: str = "") -> list[tuple[str, object]]:
 
 
 class TestMetrics:
+    @pytest.fixture(autouse=True)
+    def own_cache(self, settings: Settings) -> None:
+        settings.CACHES = {
+            "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "metrics"}
+        }
+        cache.clear()
+
     def read(self, client: Client) -> dict[str, float]:
         settings.METRICS_TOKEN = "t" * 20
         answer = client.get("/metrics", headers={"Authorization": f"Bearer {settings.METRICS_TOKEN}"})
@@ -235,7 +243,6 @@ class TestMetrics:
         assert 'tegoed_queue_age_seconds{queue="inbox"}' in after
 
     def test_a_job_that_ended_well_is_remembered(self, client: Client, db: None) -> None:
-        cache.clear()
         assert not any("tegoed_job_age_seconds" in name for name in self.read(client))
 
         heartbeats.note(sender=type("Task", (), {"name": "credits.tasks.expire_credits"}))
