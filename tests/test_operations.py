@@ -208,10 +208,10 @@ class TestMetrics:
         settings.CACHES = {
             "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache", "LOCATION": "metrics"}
         }
+        settings.METRICS_TOKEN = "t" * 20
         cache.clear()
 
     def read(self, client: Client) -> dict[str, float]:
-        settings.METRICS_TOKEN = "t" * 20
         answer = client.get("/metrics", headers={"Authorization": f"Bearer {settings.METRICS_TOKEN}"})
         assert answer.status_code == 200
         lines = [line for line in answer.content.decode().splitlines() if line and not line.startswith("#")]
