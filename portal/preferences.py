@@ -54,7 +54,7 @@ def preferences(request: HttpRequest) -> HttpResponse:
         answer = redirect("settings")
         answer.set_cookie(settings.LANGUAGE_COOKIE_NAME, account.language, samesite="Lax", secure=settings.USES_TLS)
         return answer
-    return render(request, "portal/settings.html", {"form": form})
+    return render(request, "portal/settings.html", {"form": form, "zones": _zones(), "zone": form["time_zone"].value()})
 
 
 @never_cache
