@@ -20,6 +20,7 @@ from django.utils.translation import gettext as _
 
 from accounts import clock, teams
 from accounts.addresses import own
+from accounts.models import Account
 from billing.money import amount_in_words
 from outbox.models import OutboxEvent
 
@@ -48,10 +49,7 @@ def send(event: OutboxEvent) -> None:
     to = event.data.get("to") or account.email
     if not to:
         return
-    with translation.override(account.language), timezone.override(ZoneInfo(account.time_zone)):
-        message = render(mail, event.data, to=to, name=account.name)
-        message.extra_headers["X-Entity-Ref-ID"] = event.public_id  # mail programs then do not fold them together
-        message.send()
+    _send(mail, event, account, to)
 
 
 def send_again(event: OutboxEvent) -> str:
@@ -60,9 +58,15 @@ def send_again(event: OutboxEvent) -> str:
     to = str(event.data.get("to") or (account.email if account else ""))
     if mail is None or account is None or not to:
         raise LookupError(f"{event} is told by no e-mail.")
-    with translation.override(account.language), timezone.override(ZoneInfo(account.time_zone)):
-        render(mail, event.data, to=to, name=account.name).send()
+    _send(mail, event, account, to)
     return to
+
+
+def _send(mail: Mail, event: OutboxEvent, account: Account, to: str) -> None:
+    with translation.override(account.language), timezone.override(ZoneInfo(account.time_zone)):
+        message = render(mail, event.data, to=to, name=account.name)
+        message.extra_headers["X-Entity-Ref-ID"] = event.public_id  # mail programs then do not fold them together
+        message.send()
 
 
 def subject_of(event: OutboxEvent) -> str:

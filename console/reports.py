@@ -35,7 +35,6 @@ MOVES = """
 REVENUE = f"""
 WITH moves AS ({MOVES})
 SELECT g.currency,
-       sum(g.paid_minor)::bigint AS paid,
        sum(g.paid_minor * coalesce(m.consumed, 0) / g.amount)::bigint AS recognised,
        sum(g.paid_minor - g.paid_minor * (coalesce(m.consumed, 0) + coalesce(m.taken, 0)) / g.amount)::bigint AS owed,
        sum(g.amount - coalesce(m.consumed, 0) - coalesce(m.taken, 0))::bigint AS owed_credits

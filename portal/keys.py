@@ -5,8 +5,8 @@ from typing import cast
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
@@ -15,8 +15,8 @@ from accounts import clock
 from accounts import keys as api_keys
 from accounts.errors import ApiError
 from accounts.models import ApiKey, Scope, User
-from accounts.public_ids import MalformedIdError, parse_id
 from portal.acting import admins_only, own_account
+from portal.identifiers import identifier_or_404
 
 LONGEST_NAME = 80
 # For how many days a key may be made to work; none is for ever.
@@ -80,13 +80,7 @@ def _name(request: HttpRequest) -> str:
 
 
 def _own_key(request: HttpRequest, key_id: str) -> ApiKey:
-    try:
-        key = ApiKey.objects.filter(account=own_account(request), pk=parse_id("key", key_id)).first()
-    except MalformedIdError:
-        key = None
-    if key is None:
-        raise Http404
-    return key
+    return get_object_or_404(ApiKey, account=own_account(request), pk=identifier_or_404("key", key_id))
 
 
 def _page(request: HttpRequest, *, new: api_keys.NewKey | None = None, rotated: ApiKey | None = None) -> HttpResponse:

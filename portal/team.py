@@ -1,6 +1,5 @@
 """A team: who is in it, who was asked, who used what; making one, and joining one."""
 
-import uuid
 from collections.abc import Callable
 from datetime import datetime
 
@@ -17,11 +16,11 @@ from django.views.decorators.http import require_GET, require_POST
 from accounts import clock, teams
 from accounts.errors import TeamError
 from accounts.models import Account, Membership, User
-from accounts.public_ids import MalformedIdError, parse_id
 from billing import seats
 from portal import acting as here
 from portal import members, periods
 from portal.acting import Role, acting, admins_only
+from portal.identifiers import identifier_or_404
 
 LONGEST_NAME = 80
 
@@ -81,7 +80,7 @@ def new_team(request: HttpRequest) -> HttpResponse:
 @login_required
 def switch(request: HttpRequest) -> HttpResponse:
     """Go on for another account of one's own."""
-    if not here.choose(request, _identifier("acc", request.POST.get("account", ""))):
+    if not here.choose(request, identifier_or_404("acc", request.POST.get("account", ""))):
         raise Http404
     return redirect("dashboard")
 
@@ -115,7 +114,7 @@ def invite(request: HttpRequest) -> HttpResponse:
 @admins_only
 def withdraw(request: HttpRequest, invitation_id: str) -> HttpResponse:
     """Take an invitation back."""
-    account, identifier = acting(request).account, _identifier("inv", invitation_id)
+    account, identifier = acting(request).account, identifier_or_404("inv", invitation_id)
 
     def do(_by: User, now: datetime) -> str:
         teams.withdraw(account=account, invitation_id=identifier, now=now)
@@ -197,10 +196,3 @@ def _done(request: HttpRequest, do: Callable[[User, datetime], str], *, back: st
         messages.error(request, str(refusal))
         return redirect("team")
     return redirect(back)
-
-
-def _identifier(prefix: str, text: str) -> uuid.UUID:
-    try:
-        return parse_id(prefix, text)
-    except MalformedIdError:
-        raise Http404 from None

@@ -1,19 +1,19 @@
 """Outgoing webhooks: where the account's app is told what happens, how the last deliveries went, sending again."""
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts import clock
 from accounts.errors import ApiError
-from accounts.public_ids import MalformedIdError, parse_id
 from outbox import safe_http
 from outbox import webhooks as outgoing
 from outbox.models import WebhookDelivery, WebhookEndpoint
 from portal.acting import admins_only, own_account
+from portal.identifiers import identifier_or_404
 
 LATEST = 30
 LONGEST_URL = 500
@@ -83,20 +83,9 @@ def change(request: HttpRequest, endpoint_id: str) -> HttpResponse:
 
 
 def _own(request: HttpRequest, endpoint_id: str) -> WebhookEndpoint:
-    try:
-        found = WebhookEndpoint.objects.filter(account=own_account(request), pk=parse_id("whk", endpoint_id)).first()
-    except MalformedIdError:
-        found = None
-    if found is None:
-        raise Http404
-    return found
+    mine = WebhookEndpoint.objects.filter(account=own_account(request))
+    return get_object_or_404(mine, pk=identifier_or_404("whk", endpoint_id))
 
 
 def _delivery(row: WebhookEndpoint, delivery_id: str) -> WebhookDelivery:
-    try:
-        found = row.deliveries.filter(pk=parse_id("dlv", delivery_id)).first()
-    except MalformedIdError:
-        found = None
-    if found is None:
-        raise Http404
-    return found
+    return get_object_or_404(row.deliveries, pk=identifier_or_404("dlv", delivery_id))

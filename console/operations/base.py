@@ -5,7 +5,7 @@ key makes a second click the same operation. What it did can be undone for UNDO_
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -41,10 +41,6 @@ class Effect:
     before: str
     after: str
 
-    @property
-    def changes(self) -> bool:
-        return self.before != self.after
-
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
@@ -65,7 +61,6 @@ class Asked:
     reason: str
     key: str
     now: datetime
-    extra: dict[str, Any] = field(default_factory=dict)
 
     @property
     def actor(self) -> str:
