@@ -26,7 +26,7 @@ from accounts import clock, keys, opening
 from accounts.admin_forms import NewKeyForm
 from accounts.admin_parts import ReadOnlyAdmin, link_to
 from accounts.errors import ApiError
-from accounts.models import ApiKey, User
+from accounts.models import ApiKey, Scope, User
 
 assert allauth_mfa_admin and allauth_sessions_admin  # noqa: S101, PT018 - so that no tool takes them away
 
@@ -62,17 +62,45 @@ class UserAdmin(StockUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]
 
 @admin.register(ApiKey)
 class ApiKeyAdmin(ReadOnlyAdmin):
-    list_display = ("__str__", "name", "owner", "created_at", "last_used_on", "expires_at", "revoked_at")
+    list_display = ("__str__", "name", "owner", "granting", "created_at", "last_used_on", "expires_at", "revoked_at")
     list_filter = ("revoked_at", "created_at")
     list_select_related = ("account",)
     search_fields = ("prefix", "last4", "name", "account__email", "account__name")
-    fields = ("name", "prefix", "last4", "account", "scopes", "created_by", "created_at", "expires_at", "revoked_at")
+    fields = (
+        "name", "prefix", "last4", "account", "scopes", ("grants_per_day", "grants_approved_by", "grants_approved_at"),
+        "created_by", "created_at", "expires_at", "revoked_at",
+    )  # fmt: skip
     owner = link_to("account")
     actions = ["revoke"]
-    actions_detail = ["rotate"]
+    actions_detail = ["rotate", "approve_grants"]
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.has_perm("accounts.add_apikey"))
+
+    @admin.display(description=_("grants credits"))
+    def granting(self, row: ApiKey) -> Any:
+        if Scope.CREDITS_GRANT not in row.scopes:
+            return "–"
+        return _("waits for approval") if row.waits_for_approval else _("yes")
+
+    def has_approve_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
+        return request.user.has_perm("console.approve") and request.user.has_perm("accounts.change_apikey")
+
+    @action(description=_("Approve granting"), url_path="approve", permissions=["approve"])  # type: ignore[untyped-decorator]
+    def approve_grants(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Let a key grant credits: a second person's word."""
+        key, person = get_object_or_404(ApiKey, pk=object_id), _user(request)
+        if request.method != "POST" or person is None:
+            return self._answer(request, approving=key, title=_("Approve granting"))
+        try:
+            keys.approve_grants(key=key, approved_by=person, now=clock.now())
+        except ApiError as refusal:
+            self.log_change(request, key, f"Approval refused: {refusal}")
+            self.message_user(request, str(refusal), messages.ERROR)
+        else:
+            self.log_change(request, key, "Granting approved.")
+            self.message_user(request, _("The key may grant credits now."), messages.SUCCESS)
+        return redirect("admin:accounts_apikey_change", key.pk)
 
     def has_rotate_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return self.has_add_permission(request)

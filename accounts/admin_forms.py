@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
-from unfold.widgets import UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
 
 from accounts import clock, opening
 from accounts.keys import ACCOUNT_KEY_SCOPES
@@ -23,7 +23,19 @@ class NewKeyForm(forms.Form):
         help_text=_("acc_… of the one account that it acts for. Empty: a service key, for every account."),
     )
     scopes = forms.MultipleChoiceField(
-        label=_("May"), choices=Scope.choices, widget=forms.CheckboxSelectMultiple, initial=list(Scope.values)
+        label=_("May"),
+        choices=Scope.choices,
+        widget=forms.CheckboxSelectMultiple,
+        initial=[scope.value for scope in Scope if scope != Scope.CREDITS_GRANT],
+        help_text=_("A key that grants credits waits until a second person has approved it."),
+    )
+    grants_per_day = forms.IntegerField(
+        label=_("Grants a day, at most"),
+        required=False,
+        min_value=0,
+        max_value=2**53,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text=_("Credits. Empty: the shop's usual limit."),
     )
     expires_at = forms.SplitDateTimeField(
         label=_("Expires"), required=False, widget=UnfoldAdminSplitDateTimeWidget, help_text=_("Empty: never.")

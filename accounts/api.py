@@ -35,7 +35,9 @@ class TokenFromTokenError(ApiError):
 
 class TokenRequest(serializers.Serializer[Any]):
     scopes = serializers.ListField(
-        child=serializers.ChoiceField(choices=SCOPES), required=False, help_text="Fewer than the key has; else all."
+        child=serializers.ChoiceField(choices=SCOPES),
+        required=False,
+        help_text="Reading only, if not given. Buying and spending are asked for by name; the key must have them.",
     )
     ttl = serializers.IntegerField(min_value=1, max_value=tokens.LONGEST_S, required=False, default=tokens.LONGEST_S)
     account = AccountField(help_text="With a service key: a token that acts for this account only, to hand to its app.")
@@ -52,13 +54,14 @@ class TokensView(APIView):
 
     @extend_schema(operation_id="create_token", request=TokenRequest, responses={201: TokenSerializer})
     def post(self, request: Request) -> Response:
-        """Exchange a key for a token of at most ten minutes: quicker to check, and fit for a phone or a browser."""
+        """Exchange a key for a token of at most ten minutes, fit for a phone or a browser. Whoever made it, it is the
+        buyer's: it reads, and it buys and spends where that was asked for."""
         asked, now, caller = checked(TokenRequest, request.data), clock.now(), caller_of(request)
         if caller.is_token:
             raise TokenFromTokenError("Make tokens with a key. A token that renews itself would never end.")
         account = account_of(request, now=now) if caller.account or asked.get("account") else None
-        allowed = caller.scopes if caller.account or account is None else caller.scopes & set(keys.ACCOUNT_KEY_SCOPES)
-        scopes = set(asked.get("scopes", allowed))
+        allowed = caller.scopes & set(keys.ACCOUNT_KEY_SCOPES)
+        scopes = set(asked.get("scopes", allowed & set(keys.TOKEN_SCOPES)))
         if missing := scopes - allowed:
             raise InsufficientScopeError(
                 f"This token may not have {', '.join(sorted(missing))}.", required_scope=min(missing)

@@ -13,15 +13,18 @@ from rest_framework.request import Request
 
 from accounts import clock, identities, issuers, keys, opening, tokens
 from accounts.errors import (
+    AccountClosedError,
     FieldProblem,
     InsufficientScopeError,
     InvalidRequestError,
     KeyRevokedError,
     NotFoundError,
+    SellerOnlyError,
     UnauthenticatedError,
 )
 from accounts.models import Account, Scope
 from accounts.public_ids import MalformedIdError, parse_id, public_id
+from accounts.sides import Side
 
 HOW_TO_SEND = "Send an API key as: Authorization: Bearer tg_…"
 DOTS_OF_A_TOKEN = 2
@@ -36,15 +39,32 @@ class Caller:
     account: Account | None
     scopes: frozenset[str]
     actor: str  # who did it, for the ledger: `key_...` or `user:...`
+    grants_per_day: int | None = None  # of a key that has a limit of its own
     is_token: bool = False  # a token makes no further token: it would never end
 
     is_authenticated = True
 
-    def account_for(self, named: str, *, now: datetime) -> Account:
+    @property
+    def side(self) -> Side:
+        """The seller's are service keys alone. A token is the buyer's, whoever made it: it leaves the server."""
+        return Side.SELLER if self.account is None and not self.is_token else Side.BUYER
+
+    def account_for(self, named: str, *, now: datetime, is_checked_later: bool = False) -> Account:
         """The account to act for: the caller's own, or the one a service key names.
 
-        Raises InvalidRequestError when the name is missing or unneeded, NotFoundError when there is no such account.
+        Raises InvalidRequestError when the name is missing or unneeded, NotFoundError when there is no such account,
+        and AccountClosedError for one that was closed (`is_checked_later`: the ledger refuses it by itself).
         """
+        account = self._account_named(named, now=now)
+        if "closed_at" not in account.get_deferred_fields():
+            is_open = account.closed_at is None
+        else:  # a token's: its account was not read
+            is_open = is_checked_later or opening.is_open(account.pk)
+        if not is_open:
+            raise AccountClosedError
+        return account
+
+    def _account_named(self, named: str, *, now: datetime) -> Account:
         if self.account is not None:
             if named and named != self.account.public_id:
                 raise NotFoundError("There is no such account for this key.")
@@ -110,6 +130,8 @@ class HasScope(BasePermission):
         if not isinstance(caller, Caller):
             raise UnauthenticatedError(HOW_TO_SEND)
         scope: str = view.required_scope
+        if getattr(view, "is_seller_only", False) and caller.side != Side.SELLER and not settings.BUYERS_MAY_UNDO:
+            raise SellerOnlyError
         if scope not in caller.scopes:
             raise InsufficientScopeError(f"This key lacks the scope {scope}.", required_scope=scope)
         return True
@@ -133,8 +155,11 @@ def _caller_of_key(secret: str, *, now: datetime) -> Caller:
         raise KeyRevokedError("This key was revoked. Make a new one on the API keys page.")
     if key.expires_at and key.expires_at <= now:
         raise KeyRevokedError("This key has expired. Make a new one on the API keys page.")
+    if not key.is_owned:
+        raise KeyRevokedError("Who this key belongs to can no longer sign in. Make a new one with a working login.")
     keys.note_use(key=key, today=now.date())
-    return Caller(account=_known_account(key.account_id), scopes=frozenset(key.scopes), actor=public_id("key", key.id))
+    account = Account.from_db(None, ["id", "closed_at"], [key.account_id, key.closed_at]) if key.account_id else None
+    return Caller(account=account, scopes=key.may, actor=public_id("key", key.id), grants_per_day=key.grants_per_day)
 
 
 def _caller_of_own_token(text: str, *, now: datetime) -> Caller:

@@ -42,13 +42,13 @@ def caller_of(request: Request) -> Caller:
     return cast(Caller, request.user)
 
 
-def account_of(request: Request, *, now: datetime) -> Account:
+def account_of(request: Request, *, now: datetime, is_checked_later: bool = False) -> Account:
     """The account that the request acts for: the key's own, or the one that a service key names."""
     body = request.data if isinstance(request.data, dict) else {}
     named = body.get("account") or request.query_params.get("account") or ""
     if not isinstance(named, str):
         raise InvalidRequestError(FieldProblem(pointer="/account", code="invalid", detail="Send it as text."))
-    return caller_of(request).account_for(named, now=now)
+    return caller_of(request).account_for(named, now=now, is_checked_later=is_checked_later)
 
 
 def identifier_of(prefix: str, text: str, what: str) -> uuid.UUID:

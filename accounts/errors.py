@@ -8,6 +8,8 @@ AccountsError
         KeyRevokedError         401
         TokenExpiredError       401
         InsufficientScopeError  403
+        SellerOnlyError         403, a buyer's credentials lower or delay no charge
+        AccountClosedError      403, nothing is read, bought or spent for an account that was closed
         NotFoundError           404, also for what belongs to somebody else
 """
 
@@ -74,6 +76,27 @@ class InsufficientScopeError(ApiError):
     code = "insufficient_scope"
     title = "This key may not do that"
     status_code = 403
+
+
+class SellerOnlyError(ApiError):
+    code = "seller_only"
+    title = "Only the seller may do this"
+    status_code = 403
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Giving a spend back, and making, extending, capturing or releasing a hold, takes a service key: the app's "
+            "own, kept on its server. An account's keys, sessions and tokens read, buy and spend."
+        )
+
+
+class AccountClosedError(ApiError):
+    code = "account_closed"
+    title = "This account was closed"
+    status_code = 403
+
+    def __init__(self) -> None:
+        super().__init__("This account was closed. Its ledger is kept; nothing more is read, bought or spent for it.")
 
 
 class NotFoundError(ApiError):

@@ -17,7 +17,7 @@ import structlog
 from django.conf import settings
 
 from accounts.errors import ApiError, UnauthenticatedError
-from accounts.keys import ACCOUNT_KEY_SCOPES
+from accounts.keys import ACCOUNT_KEY_SCOPES, TOKEN_SCOPES
 from accounts.tokens import OPTIONS, check_times
 
 logger = structlog.get_logger(__name__)
@@ -49,7 +49,7 @@ class Issuer:
     audience: str
     jwks_url: str = ""  # found by discovery, if not given
     webhook_secrets: tuple[str, ...] = ()
-    scopes: tuple[str, ...] = tuple(scope.value for scope in ACCOUNT_KEY_SCOPES)
+    scopes: tuple[str, ...] = tuple(scope.value for scope in TOKEN_SCOPES)
 
 
 @dataclass(frozen=True, kw_only=True)

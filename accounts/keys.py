@@ -13,6 +13,7 @@ from django.db.models import Q
 from accounts import prepared
 from accounts.errors import ApiError
 from accounts.models import Account, ApiKey, Scope, User
+from accounts.signals import key_created
 
 PREFIXES = ("tg_live_", "tg_test_")
 SECRET_BYTES = 32
@@ -22,11 +23,21 @@ ROTATION_OVERLAP = timedelta(hours=24)
 # What a customer's own key may do; granting and acting for others stay with service keys.
 ACCOUNT_KEY_SCOPES = (Scope.CREDITS_READ, Scope.CREDITS_SPEND, Scope.BILLING_WRITE, Scope.USAGE_READ)
 SERVICE_KEY_SCOPES = tuple(Scope)
+# What a token may do unless more is asked for by name: it lives in browsers and phones.
+TOKEN_SCOPES = (Scope.CREDITS_READ, Scope.USAGE_READ)
 
 
 # Sent with each request that shows a key: a revoked one stops at once, on every process.
-FIND = """SELECT id, account_id, scopes, expires_at, revoked_at, last_used_on
-          FROM accounts_apikey WHERE secret_hash = %s"""
+FIND = """SELECT k.id, k.account_id, k.scopes, k.expires_at, k.revoked_at, k.last_used_on, k.grants_approved_at,
+                 k.grants_per_day, a.closed_at,
+                 k.account_id IS NULL
+                     OR (coalesce(maker.is_active, true) AND coalesce(owner.is_active, true)) AS is_owned
+          FROM accounts_apikey k
+          LEFT JOIN accounts_account a ON a.id = k.account_id
+          LEFT JOIN accounts_user maker ON maker.id = k.created_by_id
+          LEFT JOIN accounts_membership m ON m.account_id = k.account_id AND m.is_personal
+          LEFT JOIN accounts_user owner ON owner.id = m.user_id
+          WHERE k.secret_hash = %s"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +50,17 @@ class FoundKey:
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_on: date | None
+    grants_approved_at: datetime | None
+    grants_per_day: int | None
+    closed_at: datetime | None  # of its account
+    is_owned: bool  # whether who made it, and whose account it is, may still sign in
+
+    @property
+    def may(self) -> frozenset[str]:
+        """Its scopes; granting only once a second person approved it."""
+        if self.grants_approved_at is None:
+            return frozenset(self.scopes) - {Scope.CREDITS_GRANT}
+        return frozenset(self.scopes)
 
 
 class TooManyKeysError(ApiError):
@@ -50,6 +72,14 @@ class TooManyKeysError(ApiError):
 
     def __init__(self) -> None:
         super().__init__(f"An account has at most {settings.MAX_API_KEYS_PER_ACCOUNT} keys. Revoke one first.")
+
+
+class KeyApprovalRefusedError(ApiError):
+    """A key that grants credits is approved by somebody else than who made it."""
+
+    code = "key_approval_refused"
+    title = "This key cannot be approved by you"
+    status_code = 403
 
 
 class KeyNotWorkingError(ApiError):
@@ -79,8 +109,12 @@ def create_key(
     created_by: User | None,
     now: datetime,
     expires_at: datetime | None = None,
+    grants_per_day: int | None = None,
 ) -> NewKey:
     """Make a key for `account`, or a service key when there is none.
+
+    A service key that somebody made grants credits once a second person approved it; one that was made on the server
+    itself (without `created_by`) does so at once.
 
     Raises TooManyKeysError when the account has reached MAX_API_KEYS_PER_ACCOUNT.
     """
@@ -102,8 +136,26 @@ def create_key(
         created_by=created_by,
         created_at=now,
         expires_at=expires_at,
+        grants_approved_at=now if created_by is None else None,
+        grants_per_day=grants_per_day,
     )
+    if account is not None:
+        key_created.send(sender=ApiKey, key=key, now=now)
     return NewKey(key=key, secret=secret)
+
+
+def approve_grants(*, key: ApiKey, approved_by: User, now: datetime) -> None:
+    """Let a service key grant credits. A second call changes nothing.
+
+    Raises KeyApprovalRefusedError for who made the key, and KeyNotWorkingError.
+    """
+    if key.is_revoked or (key.expires_at is not None and key.expires_at <= now):
+        raise KeyNotWorkingError
+    if approved_by.pk == key.created_by_id:
+        raise KeyApprovalRefusedError("Somebody else than who made the key approves it.")
+    ApiKey.objects.filter(pk=key.pk, grants_approved_at=None).update(
+        grants_approved_at=now, grants_approved_by=approved_by
+    )
 
 
 def find_key(secret: str) -> FoundKey | None:
@@ -123,14 +175,24 @@ def revoke_key(*, key: ApiKey, now: datetime) -> None:
 
 
 def rotate_key(*, key: ApiKey, created_by: User | None, now: datetime) -> NewKey:
-    """A new key with the same rights; the old one works on for ROTATION_OVERLAP.
+    """A new key with the same rights and the same end; the old one works on for ROTATION_OVERLAP.
+
+    Granting is approved anew: who rotates a key has its secret.
 
     Raises KeyNotWorkingError for one that was revoked or has expired, and TooManyKeysError.
     """
     if key.is_revoked or (key.expires_at is not None and key.expires_at <= now):
         raise KeyNotWorkingError
     ends_at = now + ROTATION_OVERLAP
-    new = create_key(account=key.account, name=key.name, scopes=key.scopes, created_by=created_by, now=now)
+    new = create_key(
+        account=key.account,
+        name=key.name,
+        scopes=key.scopes,
+        created_by=created_by,
+        expires_at=key.expires_at,
+        grants_per_day=key.grants_per_day,
+        now=now,
+    )
     ApiKey.objects.filter(pk=key.pk).filter(Q(expires_at=None) | Q(expires_at__gt=ends_at)).update(expires_at=ends_at)
     return new
 

@@ -246,6 +246,17 @@ class ApiKey(models.Model):
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
     last_used_on = models.DateField(_("last used"), null=True, blank=True)
+    # Granting credits takes a second person: until then, the scope is asked for and not had.
+    grants_approved_by = models.ForeignKey(
+        User, on_delete=models.SET_NULL, null=True, blank=True, related_name="+", verbose_name=_("granting approved by")
+    )
+    grants_approved_at = models.DateTimeField(_("granting approved"), null=True, blank=True)
+    grants_per_day = models.PositiveBigIntegerField(
+        _("grants a day, at most"),
+        null=True,
+        blank=True,
+        help_text=_("Credits. Empty: SERVICE_KEY_GRANTS_PER_DAY."),
+    )
 
     class Meta:
         verbose_name = _("API key")
@@ -269,3 +280,8 @@ class ApiKey(models.Model):
     @property
     def is_revoked(self) -> bool:
         return self.revoked_at is not None
+
+    @property
+    def waits_for_approval(self) -> bool:
+        """Whether it would grant credits, and nobody has approved that yet."""
+        return Scope.CREDITS_GRANT in self.scopes and self.grants_approved_at is None and not self.is_revoked

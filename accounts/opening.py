@@ -9,6 +9,8 @@ from accounts.mailboxes import mailbox_of
 from accounts.models import Account, ExternalIdentity, Membership, User
 from accounts.signals import account_opened
 
+LONGEST_NAME = 150  # of an account; another system's id may be longer
+
 
 def personal_account(*, user: User, now: datetime) -> Account:
     """The account that is the user's own, opened on the first call; later calls answer the same one."""
@@ -32,7 +34,7 @@ def external_account(*, subject: str, now: datetime) -> Account:
     if account := find_external_account(subject):
         return account
     with transaction.atomic():
-        account = Account.objects.create(kind=Account.Kind.EXTERNAL, name=subject, created_at=now)
+        account = Account.objects.create(kind=Account.Kind.EXTERNAL, name=subject[:LONGEST_NAME], created_at=now)
         _, is_new = ExternalIdentity.objects.get_or_create(issuer="", subject=subject, defaults={"account": account})
         if is_new:
             account_opened.send(sender=Account, account=account, now=now)
@@ -50,6 +52,11 @@ def find_external_account(subject: str) -> Account | None:
 def find_account(account_id: uuid.UUID) -> Account | None:
     """The account with this key, if there is one."""
     return Account.objects.filter(pk=account_id).first()
+
+
+def is_open(account_id: uuid.UUID) -> bool:
+    """Whether there is such an account, and it was not closed."""
+    return Account.objects.filter(pk=account_id, closed_at=None).exists()
 
 
 def _personal_account_of(user: User) -> Account | None:

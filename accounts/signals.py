@@ -6,3 +6,5 @@ from django.dispatch import Signal
 account_opened = Signal()
 # invitation: Invitation, now: datetime. Somebody is to be told of a place in a team.
 member_invited = Signal()
+# key: ApiKey, now: datetime. An account has a new key, and its owner is to know.
+key_created = Signal()

@@ -51,7 +51,7 @@ FUNCTION = """
 \\set number random(1, {accounts})
 SELECT outcome FROM credits_spend(
     ('00000000-0000-7000-8000-' || lpad(to_hex(:number::int), 12, '0'))::uuid, uuidv7(), 1, gen_random_uuid()::text,
-    '\\x00', 'message', 1, '', '{{}}', 'bench', now());
+    '\\x00', 'message', 1, '', '{{}}', 'bench', now(), NULL, 'seller');
 """
 
 Contender = Callable[[int, bool, float], float]

@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.models import CHANGE, LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
@@ -17,8 +19,7 @@ from unfold.decorators import action
 
 from accounts import clock
 from accounts.admin_parts import ReadOnlyAdmin, link_to, money
-from billing import catalogue_sync, inbox, refunding
-from billing.admin_forms import RefundForm
+from billing import catalogue_sync, inbox
 from billing.errors import BillingError
 from billing.models import Clawback, InboxEvent, Order, Pack, Plan, Price, Promotion, Subscription, TopUp
 
@@ -59,13 +60,24 @@ class SoldAdmin(ModelAdmin):  # type: ignore[misc]
 
     @action(description=_("Sync with Stripe"), url_path="sync", permissions=["sync"])  # type: ignore[untyped-decorator]
     def sync_prices(self, request: HttpRequest) -> HttpResponse:
-        """Pull products and prices, and say what changed."""
-        back = redirect(reverse(f"admin:billing_{self.opts.model_name}_changelist"))
+        """Pull products and prices, and say what changed. (Looking at an address changes nothing: a form does.)"""
+        address = reverse(f"admin:billing_{self.opts.model_name}_changelist")
+        if request.method != "POST":
+            shown = {**self.admin_site.each_context(request), "title": _("Sync with Stripe"), "back": address}
+            return TemplateResponse(request, "billing/sync.html", shown)
+        back = redirect(address)
         try:
             changes = catalogue_sync.pull()
         except BillingError as error:
             self.message_user(request, str(error), messages.ERROR)
             return back
+        LogEntry.objects.create(
+            user_id=request.user.pk,
+            content_type=ContentType.objects.get_for_model(self.model),
+            object_repr="Catalogue",
+            action_flag=CHANGE,
+            change_message=f"Synced with Stripe: {len(changes)} changes.",
+        )
         for line in changes[:MAX_TOLD]:
             self.message_user(request, line, messages.SUCCESS)
         if not changes:
@@ -167,43 +179,14 @@ class OrderAdmin(ReadOnlyAdmin):
         return money(row.refunded_minor, row.currency) if row.refunded_minor else "–"
 
     def has_refund_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
-        return request.user.has_perm("billing.change_order")
+        return request.user.has_perm("console.refund_order")
 
     @action(description=_("Refund"), url_path="refund", permissions=["refund"])  # type: ignore[untyped-decorator]
     def refund(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Give money back, after a look at what that takes."""
-        order = get_object_or_404(Order.objects.select_related("account", "price"), pk=object_id)
-        back = reverse("admin:billing_order_change", args=[order.pk])
-        known = refunding.refundable(order)
-        form = RefundForm(request.POST or None, order=order, most_minor=known.minor)
-        if request.method == "POST" and form.is_valid():
-            try:
-                refunding.refund(
-                    order=order,
-                    amount_minor=form.amount_minor(),
-                    reason=form.cleaned_data["reason"],
-                    actor=f"user:{request.user.pk}",
-                    idempotency_key=form.cleaned_data["token"],
-                    now=clock.now(),
-                )
-            except BillingError as error:
-                form.add_error(None, str(error))
-            else:
-                told = f"Refunded {form.cleaned_data['amount']} {order.currency.upper()}: {form.cleaned_data['reason']}"
-                self.log_change(request, order, told)
-                self.message_user(request, told, messages.SUCCESS)
-                return redirect(back)
-        shown = {
-            **self.admin_site.each_context(request),
-            "title": _("Refund"),
-            "order": order,
-            "form": form,
-            "refundable": known,
-            "paid": money(order.amount_minor, order.currency),
-            "most": money(known.minor, order.currency),
-            "back": back,
-        }
-        return TemplateResponse(request, "billing/refund.html", shown)
+        """Give money back: the console's own operation, with its preview, its limits and its audit record."""
+        order = get_object_or_404(Order, pk=object_id)
+        address = reverse("admin:accounts_account_do", args=[order.account_id, "refund"])
+        return redirect(f"{address}?order={order.public_id}")
 
 
 @admin.register(Subscription)

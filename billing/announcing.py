@@ -7,7 +7,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from accounts.models import Account, Invitation
+from accounts.models import Account, ApiKey, Invitation
 from billing.models import Order, Price, Subscription
 from outbox import alerts, publishing
 from outbox.models import Alert
@@ -20,7 +20,7 @@ def account_opened(account: Account, *, now: datetime) -> None:
 def member_invited(invitation: Invitation, *, now: datetime) -> None:
     """Told to the address that was invited, each time that it is."""
     data = {
-        "to": invitation.email,
+        "mail_to": invitation.email,
         "team": str(invitation.account),
         "by": invitation.invited_by.get_full_name() if invitation.invited_by else "",
         "invitation": invitation.public_id,
@@ -28,6 +28,12 @@ def member_invited(invitation: Invitation, *, now: datetime) -> None:
     }
     key = f"{invitation.pk}:{int(invitation.created_at.timestamp())}"
     _publish("team.invited", key, invitation.account_id, data, now=now)
+
+
+def key_created(key: ApiKey, *, now: datetime) -> None:
+    """Whoever made it, its account's owner is to know."""
+    data = {"key_name": key.name, "key_shown": str(key), "key": key.public_id}
+    _publish("key.created", str(key.pk), key.account_id, data, now=now)
 
 
 def order_paid(order: Order, *, now: datetime) -> None:

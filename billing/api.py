@@ -158,6 +158,7 @@ class CheckoutsView(APIView):
             ui=Order.Ui(asked["ui"]),
             provider=asked["provider"],
             actor=caller_of(request).actor,
+            side=caller_of(request).side,
             success_url=asked["success_url"],
             cancel_url=asked["cancel_url"],
             now=now,

@@ -17,6 +17,7 @@ from django.db import IntegrityError, transaction
 from accounts.addresses import own
 from accounts.models import Account
 from accounts.public_ids import parse_id
+from accounts.sides import Side
 from billing import mirror, promotions, providers, stripe_api
 from billing.errors import (
     AlreadySubscribedError,
@@ -59,8 +60,9 @@ def start(
     provider: str = "stripe",
     success_url: str = "",
     cancel_url: str = "",
+    side: Side = Side.INTERNAL,
 ) -> Started:
-    """Open a checkout for one price. A repeated key answers the first order.
+    """Open a checkout for one price. A repeated key of the same `side` answers the first order.
 
     Raises OrderKeyReusedError, AlreadySubscribedError, ForeignUrlError, PriceNotSellableError, or
     PaymentProviderUnavailableError: then the same key may be sent again.
@@ -76,6 +78,7 @@ def start(
         quantity=quantity,
         ui=ui,
         provider=provider,
+        side=side,
         idempotency_key=idempotency_key,
         actor=actor,
         success_url=success_url,
@@ -164,7 +167,7 @@ def frozen(price: Price, quantity: int) -> dict[str, object]:
 
 def _order(wanted: Order, *, now: datetime) -> tuple[Order, bool]:
     """The order for this key: the one there is, or `wanted`, kept."""
-    known = Order.objects.filter(account=wanted.account, idempotency_key=wanted.idempotency_key)
+    known = Order.objects.filter(account=wanted.account, side=wanted.side, idempotency_key=wanted.idempotency_key)
     if order := known.with_what_it_says().first():
         same = ("price_id", "quantity", "ui", "provider")
         if any(getattr(order, name) != getattr(wanted, name) for name in same):

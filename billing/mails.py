@@ -46,7 +46,7 @@ def send(event: OutboxEvent) -> None:
     mail, account = _mail_for(event), event.account
     if mail is None or account is None or mail.notice in account.muted or clock.now() - event.happened_at > NEWS:
         return
-    to = event.data.get("to") or account.email
+    to = event.data.get("mail_to") or account.email
     if not to:
         return
     _send(mail, event, account, to)
@@ -55,7 +55,7 @@ def send(event: OutboxEvent) -> None:
 def send_again(event: OutboxEvent) -> str:
     """Mail it once more, however old it is and whatever the account does without; answers to whom."""
     mail, account = _mail_for(event), event.account
-    to = str(event.data.get("to") or (account.email if account else ""))
+    to = str(event.data.get("mail_to") or (account.email if account else ""))
     if mail is None or account is None or not to:
         raise LookupError(f"{event} is told by no e-mail.")
     _send(mail, event, account, to)
@@ -133,6 +133,7 @@ def example() -> Data:
         "from": plan, "to": {**plan, "plan": "Team", "credits": 400}, "at": moment, "ends_at": moment,
         "next_try_at": moment, "brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2026, "left": 4,
         "why": "Your card was declined.", "team": "Analytical Engines", "by": "Ada", "invitation": "inv_1",
+        "key_name": "My laptop", "key_shown": "tg_live_Ab12…xY9z",
     }  # fmt: skip
 
 
@@ -197,6 +198,9 @@ MAILS = {
     "credits.exhausted": Mail(
         gettext_noop("Your credits are used up"), "credits_gone", gettext_noop("Buy credits"),
         _page("credits"), "credits",
+    ),
+    "key.created": Mail(
+        gettext_noop("A new API key for your account"), "key_created", gettext_noop("See your keys"), _page("keys")
     ),
     "top_up.failed": Mail(
         gettext_noop("Your automatic top-up is off"), "top_up_failed", gettext_noop("Buy credits"), _page("credits")

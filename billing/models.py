@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.public_ids import new_id, public_id
+from accounts.sides import Side
 
 # A stolen key or a loop that ran wild spends no more than this of what was paid for before somebody looks.
 DEFAULT_DAILY_CAP = 100
@@ -227,6 +228,8 @@ class Order(models.Model):
     ui = models.CharField(_("paid on"), max_length=11, choices=Ui.choices, default=Ui.REDIRECT)
     status = models.CharField(_("status"), max_length=10, choices=Status.choices, default=Status.OPEN)
     problem = models.CharField(_("problem"), max_length=255, blank=True)
+    # Whose idempotency key it is: the app's, the customer's own, or ours.
+    side = models.CharField(_("side"), max_length=8, choices=Side.choices, default=Side.INTERNAL)
     idempotency_key = models.CharField(_("idempotency key"), max_length=255)
     stripe_session_id = models.CharField(_("Stripe session"), max_length=255, unique=True, null=True, blank=True)
     stripe_subscription_id = models.CharField(_("Stripe subscription"), max_length=255, blank=True, db_index=True)
@@ -247,7 +250,7 @@ class Order(models.Model):
         verbose_name = _("order")
         verbose_name_plural = _("orders")
         constraints = [
-            models.UniqueConstraint(name="order_once_per_key", fields=["account", "idempotency_key"]),
+            models.UniqueConstraint(name="order_once_per_key", fields=["account", "side", "idempotency_key"]),
             models.CheckConstraint(
                 name="order_completed_has_a_moment",
                 condition=~Q(status="completed") | Q(completed_at__isnull=False),

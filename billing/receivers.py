@@ -4,8 +4,8 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from accounts.models import Account, Invitation
-from accounts.signals import account_opened, member_invited
+from accounts.models import Account, ApiKey, Invitation
+from accounts.signals import account_opened, key_created, member_invited
 from billing import announcing, free_plan, mails, tasks
 from credits.signals import balance_exhausted, balance_low
 from outbox import relaying
@@ -14,6 +14,7 @@ from outbox import relaying
 def connect() -> None:
     account_opened.connect(start_free_plan, dispatch_uid="billing.start_free_plan")
     member_invited.connect(tell_invited, dispatch_uid="billing.tell_invited")
+    key_created.connect(tell_owner_of_key, dispatch_uid="billing.tell_owner_of_key")
     balance_low.connect(credits_are_low, dispatch_uid="billing.credits_are_low")
     balance_exhausted.connect(credits_are_gone, dispatch_uid="billing.credits_are_gone")
     relaying.subscribe("mail", "", mails.send)
@@ -27,6 +28,10 @@ def start_free_plan(*, account: Account, now: datetime, **_kwargs: Any) -> None:
 
 def tell_invited(*, invitation: Invitation, now: datetime, **_kwargs: Any) -> None:
     announcing.member_invited(invitation, now=now)
+
+
+def tell_owner_of_key(*, key: ApiKey, now: datetime, **_kwargs: Any) -> None:
+    announcing.key_created(key, now=now)
 
 
 def credits_are_low(*, account_id: uuid.UUID, credits: int, now: datetime, **_kwargs: Any) -> None:

@@ -31,6 +31,7 @@ GUARDED: list[Refusal] = [
     who.KeyRevokedError,
     who.TokenExpiredError,
     who.InsufficientScopeError,
+    who.AccountClosedError,
     throttling.RateLimitedError,
     issuers.IssuerUnavailableError,
 ]
@@ -42,7 +43,7 @@ SPENDING: list[Refusal] = [
     ledger.DailyCapReachedError,
     rates.UnknownFeatureError,
 ]
-SETTLING: list[Refusal] = [ledger.HoldExpiredError, ledger.HoldNotOpenError]
+SETTLING: list[Refusal] = [who.SellerOnlyError, ledger.HoldExpiredError, ledger.HoldNotOpenError]
 BUYING: list[Refusal] = [money.PaymentProviderUnavailableError]
 
 # By the operation's id: what it may refuse beyond that.
@@ -53,14 +54,20 @@ OPERATIONS: dict[str, list[Refusal]] = {
     "check_credits": [rates.UnknownFeatureError],
     "spend_credits": [*WITH_A_KEY, *SPENDING],
     "spend_batch": [],  # each spend of it has its own problem
-    "hold_credits": [*WITH_A_KEY, *SPENDING, ledger.TooManyHoldsError],
+    "hold_credits": [who.SellerOnlyError, *WITH_A_KEY, *SPENDING, ledger.TooManyHoldsError],
     "capture_hold": [*SETTLING, rates.UnknownFeatureError],
     "release_hold": SETTLING,
     "extend_hold": SETTLING,
-    "grant_credits": [IdempotencyKeyMissingError, ledger.GrantConflictError, ledger.InvalidAmountError],
+    "grant_credits": [
+        IdempotencyKeyMissingError,
+        ledger.GrantConflictError,
+        ledger.GrantLimitExceededError,
+        ledger.InvalidAmountError,
+    ],
     "list_grants": [InvalidCursorError],
     "list_transactions": [InvalidCursorError],
     "reverse_transaction": [
+        who.SellerOnlyError,
         *WITH_A_KEY,
         ledger.NotReversibleError,
         ledger.AlreadyReversedError,
@@ -82,7 +89,12 @@ OPERATIONS: dict[str, list[Refusal]] = {
 }
 
 # What our own pages and the console are told.
-ELSEWHERE: list[Refusal] = [money.NotSubscribedError, money.RefundRefusedError, rates.TooSoonError]
+ELSEWHERE: list[Refusal] = [
+    keys.KeyApprovalRefusedError,
+    money.NotSubscribedError,
+    money.RefundRefusedError,
+    rates.TooSoonError,
+]
 
 # What comes from the framework or the database, not from a class of ours.
 OTHERS = {

@@ -378,6 +378,8 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
 }
 
+# Whoever sells to nobody but themselves may let an account's own keys give spends back and settle holds.
+BUYERS_MAY_UNDO = env.bool("BUYERS_MAY_UNDO", default=False)
 # Whose access tokens are taken beside our own keys and tokens: a JSON list of objects (docs/api.md).
 TOKEN_ISSUERS = env.json("TOKEN_ISSUERS", default=[])
 # The addresses of the apps that this replaces (config/compat_urls.py), and the key that those sent as x-admin-key.
@@ -423,6 +425,10 @@ UNFOLD = {
 SUPPORT_GRANT_LIMIT_PER_DAY = env.int("SUPPORT_GRANT_LIMIT_PER_DAY", default=100)
 # What gives or takes more credits than this waits for a second person.
 APPROVAL_ABOVE_CREDITS = env.int("APPROVAL_ABOVE_CREDITS", default=10_000)
+# Refunds and the like, in a currency's minor units: 50,000 is EUR 500.00.
+APPROVAL_ABOVE_MINOR = env.int("APPROVAL_ABOVE_MINOR", default=50_000)
+# What a service key may grant in a day, unless it was given a number of its own.
+SERVICE_KEY_GRANTS_PER_DAY = env.int("SERVICE_KEY_GRANTS_PER_DAY", default=10_000)
 # Staff without a second factor are led to set one up. A sandbox has no phones.
 STAFF_NEED_SECOND_FACTOR = env.bool("STAFF_NEED_SECOND_FACTOR", default=not SANDBOX)
 

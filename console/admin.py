@@ -71,7 +71,13 @@ class AuditEventAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         event = self.get_object(request, object_id)
-        can_undo = bool(event and event.undo and event.undo_until and clock.now() <= event.undo_until)
+        can_undo = (
+            event is not None
+            and event.undo_until is not None
+            and clock.now() <= event.undo_until
+            and isinstance(request.user, User)
+            and operating.may_undo(request.user, event)
+        )
         known = (extra_context or {}) | {"event": event, "can_undo": can_undo}
         answer: HttpResponse = super().change_view(request, object_id, form_url, known)
         return answer
@@ -191,6 +197,7 @@ class BulkGrantAdmin(ReadOnlyAdmin):
             try:
                 bulk.start(row, operator=request.user, request=request, now=clock.now())
             except bulk.BulkRefusedError as refusal:
+                bulk.record_refusal(row, str(refusal), operator=request.user, request=request, now=clock.now())
                 messages.error(request, str(refusal))
         return redirect("admin:console_bulkgrant_change", row.pk)
 

@@ -16,13 +16,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as later
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidget
 
-from accounts.models import Account, User
+from accounts.models import Account, Membership, User
 from accounts.public_ids import MalformedIdError, parse_id
 from console import auditing
 from console.models import BulkGrant
 from console.operations.base import LONGEST_REASON, Effect
-from credits import ledger
-from credits.errors import CreditsError
+from credits import given, ledger
+from credits.errors import CreditsError, GrantLimitExceededError
 from credits.models import Source
 from outbox import doorbell
 
@@ -115,20 +115,44 @@ def start(row: BulkGrant, *, operator: Any, now: datetime, request: HttpRequest 
     told = plan(row)
     if not told.accounts:
         raise BulkRefusedError(_("No row can be granted."))
-    if told.credits > settings.APPROVAL_ABOVE_CREDITS and operator.pk == row.made_by_id:
-        raise BulkRefusedError(
-            _("More than %d credits take a second person: let somebody else start it.")
-            % settings.APPROVAL_ABOVE_CREDITS
-        )
+    accounts = [line["account"] for line in row.rows if not line["problem"]]
+    for person in (row.made_by, operator):
+        if Membership.objects.filter(user=person, account__in=accounts).exists():
+            raise BulkRefusedError(_("The file holds an account that %s is a member of. Leave it out.") % person)
+    if not (row.made_by.is_active and row.made_by.has_perm("console.grant_without_limit")):
+        raise BulkRefusedError(_("%s, who uploaded this, may not do so any more.") % row.made_by)
     with transaction.atomic():
         if not BulkGrant.objects.filter(pk=row.pk, state=BulkGrant.State.CHECKED).update(state=BulkGrant.State.RUNNING):
             return
+        if operator.pk == row.made_by_id:
+            _count(row, giver=f"user:{operator.pk}", now=now)
         auditing.record(
             key=f"bulk:{row.pk}", action="bulk-grant", operator=operator, subject=row.name, reason=row.reason,
             effects=[Effect(_("Accounts"), "–", str(told.accounts)), Effect(_("Credits"), "–", str(told.credits))],
             result=_("Started."), now=now, request=request,
         )  # fmt: skip
         transaction.on_commit(lambda: _ring(row.pk))
+
+
+def _count(row: BulkGrant, *, giver: str, now: datetime) -> None:
+    """Count each row against the day of who gives and of who gets it. Raises BulkRefusedError."""
+    most = settings.APPROVAL_ABOVE_CREDITS
+    try:
+        # In the order of accounts, so that two files never wait for each other.
+        for line in sorted((line for line in row.rows if not line["problem"]), key=lambda line: line["account"]):
+            given.count(
+                giver=giver,
+                account_id=uuid.UUID(line["account"]),
+                amount=line["credits"],
+                most_by_giver=most,
+                most_to_account=most,
+                now=now,
+            )
+    except GrantLimitExceededError as refusal:
+        raise BulkRefusedError(
+            _("More than %d credits a day, by one person or to one account, take a second person: let somebody else "
+              "start it.") % most
+        ) from refusal  # fmt: skip
 
 
 def run(bulk_id: uuid.UUID, *, now: datetime, watch: Watch = iter) -> int:
@@ -216,6 +240,16 @@ def _accounts(names: list[str]) -> dict[str, str]:
     for pk, subject in external.values_list("pk", "external_identities__subject"):
         found[subjects[subject]] = str(pk)
     return found
+
+
+def record_refusal(
+    row: BulkGrant, why: str, *, operator: Any, now: datetime, request: HttpRequest | None = None
+) -> None:
+    """What was refused is on the audit log as well."""
+    auditing.record(
+        key=f"refused:{uuid.uuid4().hex}", action="refused", operator=operator, subject=f"bulk-grant {row.name}",
+        reason=row.reason, result=why, now=now, request=request,
+    )  # fmt: skip
 
 
 def _ring(bulk_id: uuid.UUID) -> None:

@@ -1,6 +1,6 @@
 """One page per account: who it is, what it has, what is wrong and how to solve it, and everything that happened."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -22,11 +22,12 @@ from accounts.admin_parts import ReadOnlyAdmin
 from accounts.models import Account, ApiKey, Membership, User
 from billing import details, mirror, personal_data, plan_changes
 from billing.models import Order, Subscription
-from console import finding, operating, problems, timeline
+from console import auditing, finding, operating, problems, timeline
 from credits import audit, explaining, selectors
 from credits.models import Grant
 
 LATEST = 20
+EXPORT_FOR = timedelta(minutes=10)  # how long a file that was asked for can be fetched
 # Above so many rows a list says about how many there are, and does not count them for each page.
 COUNTED = 10_000
 
@@ -131,9 +132,18 @@ class AccountAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "console/explain.html", shown)
 
     def export(self, request: HttpRequest, account_id: Any) -> FileResponse:
-        """Everything that is kept of the account, as the customer could take it along."""
-        account = self._seen(request, account_id)
-        if not request.user.has_perm("console.export_person"):
+        """Everything that is kept of the account, as the customer could take it along: for who asked for it just now.
+
+        An address alone opens nothing: the operation `export` wants a reason, and is on the audit log.
+        """
+        account, now = self._seen(request, account_id), clock.now()
+        asked = auditing.find(request.GET.get("asked", ""))
+        if not (
+            request.user.has_perm("console.export_person")
+            and asked is not None
+            and (asked.action, asked.operator_id, asked.account_id) == ("export", request.user.pk, account.pk)
+            and now <= asked.at + EXPORT_FOR
+        ):
             raise PermissionDenied
         users = User.objects.filter(memberships__account=account)
         file = personal_data.archive(account, users)

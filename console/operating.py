@@ -23,7 +23,7 @@ from accounts import clock, viewing
 from accounts.errors import AccountsError
 from accounts.models import Account, User
 from billing.errors import BillingError, FulfilmentError
-from console import auditing
+from console import auditing, limits
 from console.models import Approval, AuditEvent
 from console.operations import OPERATIONS, Asked, Done, Effect, Operation, OperationForm, OperationRefusedError
 from credits.errors import CreditsError
@@ -36,13 +36,26 @@ _SEEN = Signer(salt="console.effects")
 def offered(user: User, account: Account) -> list[Operation]:
     """What this operator can do to this account now."""
     now, known = clock.now(), sorted(OPERATIONS.values(), key=lambda row: row.place)
-    return [row for row in known if user.has_perm(f"console.{row.permission}") and row.is_offered(account, now)]
+    is_own = user.memberships.filter(account=account).exists()
+    return [
+        row
+        for row in known
+        if user.has_perm(f"console.{row.permission}")
+        and (row.is_for_own_account or not is_own)
+        and (row.is_for_closed_account or account.closed_at is None)
+        and row.is_offered(account, now)
+    ]
 
 
 @never_cache
 def operate(request: HttpRequest, account: Account, code: str, site: Any) -> HttpResponse:
     """The pages of one operation on one account. Raises Http404 and PermissionDenied."""
-    operation, now = _operation(request, code), clock.now()
+    try:
+        operation, now = _operation(request, code), clock.now()
+    except PermissionDenied:
+        if request.method == "POST":
+            _record_refusal(request, code, account, _("The right to do this is missing."))
+        raise
     if request.method != "POST":
         initial = {name: request.GET[name] for name in operation.form.base_fields if name in request.GET}
         form = operation.form(account=account, now=now, initial=initial)
@@ -59,6 +72,7 @@ def operate(request: HttpRequest, account: Account, code: str, site: Any) -> Htt
     try:
         return _confirmed(request, site, operation, asked, form=form, token=token)
     except REFUSALS as refusal:
+        _record_refusal(request, operation.code, account, str(refusal), reason=asked.reason)
         form.add_error(None, str(refusal))
         return _page(request, site, operation, account, form=form, token=token)
 
@@ -67,16 +81,16 @@ def _confirmed(
     request: HttpRequest, site: Any, operation: Operation, asked: Asked, *, form: OperationForm, token: str
 ) -> HttpResponse:
     """Show the effects, or, where these were confirmed, carry them out."""
-    operation.check(asked)
+    limits.check(operation, asked)
     effects = operation.effects(asked)
-    waits = operation.needs_second_person(asked)
+    waits = not limits.is_allowed_alone(operation, asked)
     if not _is_confirmed(request, effects):
         is_stale = "seen" in request.POST
         return _page(
             request, site, operation, asked.account, form=form, token=token, effects=effects, waits=waits,
             is_stale=is_stale,
         )  # fmt: skip
-    if waits:
+    if waits or not limits.count(operation, asked):
         return _ask_second(request, operation, asked, effects, form)
     return _answer(request, operation, asked.account, _carry_out(operation, asked, effects, request))
 
@@ -92,15 +106,39 @@ def _is_done(request: HttpRequest, asked: Asked) -> bool:
 def undoable(user: User, account: Account, *, now: datetime) -> list[AuditEvent]:
     """What this operator did a few minutes ago and can still take back."""
     rows = AuditEvent.objects.filter(account=account, operator=user, undo__isnull=False, undo_until__gt=now)
-    return [row for row in rows.order_by("-at") if auditing.find(f"undo:{row.public_id}") is None]
+    return [row for row in rows.order_by("-at") if may_undo(user, row) and not auditing.find(f"undo:{row.public_id}")]
+
+
+def may_undo(user: User, event: AuditEvent) -> bool:
+    """Whether this operator may do what undoing an event does."""
+    operation = OPERATIONS.get((event.undo or {}).get("operation", ""))
+    return operation is not None and user.has_perm(f"console.{operation.permission}")
 
 
 def decide(request: HttpRequest, approval: Approval, *, approve: bool) -> None:
-    """A second person says yes or no. Says what became of it in a message. Raises PermissionDenied."""
+    """A second person says yes or no. Says what became of it in a message. Raises PermissionDenied.
+
+    Everything is looked at again for both: who asked must still be allowed to, and neither may be a member of the
+    account.
+    """
     user, now = cast(User, request.user), clock.now()
-    operation = _operation(request, approval.operation)
+    try:
+        operation = _operation(request, approval.operation)
+    except PermissionDenied:
+        _record_refusal(
+            request, f"approve {approval.operation}", approval.account, _("The right to do this is missing.")
+        )
+        raise
     if not user.has_perm("console.approve") or (approve and user.pk == approval.asked_by_id):
+        _record_refusal(request, f"approve {operation.code}", approval.account, _("This takes somebody else."))
         raise PermissionDenied
+    if approve:
+        try:
+            limits.refuse_own_accounts(user, [approval.account])
+        except OperationRefusedError as refusal:
+            _record_refusal(request, f"approve {operation.code}", approval.account, str(refusal))
+            messages.error(request, str(refusal))
+            return
     with transaction.atomic():
         # The row is the lock: two people who decide at once decide once.
         row = Approval.objects.select_for_update().get(pk=approval.pk)
@@ -119,6 +157,10 @@ def decide(request: HttpRequest, approval: Approval, *, approve: bool) -> None:
         if not form.is_valid():
             raise OperationRefusedError("; ".join(str(error) for errors in form.errors.values() for error in errors))
         asked = _asked(operation, row.account, row.asked_by, form.cleaned_data, key=row.key)
+        if not _may_still_ask(row.asked_by, operation):
+            raise OperationRefusedError(_("%s may not do this any more.") % row.asked_by)
+        limits.check(operation, asked)
+        limits.check(operation, asked, by=user)
         done = _carry_out(operation, asked, operation.effects(asked), request, approved_by=user)
     except REFUSALS as refusal:
         _keep_decision(request, row, _("Approved, and not possible any more: %s") % refusal)
@@ -137,9 +179,12 @@ def undo(request: HttpRequest, event: AuditEvent) -> None:
     if now > event.undo_until:
         messages.error(request, _("The ten minutes in which this could be undone are over."))
         return
-    code = event.undo["operation"]
-    _operation(request, event.action)
-    operation, key = OPERATIONS[code], f"undo:{event.public_id}"
+    try:
+        operation = _operation(request, event.undo["operation"])
+    except PermissionDenied:
+        _record_refusal(request, f"undo {event.action}", event.account, _("The right to do this is missing."))
+        raise
+    key = f"undo:{event.public_id}"
     if auditing.find(key):
         messages.info(request, _("This was undone already."))
         return
@@ -149,9 +194,15 @@ def undo(request: HttpRequest, event: AuditEvent) -> None:
         account=event.account, operator=cast(User, request.user), data=data, reason=reason[:500], key=key, now=now
     )
     try:
+        limits.check(operation, asked)
         effects = operation.effects(asked)
+        if not limits.is_allowed_alone(operation, asked) or not limits.count(operation, asked):
+            raise OperationRefusedError(
+                _("It is more than one person may give in a day. Ask for it as a new operation.")
+            )
         done = operation.run(asked)
     except REFUSALS as refusal:
+        _record_refusal(request, f"undo {event.action}", event.account, str(refusal), reason=reason)
         messages.error(request, _("It cannot be undone: %s") % refusal)
         return
     auditing.record(
@@ -230,6 +281,25 @@ def _operation(request: HttpRequest, code: str) -> Operation:
     if not request.user.has_perm(f"console.{operation.permission}"):
         raise PermissionDenied
     return operation
+
+
+def _may_still_ask(user: User, operation: Operation) -> bool:
+    return user.is_active and user.is_staff and user.has_perm(f"console.{operation.permission}")
+
+
+def _record_refusal(request: HttpRequest, what: str, account: Account | None, why: str, *, reason: str = "") -> None:
+    """What somebody tried and was refused is on the audit log as well."""
+    auditing.record(
+        key=f"refused:{uuid.uuid4().hex}",
+        action="refused",
+        operator=cast(User, request.user),
+        account=account,
+        subject=what,
+        reason=reason,
+        result=why,
+        now=clock.now(),
+        request=request,
+    )
 
 
 def _asked(operation: Operation, account: Account, operator: User, data: Mapping[str, Any], *, key: str) -> Asked:

@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
+from django.db import transaction
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -28,7 +30,7 @@ from accounts.api_requests import AccountField, CountField, PrintableField, Whol
 from accounts.errors import FieldProblem, InvalidRequestError
 from accounts.models import Account, Scope
 from accounts.public_ids import public_id
-from credits import ledger, selectors
+from credits import given, ledger, selectors
 from credits.models import Grant, Source, Transaction
 
 
@@ -109,6 +111,7 @@ class TransactionSerializer(serializers.Serializer[Any]):
     description = serializers.CharField()
     metadata = serializers.DictField()
     usage = UsageSerializer(allow_null=True)
+    returned = serializers.IntegerField(help_text="Credits of this spend that were given back since.")
     created = serializers.DateTimeField()
 
 
@@ -161,17 +164,36 @@ class GrantsView(APIView):
             raise InvalidRequestError(
                 FieldProblem(pointer="/expires_at", code="past", detail="Credits that expire in the past are no gift.")
             )
+        granted = _grant_within_limits(request, asked, key=key, now=now)
+        return made(transaction_data(granted.transaction), is_replayed=granted.is_replayed)
+
+
+def _grant_within_limits(request: Request, asked: dict[str, Any], *, key: str, now: datetime) -> ledger.Granted:
+    """A grant that counts against its key's day and the account's. Raises GrantLimitExceededError."""
+    caller, account = caller_of(request), account_of(request, now=now)
+    own = caller.grants_per_day
+    most = settings.SERVICE_KEY_GRANTS_PER_DAY if own is None else own
+    with transaction.atomic():
         granted = ledger.grant(
-            account_id=account_of(request, now=now).pk,
+            account_id=account.pk,
             amount=asked["amount"],
             source=Source(asked["kind"]),
             source_key=f"api:{key}",
             expires_at=asked["expires_at"],
             description=asked["reason"],
-            actor=caller_of(request).actor,
+            actor=caller.actor,
             now=now,
         )
-        return made(transaction_data(granted.transaction), is_replayed=granted.is_replayed)
+        if not granted.is_replayed:
+            given.count(
+                giver=caller.actor,
+                account_id=account.pk,
+                amount=asked["amount"],
+                most_by_giver=most,
+                most_to_account=max(most, settings.APPROVAL_ABOVE_CREDITS),
+                now=now,
+            )
+    return granted
 
 
 def balance_data(account: Account, *, now: datetime) -> dict[str, Any]:
@@ -207,6 +229,7 @@ def transaction_data(row: Transaction) -> dict[str, Any]:
         "description": row.description,
         "metadata": row.metadata,
         "usage": row.usage,
+        "returned": getattr(row, "returned", None) or 0,
         "created": timestamp(row.created_at),
     }
 
@@ -220,6 +243,7 @@ def spent_data(spent: ledger.Spent | ledger.Captured, *, amount: int, **about: A
         "balance_after": spent.balance_after,
         "lots": lots_data(spent.lots),
         **about,
+        "returned": spent.returned,
         "created": timestamp(spent.created_at),
     }
 

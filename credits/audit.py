@@ -90,6 +90,17 @@ CHECKS = {
         LEFT JOIN credits_grant g ON g.id = w.grant_id
         WHERE (t.account_id IS DISTINCT FROM w.account_id OR g.account_id IS DISTINCT FROM w.account_id) AND {account}
     """,
+    "an idempotency key was used once on its side": """
+        SELECT w.account_id, min(w.id::text)::uuid AS subject, 1 AS expected, count(*) AS found
+        FROM (
+            SELECT account_id, side, idempotency_key, id, 'transaction' AS what FROM credits_transaction
+            WHERE idempotency_key IS NOT NULL
+            UNION ALL
+            SELECT account_id, side, idempotency_key, id, 'hold' FROM credits_hold
+        ) w
+        WHERE {account}
+        GROUP BY w.account_id, w.side, w.idempotency_key, w.what HAVING count(*) > 1
+    """,
     "every account with a ledger has a wallet": """
         SELECT DISTINCT w.account_id, w.account_id AS subject, 1 AS expected, 0 AS found
         FROM credits_transaction w LEFT JOIN credits_wallet x USING (account_id)

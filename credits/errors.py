@@ -4,7 +4,9 @@ CreditsError
     InsufficientCreditsError   402  the balance is short; nothing was written
     AccountInDebtError         402  what was clawed back after it was spent is owed first
     DailyCapReachedError       429  enough paid credits for today; tomorrow there is more
+    AccountClosedError         403  the account was closed; its ledger stays as it is
     SpendingFrozenError        403  an operator stopped this account's spending
+    GrantLimitExceededError    403  more was given by hand in a day than one person or key may give
     KeyReusedError             422  the idempotency key belongs to another request
     GrantConflictError         422  the source key belongs to another grant
     InvalidAmountError         400  not a whole number of credits between 1 and 2^53
@@ -62,6 +64,12 @@ class SpendingFrozenError(CreditsError):
     status_code = 403
 
 
+class AccountClosedError(CreditsError):
+    code = "account_closed"
+    title = "This account was closed"
+    status_code = 403
+
+
 class AccountInDebtError(CreditsError):
     code = "account_in_debt"
     title = "Credits are owed"
@@ -91,6 +99,22 @@ class DailyCapReachedError(CreditsError):
             retryable=True,
         )
         self.retry_after_s = max(1, round((resets_at - now).total_seconds())) if resets_at else None
+
+
+class GrantLimitExceededError(CreditsError):
+    code = "grant_limit_exceeded"
+    title = "More than may be given in a day"
+    status_code = 403
+
+    def __init__(self, *, limit: int, left: int, unit: str) -> None:
+        super().__init__(
+            f"At most {limit} {unit} are given in a day by one giver, and to one account; {left} of today's are left. "
+            "More takes a second person.",
+            limit=limit,
+            left=left,
+        )
+        self.limit = limit
+        self.left = left
 
 
 class KeyReusedError(CreditsError):

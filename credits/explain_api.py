@@ -38,6 +38,7 @@ class ReverseRequest(serializers.Serializer[Any]):
 
 class ReverseView(APIView):
     required_scope = Scope.CREDITS_SPEND
+    is_seller_only = True
 
     @extend_schema(
         operation_id="reverse_transaction",
@@ -66,6 +67,7 @@ class ReverseView(APIView):
             reason=asked["reason"],
             amount=asked.get("amount"),
             actor=caller_of(request).actor,
+            side=caller_of(request).side,
             now=now,
         )
         return made(transaction_data(corrected.transaction), is_replayed=corrected.is_replayed)

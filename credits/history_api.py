@@ -89,7 +89,7 @@ class TransactionsView(APIView):
         history = filtered(request, account, now=now)
         if request.accepted_renderer.format == CsvRenderer.format:
             return as_csv(account, history)
-        rows, following = page(request, history.prefetch_related("entries__grant"), "txn")
+        rows, following = page(request, selectors.with_returned(history).prefetch_related("entries__grant"), "txn")
         return Response(listing([transaction_data(row) for row in rows], following))
 
 
@@ -101,7 +101,12 @@ class TransactionView(APIView):
         """One transaction."""
         account = account_of(request, now=clock.now())
         identifier = identifier_of("txn", transaction_id, "transaction")
-        found = selectors.transactions(account.pk).filter(pk=identifier).prefetch_related("entries__grant").first()
+        found = (
+            selectors.with_returned(selectors.transactions(account.pk))
+            .filter(pk=identifier)
+            .prefetch_related("entries__grant")
+            .first()
+        )
         if found is None:
             raise NotFoundError("There is no such transaction.")
         return Response(transaction_data(found))

@@ -11,6 +11,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.public_ids import new_id, public_id
+from accounts.sides import Side
 
 
 class Source(models.TextChoices):
@@ -53,6 +54,8 @@ class Wallet(models.Model):
     # The earliest moment at which time itself changes this wallet: an expiry, a refill, a hold that lapses.
     next_due_at = models.DateTimeField(_("next change"), null=True, blank=True)
     frozen_at = models.DateTimeField(_("spending stopped"), null=True, blank=True)
+    # Kept here as well as on the account, so that a spend looks at no second row.
+    closed_at = models.DateTimeField(_("account closed"), null=True, blank=True)
     # At most so many paid credits a day: the plan's number, and an operator's for this account.
     daily_cap = models.BigIntegerField(_("daily cap"), null=True, blank=True)
     daily_cap_override = models.BigIntegerField(_("daily cap of this account"), null=True, blank=True)
@@ -217,6 +220,10 @@ class Transaction(models.Model):
         db_index=False,
         db_constraint=False,
     )
+    # Whose idempotency key it is: a customer's key never meets the app's, nor one of ours.
+    side = models.CharField(
+        _("side"), max_length=8, choices=Side.choices, default=Side.INTERNAL, db_default=Side.INTERNAL
+    )
     # Null where there is none: the unique constraint lets any number of those be.
     idempotency_key = models.CharField(_("idempotency key"), max_length=255, null=True, blank=True)  # noqa: DJ001
     # Which request the key belongs to: SHA-256 of its meaning.
@@ -238,7 +245,7 @@ class Transaction(models.Model):
         constraints = [
             models.UniqueConstraint(
                 name="transaction_once_per_key",
-                fields=["account", "idempotency_key"],
+                fields=["account", "side", "idempotency_key"],
                 condition=Q(idempotency_key__isnull=False),
             ),
             models.CheckConstraint(name="transaction_moves_something", condition=~Q(amount=0) | ~Q(debt_change=0)),
@@ -307,6 +314,9 @@ class Hold(models.Model):
     # What the capture asked for, and how much of it there was.
     asked = models.BigIntegerField(_("cost"), null=True, blank=True)
     captured = models.BigIntegerField(_("captured"), null=True, blank=True)
+    side = models.CharField(
+        _("side"), max_length=8, choices=Side.choices, default=Side.INTERNAL, db_default=Side.INTERNAL
+    )
     idempotency_key = models.CharField(_("idempotency key"), max_length=255)
     fingerprint = models.BinaryField(max_length=32, editable=False)
     feature = models.CharField(_("feature"), max_length=64, blank=True)
@@ -332,7 +342,7 @@ class Hold(models.Model):
                 name="hold_captured_within_cost",
                 condition=Q(captured__isnull=True) | Q(captured__gt=0, captured__lte=F("asked")),
             ),
-            models.UniqueConstraint(name="hold_once_per_key", fields=["account", "idempotency_key"]),
+            models.UniqueConstraint(name="hold_once_per_key", fields=["account", "side", "idempotency_key"]),
         ]
         indexes = [
             models.Index(name="hold_open", fields=["account", "expires_at"], condition=Q(status="open")),
@@ -452,3 +462,21 @@ class Allowance(models.Model):
     def refill_key(self, period_name: str) -> str:
         """The source key of the grant for one period: the same however often it is due."""
         return f"{self.REFILL}:{self.id}:{period_name}"
+
+
+class GivenInHour(models.Model):
+    """How much one giver gave, or one account was given, by hand in one hour (credits.given)."""
+
+    pk = models.CompositePrimaryKey("subject", "unit", "hour")
+    subject = models.CharField(max_length=96)  # giver:user:5, giver:key_..., account:<uuid>
+    unit = models.CharField(max_length=8)  # credits, or a currency in minor units
+    hour = models.DateTimeField()
+    amount = models.BigIntegerField(default=0)
+
+    class Meta:
+        verbose_name = _("given by hand in an hour")
+        verbose_name_plural = _("given by hand, by the hour")
+        constraints = [models.CheckConstraint(name="given_is_positive", condition=Q(amount__gte=0))]
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.amount} {self.unit}"

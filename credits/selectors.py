@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Q, QuerySet
+from django.db.models import OuterRef, Q, QuerySet, Subquery, Sum
 
 from credits import locks, settling
 from credits.models import PAID, Allowance, Entry, Grant, Hold, Source, Transaction, Wallet
@@ -181,6 +181,13 @@ def open_holds(account_id: uuid.UUID) -> QuerySet[Hold]:
 def transactions(account_id: uuid.UUID) -> QuerySet[Transaction]:
     """The account's ledger, latest first."""
     return Transaction.objects.filter(account_id=account_id).order_by("-id")
+
+
+def with_returned(rows: QuerySet[Transaction]) -> QuerySet[Transaction]:
+    """Each transaction with how much of it was given back since, as `returned`."""
+    back = Transaction.objects.filter(account_id=OuterRef("account_id"), reverses_id=OuterRef("pk"))
+    total = back.order_by().values("reverses_id").annotate(total=Sum("amount")).values("total")
+    return rows.annotate(returned=Subquery(total))
 
 
 def has_spent(account_id: uuid.UUID) -> bool:

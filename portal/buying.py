@@ -16,6 +16,7 @@ from django_htmx.http import trigger_client_event
 from accounts import clock
 from accounts.addresses import own
 from accounts.public_ids import MalformedIdError, parse_id
+from accounts.sides import Side
 from billing import catalogue, checkout
 from billing.errors import BillingError, FulfilmentError, PaymentProviderUnavailableError
 from billing.models import Order
@@ -54,6 +55,7 @@ def buy(request: HttpRequest) -> HttpResponse:
             provider=asked.get("provider", "") or "stripe",
             idempotency_key=":".join(["page", *(asked.get(name, "")[:64] for name in WHAT_IS_BOUGHT)]),
             actor=f"user:{request.user.pk}",
+            side=Side.BUYER,
             now=clock.now(),
         )
     except BillingError as error:

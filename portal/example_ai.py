@@ -1,5 +1,6 @@
 """An AI page as an app would have it: says what it costs, does the work (a stand-in), says what is left."""
 
+import hashlib
 import uuid
 from typing import Any
 
@@ -34,7 +35,12 @@ def example_ai(request: HttpRequest) -> HttpResponse:
         try:
             spent = spending.spend(
                 account=account,
-                work=Work(feature=FEATURE, description=" ".join(shown["prompt"].split())[:60]),
+                work=Work(
+                    feature=FEATURE,
+                    description=" ".join(shown["prompt"].split())[:60],
+                    # One token is for one question: another question is another spend.
+                    metadata={"prompt_sha256": hashlib.sha256(shown["prompt"].encode()).hexdigest()},
+                ),
                 idempotency_key=f"example:{_token(request)}",
                 actor=f"user:{request.user.pk}",
                 now=now,
@@ -46,8 +52,9 @@ def example_ai(request: HttpRequest) -> HttpResponse:
         except CreditsError as refusal:
             shown["refusal"] = refusal
         else:
-            shown["answer"] = _answer(shown["prompt"])
-            if not shown["answer"]:
+            # Sent again after it was given back, it was paid for no longer.
+            shown["answer"] = "" if spent.returned else _answer(shown["prompt"])
+            if not shown["answer"] and not spent.returned:
                 ledger.reverse(
                     account_id=account.pk,
                     transaction_id=spent.transaction_id,

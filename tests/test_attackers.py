@@ -16,6 +16,7 @@ from django.urls import URLPattern, get_resolver
 
 from accounts import clock, keys, opening, tokens
 from accounts.models import Account, ApiKey, Scope, User
+from accounts.sides import Side
 from billing import bootstrap, catalogue, checkout, presets
 from billing.models import Order
 from credits import ledger, selectors
@@ -34,6 +35,7 @@ class Operation:
     needs: str
     body: dict[str, Any] | None = None
     own: tuple[str, ...] = field(default=())  # what the ids in its address name, in their order
+    whose: Side = Side.BUYER  # whose row it is: the seller's are for service keys alone
 
 
 OPERATIONS: dict[tuple[str, str], Operation] = {
@@ -51,16 +53,22 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("POST", "credits/spend/batch"): Operation(
         Scope.CREDITS_SPEND, {"spends": [{"amount": 1, "idempotency_key": "b"}]}
     ),
-    ("POST", "credits/holds"): Operation(Scope.CREDITS_SPEND, {"amount": 1}),
+    ("POST", "credits/holds"): Operation(Scope.CREDITS_SPEND, {"amount": 1}, whose=Side.SELLER),
     ("GET", "credits/holds/{}"): Operation(Scope.CREDITS_READ, own=("hold",)),
-    ("POST", "credits/holds/{}/capture"): Operation(Scope.CREDITS_SPEND, {"amount": 1}, own=("hold",)),
-    ("POST", "credits/holds/{}/release"): Operation(Scope.CREDITS_SPEND, {}, own=("hold",)),
-    ("POST", "credits/holds/{}/extend"): Operation(Scope.CREDITS_SPEND, {"expires_in": 60}, own=("hold",)),
+    ("POST", "credits/holds/{}/capture"): Operation(
+        Scope.CREDITS_SPEND, {"amount": 1}, own=("hold",), whose=Side.SELLER
+    ),
+    ("POST", "credits/holds/{}/release"): Operation(Scope.CREDITS_SPEND, {}, own=("hold",), whose=Side.SELLER),
+    ("POST", "credits/holds/{}/extend"): Operation(
+        Scope.CREDITS_SPEND, {"expires_in": 60}, own=("hold",), whose=Side.SELLER
+    ),
     ("GET", "credits/grants"): Operation(Scope.CREDITS_READ),
     ("POST", "credits/grants"): Operation(Scope.CREDITS_GRANT, {"amount": 1, "reason": "Mine"}),
     ("GET", "credits/transactions"): Operation(Scope.CREDITS_READ),
     ("GET", "credits/transactions/{}"): Operation(Scope.CREDITS_READ, own=("txn",)),
-    ("POST", "credits/transactions/{}/reverse"): Operation(Scope.CREDITS_SPEND, {"reason": "Mine"}, own=("txn",)),
+    ("POST", "credits/transactions/{}/reverse"): Operation(
+        Scope.CREDITS_SPEND, {"reason": "Mine"}, own=("txn",), whose=Side.SELLER
+    ),
     ("GET", "credits/explain"): Operation(Scope.CREDITS_READ),
     ("GET", "usage/events"): Operation(Scope.USAGE_READ),
     ("GET", "usage/summary"): Operation(Scope.USAGE_READ),
@@ -178,6 +186,40 @@ def refusals(name: tuple[str, str]) -> set[int]:
     return {401, 403} if OPERATIONS[name].needs == SESSION else {401}
 
 
+def hidden(name: tuple[str, str]) -> int:
+    """What a buyer is answered of another account's row: what is the seller's is refused before it is looked for."""
+    return 404 if OPERATIONS[name].whose == Side.BUYER else 403
+
+
+def test_what_is_the_seller_s_is_refused_to_every_buyer(
+    ask: Ask, victim: Victim, nothing_happens: Callable[[], None]
+) -> None:
+    """With the account's own key, session, token: its own rows as well."""
+    own = key_of(victim.account, *keys.ACCOUNT_KEY_SCOPES)
+    scopes, lasts = [str(scope) for scope in keys.ACCOUNT_KEY_SCOPES], timedelta(minutes=5)
+    how: dict[str, Any] = {"scopes": scopes, "lasts": lasts, "now": clock.now()}
+    browser = Client()
+    browser.force_login(victim.account.memberships.get().user)
+    nothing_happens()
+
+    answers = {}
+    for name in [name for name, operation in OPERATIONS.items() if operation.whose == Side.SELLER]:
+        answers |= {
+            (name, "key"): ask(*name, own),
+            (name, "session"): ask(*name, by=browser),
+            (name, "token"): ask(*name, tokens.issue(account_id=victim.account.pk, actor="key_x", **how).text),
+            (name, "service's token"): ask(
+                *name,
+                tokens.issue(account_id=None, actor="key_x", **how).text,
+                account=victim.account.public_id,
+            ),
+        }
+
+    codes = {key: (answer.status_code, answer.json()["code"]) for key, answer in answers.items()}
+    assert set(codes.values()) == {(403, "seller_only")}
+    assert len(codes) == 5 * 4
+
+
 def test_every_route_has_an_entry() -> None:
     found = set()
     (v1,) = (entry for entry in get_resolver().url_patterns if str(entry.pattern) == "api/v1/")
@@ -246,7 +288,7 @@ def test_another_account_is_404(
         for account in (victim.account.public_id, "ext:victim")
     }
 
-    assert not {key: answer.status_code for key, answer in answers.items() if answer.status_code != 404}
+    assert not {key: answer.status_code for key, answer in answers.items() if answer.status_code != hidden(key[0])}
 
 
 def test_another_account_in_a_batch_is_404(
@@ -277,18 +319,21 @@ def test_what_is_another_s_is_not_there(
         if OPERATIONS[name].needs != SESSION:
             answers |= {(name, "key"): ask(*name, own), (name, "token"): ask(*name, token)}
 
-    assert not {key: answer.status_code for key, answer in answers.items() if answer.status_code != 404}
+    assert not {key: answer.status_code for key, answer in answers.items() if answer.status_code != hidden(key[0])}
 
 
 def test_an_address_with_an_id_that_is_none_is_404(ask: Ask, victim: Victim, client: Client, attacker: Account) -> None:
-    own = key_of(attacker, *keys.ACCOUNT_KEY_SCOPES)
-    headers = {"Authorization": f"Bearer {own}", "Idempotency-Key": "k"}
+    own, service = key_of(attacker, *keys.ACCOUNT_KEY_SCOPES), key_of(None, *keys.SERVICE_KEY_SCOPES)
+    named = {"account": attacker.public_id}
     for method, route in NAMED:
+        is_sellers = OPERATIONS[method, route].whose == Side.SELLER
+        headers = {"Authorization": f"Bearer {service if is_sellers else own}", "Idempotency-Key": "k"}
         if OPERATIONS[method, route].needs == SESSION:
             continue
         for rubbish in ("x", "txn_", "hold_" + "z" * 26, "%00", "..%2f", "é" * 10, "1' OR '1'='1"):
             path = route.format(*[rubbish] * route.count("{}"))
-            body = json.dumps(OPERATIONS[method, route].body or {}) if method in ("POST", "PATCH") else ""
+            sent = {**(OPERATIONS[method, route].body or {}), **(named if is_sellers else {})}
+            body = json.dumps(sent) if method in ("POST", "PATCH") else ""
             answer = client.generic(method, f"/api/v1/{path}", body, content_type="application/json", headers=headers)
             assert answer.status_code == 404, (method, path, answer.status_code)
 

@@ -26,6 +26,7 @@ from sandbox.local_stripe.core import LocalStripe
 # Answered elsewhere: in a page (a plan or refund that cannot be), or to an operator.
 NOT_OVER_THE_API = {
     "price_too_soon", "refund_refused", "internal_error", "payment_declined", "subscription_required",
+    "key_approval_refused",
 }  # fmt: skip
 
 
@@ -62,8 +63,12 @@ class Kit:
     def spend(self, amount: int = 1, **more: Any) -> Any:
         return self.ask("POST", "credits/spend", {"amount": amount}, **more)
 
+    def sell(self, path: str, **body: Any) -> Any:
+        """What the app's backend asks for Ada's account."""
+        return self.ask("POST", path, {"account": self.account.public_id, **body}, bearer=self.service)
+
     def hold(self) -> str:
-        return str(self.ask("POST", "credits/holds", {"amount": 5, "expires_in": 60}).json()["id"])
+        return str(self.sell("credits/holds", amount=5, expires_in=60).json()["id"])
 
     def buy(self, item: str = "credits-20", **more: Any) -> Any:
         if not Pack.objects.exists():
@@ -71,7 +76,7 @@ class Kit:
         return self.ask("POST", "billing/checkouts", {"item": item}, **more)
 
     def reverse(self, transaction: str, **body: Any) -> Any:
-        return self.ask("POST", f"credits/transactions/{transaction}/reverse", {"reason": "r", **body})
+        return self.sell(f"credits/transactions/{transaction}/reverse", reason="r", **body)
 
     def fail_spending(self, state: str) -> None:
         cause = psycopg.OperationalError()
@@ -104,7 +109,7 @@ def _refuse(given: list[throttling.Limit]) -> None:
 
 
 def token_expired(kit: Kit) -> Any:
-    made = kit.ask("POST", "auth/tokens", {}).json()["token"]
+    made = kit.ask("POST", "auth/tokens", {"scopes": ["credits:spend"]}).json()["token"]
     kit.clock.advance(700)
     return kit.spend(bearer=made)
 
@@ -176,19 +181,19 @@ def invalid_amount(kit: Kit) -> Any:
 def too_many_holds(kit: Kit) -> Any:
     kit.settings.MAX_OPEN_HOLDS_PER_ACCOUNT = 1
     kit.hold()
-    return kit.ask("POST", "credits/holds", {"amount": 1})
+    return kit.sell("credits/holds", amount=1)
 
 
 def hold_expired(kit: Kit) -> Any:
     held = kit.hold()
     kit.clock.advance(61)
-    return kit.ask("POST", f"credits/holds/{held}/capture", {"amount": 1})
+    return kit.sell(f"credits/holds/{held}/capture", amount=1)
 
 
 def hold_not_open(kit: Kit) -> Any:
     held = kit.hold()
-    kit.ask("POST", f"credits/holds/{held}/release", {})
-    return kit.ask("POST", f"credits/holds/{held}/capture", {"amount": 1})
+    kit.sell(f"credits/holds/{held}/release")
+    return kit.sell(f"credits/holds/{held}/capture", amount=1)
 
 
 def not_reversible(kit: Kit) -> Any:
@@ -200,6 +205,16 @@ def already_reversed(kit: Kit) -> Any:
     spent = kit.spend().json()["id"]
     kit.reverse(spent)
     return kit.reverse(spent)
+
+
+def grant_limit_exceeded(kit: Kit) -> Any:
+    kit.settings.SERVICE_KEY_GRANTS_PER_DAY = 5
+    return kit.sell("credits/grants", amount=6, reason="r")
+
+
+def account_closed(kit: Kit) -> Any:
+    Account.objects.update(closed_at=clock.now())
+    return kit.sell("credits/spend", amount=1)
 
 
 def item_archived(kit: Kit) -> Any:
@@ -269,6 +284,9 @@ PROVOKED: dict[str, Callable[[Kit], Any]] = {
     "not_reversible": not_reversible,
     "already_reversed": already_reversed,
     "reversal_too_large": lambda kit: kit.reverse(kit.spend().json()["id"], amount=2),
+    "seller_only": lambda kit: kit.ask("POST", "credits/holds", {"amount": 1}),
+    "account_closed": account_closed,
+    "grant_limit_exceeded": grant_limit_exceeded,
     "price_not_sellable": lambda kit: kit.buy("nothing"),
     "item_archived": item_archived,
     "already_subscribed": already_subscribed,

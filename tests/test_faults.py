@@ -103,7 +103,7 @@ def wait_for(log: Path, keys: int, process: subprocess.Popen[bytes]) -> None:
 
 def spend_over(connection: psycopg.Connection, account_id: uuid.UUID, key: str) -> str:
     """Spend a credit by the ledger's own statement; how it ended."""
-    arguments = [account_id, new_id(), 1, key, b"", "", None, "", Jsonb({}), "", datetime.now(UTC), None]
+    arguments = [account_id, new_id(), 1, key, b"", "", None, "", Jsonb({}), "", datetime.now(UTC), None, "seller"]
     row = connection.execute(STATEMENTS["credits_spend"], arguments).fetchone()
     assert row is not None
     return str(row[0])

@@ -127,11 +127,16 @@ class SpendView(APIView):
         """Spend credits; sending the same Idempotency-Key again answers the first spend and takes nothing more."""
         key, now = idempotency_key(request), clock.now()
         asked = checked(SpendRequest, request.data)
-        account = account_of(request, now=now)
+        account = account_of(request, now=now, is_checked_later=True)
         asked_for = work(asked)
         with telling_of_more(account, now=now):
             spent = spending.spend(
-                account=account, work=asked_for, idempotency_key=key, actor=caller_of(request).actor, now=now
+                account=account,
+                work=asked_for,
+                idempotency_key=key,
+                actor=caller_of(request).actor,
+                side=caller_of(request).side,
+                now=now,
             )
         answer = made(work_data(spent, asked_for), is_replayed=spent.is_replayed)
         answer["Credits-Available"] = str(spent.balance_after)

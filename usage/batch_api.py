@@ -66,7 +66,8 @@ class SpendBatchView(APIView):
         for number, item in enumerate(asked):
             try:
                 found = checked(BatchItem, item)
-                ready.append((caller.account_for(found.get("account", ""), now=now), number, found))
+                account = caller.account_for(found.get("account", ""), now=now, is_checked_later=True)
+                ready.append((account, number, found))
             except (ApiError, CreditsError) as error:
                 answers[number] = _refused(error)
         with transaction.atomic():
@@ -79,6 +80,7 @@ class SpendBatchView(APIView):
                         work=done,
                         idempotency_key=item["idempotency_key"],
                         actor=caller.actor,
+                        side=caller.side,
                         now=now,
                     )
                 except CreditsError as error:

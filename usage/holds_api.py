@@ -87,6 +87,7 @@ class CapturedSerializer(TransactionSerializer):
 
 class HoldsView(APIView):
     required_scope = Scope.CREDITS_SPEND
+    is_seller_only = True
 
     @extend_schema(
         operation_id="hold_credits",
@@ -111,13 +112,14 @@ class HoldsView(APIView):
                 idempotency_key=key,
                 expires_at=now + expiry,
                 actor=caller_of(request).actor,
+                side=caller_of(request).side,
                 now=now,
             )
         data = {
             "id": public_id("hold", held.hold_id),
-            "status": Hold.Status.OPEN.value,
+            "status": held.status,
             "amount": held.amount,
-            "captured": None,
+            "captured": held.captured,
             "available": held.balance_after,
             "feature": asked.get("feature") or None,
             "expires_at": timestamp(held.expires_at),
@@ -145,6 +147,7 @@ class HoldView(APIView):
 
 class CaptureView(APIView):
     required_scope = Scope.CREDITS_SPEND
+    is_seller_only = True
 
     @extend_schema(
         operation_id="capture_hold",
@@ -167,6 +170,7 @@ class CaptureView(APIView):
             quantity=asked.get("quantity"),
             usage=asked.get("usage"),
             actor=caller_of(request).actor,
+            side=caller_of(request).side,
             now=now,
         )
         data = spent_data(
@@ -187,6 +191,7 @@ class CaptureView(APIView):
 
 class ReleaseView(APIView):
     required_scope = Scope.CREDITS_SPEND
+    is_seller_only = True
 
     @extend_schema(
         operation_id="release_hold",
@@ -209,6 +214,7 @@ class ReleaseView(APIView):
 
 class ExtendView(APIView):
     required_scope = Scope.CREDITS_SPEND
+    is_seller_only = True
 
     @extend_schema(
         operation_id="extend_hold",

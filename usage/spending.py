@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from accounts.models import Account
+from accounts.sides import Side
 from credits import ledger, selectors
 from credits.errors import HoldNotFoundError, InvalidAmountError
 from usage import metrics, rates
@@ -38,7 +39,9 @@ class Work:
         return rates.Priced(credits=self.amount, quantity=None)
 
 
-def spend(*, account: Account, work: Work, idempotency_key: str, actor: str, now: datetime) -> ledger.Spent:
+def spend(
+    *, account: Account, work: Work, idempotency_key: str, actor: str, now: datetime, side: Side = Side.SELLER
+) -> ledger.Spent:
     """Take what the work costs. Raises what `Work.priced` does, and whatever `ledger.spend` raises."""
     priced = work.priced(at=now)
     with metrics.counted("spend"):
@@ -52,6 +55,7 @@ def spend(*, account: Account, work: Work, idempotency_key: str, actor: str, now
             metadata=work.metadata,
             usage=work.usage,
             actor=actor,
+            side=side,
             now=now,
         )
     if not done.is_replayed:
@@ -60,7 +64,14 @@ def spend(*, account: Account, work: Work, idempotency_key: str, actor: str, now
 
 
 def hold(
-    *, account: Account, work: Work, idempotency_key: str, expires_at: datetime, actor: str, now: datetime
+    *,
+    account: Account,
+    work: Work,
+    idempotency_key: str,
+    expires_at: datetime,
+    actor: str,
+    now: datetime,
+    side: Side = Side.SELLER,
 ) -> ledger.Held:
     """Set aside what the work costs at most. Raises what `spend` does."""
     priced = work.priced(at=now)
@@ -75,6 +86,7 @@ def hold(
             description=work.description,
             metadata=work.metadata,
             actor=actor,
+            side=side,
             now=now,
         )
 
@@ -88,6 +100,7 @@ def capture(
     amount: int | None = None,
     quantity: int | None = None,
     usage: Mapping[str, Any] | None = None,
+    side: Side = Side.SELLER,
 ) -> ledger.Captured:
     """Spend what the held work cost: `amount`, or so much of its feature by the prices of when it was held.
 
@@ -108,7 +121,9 @@ def capture(
             quantity=quantity,
             usage=usage,
             actor=actor,
+            side=side,
             now=now,
         )
-    metrics.CREDITS.inc(done.captured)
+    if not done.is_replayed:
+        metrics.CREDITS.inc(done.captured)
     return done

@@ -20,7 +20,21 @@ def same_sql(request: HttpRequest) -> HttpResponse:
     asked = json.loads(request.body)
     account, key = uuid.UUID(asked["account"]), request.headers["Idempotency-Key"]
     print_of = sql.fingerprint("spend", {"amount": asked["amount"]}, "", {})
-    arguments = [account, new_id(), asked["amount"], key, print_of, "", None, "", Jsonb({}), "bare", clock.now(), None]
+    arguments = [
+        account,
+        new_id(),
+        asked["amount"],
+        key,
+        print_of,
+        "",
+        None,
+        "",
+        Jsonb({}),
+        "bare",
+        clock.now(),
+        None,
+        "seller",
+    ]
     row = sql._call_once("credits_spend", arguments)  # the driver's own call: that is what is measured
     shown = {"id": str(row["transaction_id"]), "amount": row["amount"], "balance_after": row["balance_after"]}
     return _made(shown)

@@ -1,9 +1,18 @@
 """Everything that an operator can do to an account, by its code; what is done most stands first."""
 
 from console.operations import people, plans, wallet
-from console.operations.base import OPERATIONS, Asked, Done, Effect, Operation, OperationForm, OperationRefusedError
+from console.operations.base import (
+    OPERATIONS,
+    Asked,
+    Done,
+    Effect,
+    Given,
+    Operation,
+    OperationForm,
+    OperationRefusedError,
+)
 
 __all__ = [
-    "OPERATIONS", "Asked", "Done", "Effect", "Operation", "OperationForm", "OperationRefusedError", "people", "plans",
-    "wallet",
+    "OPERATIONS", "Asked", "Done", "Effect", "Given", "Operation", "OperationForm", "OperationRefusedError", "people",
+    "plans", "wallet",
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from accounts.models import Account, User
+from credits import given
 
 UNDO_FOR = timedelta(minutes=10)
 LONGEST_REASON = 400
@@ -40,6 +41,15 @@ class Effect:
     what: str
     before: str
     after: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What an operation gives that nobody paid for: credits, or money back. It counts against a day's limits."""
+
+    amount: int
+    to: Account
+    unit: str = given.CREDITS  # or a currency, in its minor units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +107,9 @@ class Operation:
     permission: ClassVar[str]  # of console, without its app
     form: ClassVar[type[OperationForm]] = OperationForm
     is_grave: ClassVar[bool] = False
+    # Nobody of the staff gives, takes back or decides for an account that they are a member of.
+    is_for_own_account: ClassVar[bool] = False
+    is_for_closed_account: ClassVar[bool] = False
     place: ClassVar[int] = 50  # among the buttons; the lowest first
 
     def is_offered(self, account: Account, now: datetime) -> bool:
@@ -105,6 +118,14 @@ class Operation:
 
     def check(self, asked: Asked) -> None:
         """Raises OperationRefusedError for what this operator may not do, whatever the form says."""
+
+    def accounts(self, asked: Asked) -> list[Account]:
+        """Every account whose credits or money it moves."""
+        return [asked.account]
+
+    def gives(self, asked: Asked) -> Given | None:
+        """What it gives, to be counted; None for nothing."""
+        return None
 
     def needs_second_person(self, asked: Asked) -> bool:
         return False

@@ -1,6 +1,7 @@
 """Notes, e-mails, the customer's own view; accounts merged, exported, erased."""
 
 from datetime import datetime
+from urllib.parse import quote
 
 from django import forms
 from django.urls import reverse
@@ -13,7 +14,16 @@ from accounts import opening, teams
 from accounts.models import Account, User
 from accounts.public_ids import MalformedIdError, parse_id
 from billing import closing, mails, merging, plan_changes
-from console.operations.base import Asked, Done, Effect, Operation, OperationForm, OperationRefusedError, register
+from console.operations.base import (
+    Asked,
+    Done,
+    Effect,
+    Given,
+    Operation,
+    OperationForm,
+    OperationRefusedError,
+    register,
+)
 from credits import selectors
 from outbox.models import OutboxEvent
 
@@ -23,6 +33,7 @@ LATEST_MAILS = 30
 @register
 class Note(Operation):
     code, label, icon, permission = "note", later("Write a note"), "edit_note", "write_note"
+    is_for_own_account = is_for_closed_account = True
     place = 10
 
     def effects(self, asked: Asked) -> list[Effect]:
@@ -53,6 +64,7 @@ class ResendMail(Operation):
         "sync_stripe",
         ResendForm,
     )
+    is_for_own_account = True
     place = 11
 
     def is_offered(self, account: Account, now: datetime) -> bool:
@@ -60,7 +72,9 @@ class ResendMail(Operation):
 
     def effects(self, asked: Asked) -> list[Effect]:
         event = OutboxEvent.objects.get(account=asked.account, pk=asked.data["event"])
-        return [Effect(_("E-mail"), "–", f"{mails.subject_of(event)} → {event.data.get('to') or asked.account.email}")]
+        return [
+            Effect(_("E-mail"), "–", f"{mails.subject_of(event)} → {event.data.get('mail_to') or asked.account.email}")
+        ]
 
     def run(self, asked: Asked) -> Done:
         event = OutboxEvent.objects.select_related("account").get(account=asked.account, pk=asked.data["event"])
@@ -71,6 +85,7 @@ class ResendMail(Operation):
 @register
 class ViewAs(Operation):
     code, label, icon, permission = "view-as", later("View as customer"), "visibility", "view_as_customer"
+    is_for_own_account = is_for_closed_account = True
     place = 9
 
     def effects(self, asked: Asked) -> list[Effect]:
@@ -102,6 +117,13 @@ class Merge(Operation):
     is_grave = True
     place = 70
 
+    def accounts(self, asked: Asked) -> list[Account]:
+        return [asked.account, asked.data["target"]]
+
+    def gives(self, asked: Asked) -> Given:
+        moved = merging.plan(asked.account, asked.data["target"], now=asked.now)
+        return Given(amount=moved.credits, to=asked.data["target"])
+
     def effects(self, asked: Asked) -> list[Effect]:
         target = asked.data["target"]
         moved = merging.plan(asked.account, target, now=asked.now)
@@ -128,6 +150,7 @@ class Merge(Operation):
 @register
 class Export(Operation):
     code, label, icon, permission = "export", later("Export their data"), "download", "export_person"
+    is_for_closed_account = True
     place = 13
 
     def effects(self, asked: Asked) -> list[Effect]:
@@ -137,7 +160,11 @@ class Export(Operation):
 
     def run(self, asked: Asked) -> Done:
         address = reverse("admin:accounts_account_export", args=[asked.account.pk])
-        return Done(text=_("The file is ready; send it to nobody but the customer."), go_to=address)
+        # The file is for who asked for it, and for this one time: its address alone opens nothing.
+        return Done(
+            text=_("The file is ready; send it to nobody but the customer."),
+            go_to=f"{address}?asked={quote(asked.key)}",
+        )
 
 
 class EraseForm(OperationForm):

@@ -21,8 +21,19 @@ from accounts.public_ids import parse_id
 from billing import catalogue, collecting, mirror, plan_changes, previews, refunding
 from billing.errors import BillingError
 from billing.models import Order, Price, Subscription
-from console.operations.base import Asked, Done, Effect, Operation, OperationForm, OperationRefusedError, register
+from console.operations.base import (
+    Asked,
+    Done,
+    Effect,
+    Given,
+    Operation,
+    OperationForm,
+    OperationRefusedError,
+    register,
+)
 from credits import selectors
+
+DAYS_OF_A_MONTH = 28  # the shortest: more may begin than one thinks, not fewer
 
 
 def _refundable(account: Account) -> list[Order]:
@@ -63,7 +74,11 @@ class RefundForm(OperationForm):
 class Refund(Operation):
     code, label, icon, permission, form = "refund", later("Refund an order"), "payments", "refund_order", RefundForm
     is_grave = True
+    is_for_closed_account = True
     place = 5
+
+    def gives(self, asked: Asked) -> Given:
+        return Given(amount=asked.data["minor"], to=asked.account, unit=asked.data["row"].currency)
 
     def is_offered(self, account: Account, now: datetime) -> bool:
         return bool(_refundable(account))
@@ -222,6 +237,12 @@ class ExtendPeriod(Operation):
         current = plan_changes.find_running(account)
         return current is not None and current.status in (Subscription.Status.ACTIVE, Subscription.Status.TRIALING)
 
+    def gives(self, asked: Asked) -> Given:
+        """The credits of each month that may begin in those days."""
+        plan = plan_changes.running(asked.account).price.plan
+        months = -(-asked.data["days"] // DAYS_OF_A_MONTH)
+        return Given(amount=months * (plan.monthly_credits if plan else 0), to=asked.account)
+
     def effects(self, asked: Asked) -> list[Effect]:
         current = plan_changes.running(asked.account)
         until = plan_changes.extended_until(current, days=asked.data["days"])
@@ -271,6 +292,7 @@ class RetryPayment(Operation):
 @register
 class SyncStripe(Operation):
     code, label, icon, permission = "sync", later("Sync from Stripe"), "sync", "sync_stripe"
+    is_for_own_account = is_for_closed_account = True
     place = 12
 
     def is_offered(self, account: Account, now: datetime) -> bool:

@@ -5,9 +5,6 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
-from django.db.models import BigIntegerField, Sum
-from django.db.models.fields.json import KeyTextTransform
-from django.db.models.functions import Cast
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as later
 from unfold.widgets import (
@@ -19,8 +16,17 @@ from unfold.widgets import (
 
 from accounts.models import Account
 from accounts.public_ids import MalformedIdError, parse_id, public_id
-from console.models import AuditEvent
-from console.operations.base import Asked, Done, Effect, Operation, OperationForm, OperationRefusedError, register
+from accounts.sides import Side
+from console.operations.base import (
+    Asked,
+    Done,
+    Effect,
+    Given,
+    Operation,
+    OperationForm,
+    OperationRefusedError,
+    register,
+)
 from credits import ledger, limits, selectors
 from credits.calendar import first_instant
 from credits.models import Source
@@ -59,20 +65,8 @@ class Grant(Operation):
     code, label, icon, permission, form = "grant", later("Grant credits"), "add_circle", "grant_credits", GrantForm
     place = 1
 
-    def check(self, asked: Asked) -> None:
-        if asked.account.memberships.filter(user=asked.operator).exists():
-            raise OperationRefusedError(_("Nobody grants credits to an account of their own."))
-        if asked.operator.has_perm("console.grant_without_limit"):
-            return
-        left = settings.SUPPORT_GRANT_LIMIT_PER_DAY - granted_today(asked.operator, asked.now)
-        if asked.data["amount"] > left:
-            raise OperationRefusedError(
-                _("You may grant %(most)d credits in a day; %(left)d are left of today's. Ask somebody of Billing.")
-                % {"most": settings.SUPPORT_GRANT_LIMIT_PER_DAY, "left": max(0, left)}
-            )
-
-    def needs_second_person(self, asked: Asked) -> bool:
-        return bool(asked.data["amount"] > settings.APPROVAL_ABOVE_CREDITS)
+    def gives(self, asked: Asked) -> Given:
+        return Given(amount=asked.data["amount"], to=asked.account)
 
     def effects(self, asked: Asked) -> list[Effect]:
         has, amount = balance_of(asked), asked.data["amount"]
@@ -121,8 +115,12 @@ class Take(Operation):
     code, label, icon, permission, form = "adjust", later("Take or forgive"), "remove_circle", "take_credits", TakeForm
     place = 3
 
+    def gives(self, asked: Asked) -> Given | None:
+        forgive = asked.data["forgive"] or 0
+        return Given(amount=forgive, to=asked.account) if forgive else None
+
     def needs_second_person(self, asked: Asked) -> bool:
-        return bool(max(asked.data["take"] or 0, asked.data["forgive"] or 0) > settings.APPROVAL_ABOVE_CREDITS)
+        return bool((asked.data["take"] or 0) > settings.APPROVAL_ABOVE_CREDITS)
 
     def effects(self, asked: Asked) -> list[Effect]:
         has, take, forgive = balance_of(asked), asked.data["take"] or 0, asked.data["forgive"] or 0
@@ -223,6 +221,12 @@ class Reverse(Operation):
     code, label, icon, permission, form = "reverse", later("Give back a spend"), "replay", "reverse_spend", ReverseForm
     place = 2
 
+    def gives(self, asked: Asked) -> Given | None:
+        spent = selectors.transactions(asked.account.pk).filter(pk=asked.data["transaction"]).first()
+        left = ledger.can_be_given_back(spent) if spent else 0
+        back = left if asked.data["amount"] is None else asked.data["amount"]
+        return Given(amount=back, to=asked.account) if back > 0 else None
+
     def effects(self, asked: Asked) -> list[Effect]:
         spent = selectors.transactions(asked.account.pk).filter(pk=asked.data["transaction"]).first()
         if spent is None:
@@ -243,6 +247,7 @@ class Reverse(Operation):
             transaction_id=asked.data["transaction"],
             amount=asked.data["amount"],
             idempotency_key=asked.key,
+            side=Side.INTERNAL,
             reason=asked.reason,
             actor=asked.actor,
             now=asked.now,
@@ -301,6 +306,9 @@ class Restore(Operation):
     def is_offered(self, account: Account, now: datetime) -> bool:
         return False
 
+    def gives(self, asked: Asked) -> Given:
+        return Given(amount=asked.data["amount"], to=asked.account)
+
     def effects(self, asked: Asked) -> list[Effect]:
         has = balance_of(asked)
         return [Effect(_("Credits to spend"), str(has.available), str(has.available + asked.data["amount"]))]
@@ -317,10 +325,3 @@ class Restore(Operation):
             now=asked.now,
         )
         return Done(text=_("%d credits are back.") % asked.data["amount"])
-
-
-def granted_today(operator: Any, now: datetime) -> int:
-    """How many credits an operator granted in the last day."""
-    rows = AuditEvent.objects.filter(operator=operator, action=Grant.code, at__gt=now - timedelta(days=1))
-    amount = Cast(KeyTextTransform("amount", "undo"), BigIntegerField())
-    return rows.aggregate(total=Sum(amount))["total"] or 0

@@ -325,7 +325,12 @@ class TestASecondPerson:
 
         ada.refresh_from_db()
         assert (ada.is_active, ada.email.startswith("closed-")) == (False, True)
-        assert [row.action for row in AuditEvent.objects.order_by("at", "pk")] == ["erase", "approve"]
+        assert [row.action for row in AuditEvent.objects.order_by("at", "pk")] == [
+            "refused",  # by who asked
+            "refused",  # by somebody without the right
+            "erase",
+            "approve",
+        ]
         assert AuditEvent.objects.get(action="erase").subject == "approved by other@example.com"
 
     def test_a_large_grant_waits_and_can_be_refused(self, desk: Desk, settings: Any) -> None:
@@ -368,7 +373,8 @@ class TestLimits:
         desk = Desk(User.objects.get(pk=ada.pk), customer)
 
         assert desk.fill("grant", amount="5") == {}
-        assert "an account of their own" in desk.shown
+        assert "an account that they are a member of" in desk.shown
+        assert AuditEvent.objects.get().action == "refused"
 
     @pytest.mark.parametrize("group", [roles.READ_ONLY, roles.SUPPORT, roles.BILLING, roles.OPERATORS])
     def test_each_role_may_what_it_may(self, customer: Account, group: str) -> None:

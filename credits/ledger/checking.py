@@ -8,6 +8,7 @@ from django.db import connection
 
 from credits import limits, settling
 from credits.errors import (
+    AccountClosedError,
     AccountInDebtError,
     DailyCapReachedError,
     InsufficientCreditsError,
@@ -21,6 +22,7 @@ CODES = {
     "in_debt": AccountInDebtError.code,
     "capped": DailyCapReachedError.code,
     "frozen": SpendingFrozenError.code,
+    "closed": AccountClosedError.code,
 }
 
 

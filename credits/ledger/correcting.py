@@ -6,6 +6,7 @@ from datetime import datetime
 from django.db import connection, transaction
 from django.db.models import Sum
 
+from accounts.sides import Side
 from credits import limits, locks, posting, settling
 from credits.errors import (
     AlreadyReversedError,
@@ -23,9 +24,6 @@ from credits.models import Entry, Grant, Transaction, Wallet
 
 Kind = Transaction.Kind
 
-# Clients' keys are ASCII: a key of ours that starts with this can be none of theirs.
-OURS = "§"
-
 
 def reverse(
     *,
@@ -36,10 +34,11 @@ def reverse(
     now: datetime,
     amount: int | None = None,
     actor: str = "",
+    side: Side = Side.SELLER,
 ) -> Corrected:
     """Give back a spend, whole or (`amount`) in part, to the grants it came from: what was drawn last comes back first.
 
-    Credits whose time is over expire at once. A repeated key answers the first reversal. Raises
+    Credits whose time is over expire at once. A repeated key of the same `side` answers the first reversal. Raises
     TransactionNotFoundError, NotReversibleError, AlreadyReversedError, ReversalTooLargeError, KeyReusedError or
     InvalidAmountError.
     """
@@ -49,7 +48,7 @@ def reverse(
     with transaction.atomic():
         wallet = locks.wallet(account_id)
         settling.settle_locked(wallet, now=now)
-        if known := _known(wallet, idempotency_key, fingerprint):
+        if known := _known(wallet, idempotency_key, fingerprint, side=side):
             return Corrected(transaction=known, is_replayed=True)
         spent = Transaction.objects.filter(account_id=account_id, pk=transaction_id).first()
         if spent is None:
@@ -74,6 +73,7 @@ def reverse(
             actor=actor,
             reverses=spent,
             feature=spent.feature,
+            side=side,
             idempotency_key=idempotency_key,
             fingerprint=fingerprint,
         )
@@ -106,11 +106,11 @@ def revoke(
     InvalidAmountError.
     """
     sql.check_amount(amount)
-    key, fingerprint = OURS + source_key, sql.fingerprint("revoke", grant_source_key, amount, rest_becomes_debt)
+    fingerprint = sql.fingerprint("revoke", grant_source_key, amount, rest_becomes_debt)
     with transaction.atomic():
         wallet = locks.wallet(account_id)
         settling.settle_locked(wallet, now=now)
-        if known := _known(wallet, key, fingerprint):
+        if known := _known(wallet, source_key, fingerprint):
             return Revoked(taken=-known.amount, debt=known.debt_change, transaction=known, is_replayed=True)
         grant = _grant(account_id, grant_source_key)
         if amount > grant.amount:
@@ -128,7 +128,7 @@ def revoke(
             now=now,
             description=description,
             actor=actor,
-            idempotency_key=key,
+            idempotency_key=source_key,
             fingerprint=fingerprint,
         )
         posting.pay_debt(wallet, now=now)
@@ -155,11 +155,11 @@ def restore(
     """
     for amount in filter(None, (credits, debt)):
         sql.check_amount(amount)
-    key, fingerprint = OURS + source_key, sql.fingerprint("restore", grant_source_key, credits, debt)
+    fingerprint = sql.fingerprint("restore", grant_source_key, credits, debt)
     with transaction.atomic():
         wallet = locks.wallet(account_id)
         settling.settle_locked(wallet, now=now)
-        if known := _known(wallet, key, fingerprint):
+        if known := _known(wallet, source_key, fingerprint):
             return Corrected(transaction=known, is_replayed=True)
         grant = _grant(account_id, grant_source_key)
         forgiven = min(debt, wallet.debt)
@@ -174,7 +174,7 @@ def restore(
             now=now,
             description=description,
             actor=actor,
-            idempotency_key=key,
+            idempotency_key=source_key,
             fingerprint=fingerprint,
         )
         posting.after_return(wallet, [(grant, returned)], at=now, now=now)
@@ -236,9 +236,9 @@ def _grant(account_id: uuid.UUID, source_key: str) -> Grant:
     return grant
 
 
-def _known(wallet: Wallet, key: str, fingerprint: bytes) -> Transaction | None:
+def _known(wallet: Wallet, key: str, fingerprint: bytes, *, side: Side = Side.INTERNAL) -> Transaction | None:
     """What the key did before. Raises KeyReusedError when that was something else."""
-    known = Transaction.objects.filter(account_id=wallet.account_id, idempotency_key=key).first()
+    known = Transaction.objects.filter(account_id=wallet.account_id, side=side, idempotency_key=key).first()
     if known is not None and bytes(known.fingerprint or b"") != fingerprint:
         raise KeyReusedError
     return known

@@ -10,6 +10,7 @@ from django.db import transaction
 from psycopg.types.json import Jsonb
 
 from accounts.public_ids import new_id
+from accounts.sides import Side
 from credits import limits, locks, settling
 from credits.errors import (
     CaptureConflictError,
@@ -38,11 +39,12 @@ def hold(
     description: str = "",
     metadata: Mapping[str, Any] | None = None,
     actor: str = "",
+    side: Side = Side.SELLER,
 ) -> Held:
     """Set `amount` credits aside until they are captured or released, or until `expires_at` (at most LONGEST_HOLD).
 
-    A repeated key answers the first hold, whatever became of it. Refuses as `spend` does, and raises
-    InvalidHoldTimeError and TooManyHoldsError.
+    A repeated key of the same `side` answers the first hold, and says what became of it. Refuses as `spend` does, and
+    raises InvalidHoldTimeError and TooManyHoldsError.
     """
     sql.check_amount(amount)
     if not now < expires_at <= now + LONGEST_HOLD:
@@ -65,6 +67,7 @@ def hold(
             now,
             expires_at,
             settings.MAX_OPEN_HOLDS_PER_ACCOUNT,
+            side,
         ],
         account_id=account_id,
         amount=amount,
@@ -78,6 +81,8 @@ def hold(
         created_at=row["created_at"],
         expires_at=row["expires_at"],
         lots=lots,
+        status=row["status"],
+        captured=row["captured"],
         is_replayed=row["outcome"] == "replayed",
     )
 
@@ -92,6 +97,7 @@ def capture(
     metadata: Mapping[str, Any] | None = None,
     usage: Mapping[str, Any] | None = None,
     actor: str = "",
+    side: Side = Side.SELLER,
 ) -> Captured:
     """Spend what the work cost. Less than was held: the rest goes back. More: it is drawn, if all of it is there.
 
@@ -101,7 +107,7 @@ def capture(
     """
     sql.check_amount(cost)
     told = Jsonb(usage) if usage else None
-    arguments = [account_id, hold_id, new_id(), cost, Jsonb(metadata or {}), actor, now, quantity, told]
+    arguments = [account_id, hold_id, new_id(), cost, Jsonb(metadata or {}), actor, now, quantity, told, side]
     row = sql.call("credits_capture", arguments, account_id=account_id, amount=cost, now=now)
     match row["outcome"]:
         case "no_hold":
@@ -125,6 +131,7 @@ def capture(
         quantity=row["quantity"],
         description=row["description"],
         is_replayed=row["outcome"] == "replayed",
+        returned=row["given_back"],
     )
 
 

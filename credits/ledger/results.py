@@ -18,7 +18,7 @@ class Lot:
 
 @dataclass(frozen=True, kw_only=True)
 class Spent:
-    """A spend as the ledger has it; `is_replayed` when an earlier call made it."""
+    """A spend as the ledger has it; `is_replayed` when an earlier call made it, `returned` of it given back since."""
 
     transaction_id: uuid.UUID
     amount: int
@@ -27,6 +27,7 @@ class Spent:
     created_at: datetime
     lots: tuple[Lot, ...]
     is_replayed: bool
+    returned: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class Granted:
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """Credits set aside; they come back by themselves at `expires_at`."""
+    """Credits set aside; they come back by themselves at `expires_at`. A replayed hold tells what became of it."""
 
     hold_id: uuid.UUID
     amount: int
@@ -48,6 +49,8 @@ class Held:
     created_at: datetime
     expires_at: datetime
     lots: tuple[Lot, ...]
+    status: str
+    captured: int | None
     is_replayed: bool
 
 
@@ -66,6 +69,7 @@ class Captured:
     quantity: int | None
     description: str
     is_replayed: bool
+    returned: int
 
 
 @dataclass(frozen=True, kw_only=True)

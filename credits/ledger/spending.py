@@ -8,6 +8,7 @@ from typing import Any
 from psycopg.types.json import Jsonb
 
 from accounts.public_ids import new_id
+from accounts.sides import Side
 from credits import limits
 from credits.ledger import sql
 from credits.ledger.results import Spent
@@ -25,12 +26,14 @@ def spend(
     metadata: Mapping[str, Any] | None = None,
     usage: Mapping[str, Any] | None = None,
     actor: str = "",
+    side: Side = Side.SELLER,
 ) -> Spent:
     """Take `amount` credits from the account's grants, in their order, in one round trip.
 
-    A repeated key answers the first spend. With a `feature`, the request is the feature and the quantity, whatever
-    they cost by then. `usage` is kept with it as it is. Raises InsufficientCreditsError, DailyCapReachedError,
-    AccountInDebtError, SpendingFrozenError, KeyReusedError or InvalidAmountError, and changes nothing then.
+    A repeated key of the same `side` answers the first spend, and how much of it was given back since. With a
+    `feature`, the request is the feature and the quantity, whatever they cost by then. `usage` is kept with it as it
+    is. Raises InsufficientCreditsError, DailyCapReachedError, AccountInDebtError, SpendingFrozenError,
+    AccountClosedError, KeyReusedError or InvalidAmountError, and changes nothing then.
     """
     sql.check_amount(amount)
     metadata = metadata or {}
@@ -51,6 +54,7 @@ def spend(
             actor,
             now,
             Jsonb(usage) if usage else None,
+            side,
         ],
         account_id=account_id,
         amount=amount,
@@ -65,4 +69,5 @@ def spend(
         created_at=row["created_at"],
         lots=sql.lots(row["lots"]),
         is_replayed=row["outcome"] == "replayed",
+        returned=row["given_back"],
     )

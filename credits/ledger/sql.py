@@ -11,6 +11,7 @@ from accounts import prepared
 from credits import limits, locks, settling
 from credits.errors import (
     LARGEST_AMOUNT,
+    AccountClosedError,
     AccountInDebtError,
     CreditsError,
     DailyCapReachedError,
@@ -24,9 +25,9 @@ from credits.ledger.results import Lot
 from credits.models import Wallet
 
 SIGNATURES = {
-    "credits_spend": "uuid uuid bigint text bytea text bigint text jsonb text timestamptz jsonb",
-    "credits_hold": "uuid uuid bigint text bytea text bigint text jsonb text timestamptz timestamptz integer",
-    "credits_capture": "uuid uuid uuid bigint jsonb text timestamptz bigint jsonb",
+    "credits_spend": "uuid uuid bigint text bytea text bigint text jsonb text timestamptz jsonb text",
+    "credits_hold": "uuid uuid bigint text bytea text bigint text jsonb text timestamptz timestamptz integer text",
+    "credits_capture": "uuid uuid uuid bigint jsonb text timestamptz bigint jsonb text",
 }
 STATEMENTS = {
     name: "SELECT * FROM {}({})".format(name, ", ".join(f"%s::{kind}" for kind in signature.split()))  # noqa: S608
@@ -96,6 +97,7 @@ def _refusal(
     simple: dict[str, CreditsError] = {
         "conflict": KeyReusedError(),
         "insufficient": InsufficientCreditsError(required=amount, available=available or 0),
+        "closed": AccountClosedError("This account was closed. Nothing is spent from it any more."),
         "frozen": SpendingFrozenError("Spending is stopped for this account. Please write to support."),
         "too_many": TooManyHoldsError("There are too many open holds. Capture or release some."),
     }

@@ -180,7 +180,7 @@ def test_the_function_refuses_what_is_not_positive(ada_account: Account, now: da
 
     with connection.cursor() as cursor, pytest.raises(Exception, match="positive amount"):
         cursor.execute(
-            "SELECT * FROM credits_spend(%s, gen_random_uuid(), -5, 'k', '', '', NULL, '', '{}', '', %s)",
+            "SELECT * FROM credits_spend(%s, gen_random_uuid(), -5, 'k', '', '', NULL, '', '{}', '', %s, NULL, 'x')",
             [ada_account.pk, now],
         )
 

@@ -4,9 +4,12 @@
     make example NAME=openai_proxy   # in another
 
 Any OpenAI client works with it: its `base_url` is http://127.0.0.1:8200/v1 and its `api_key` a customer's Tegoed key,
-so each customer pays for what they use. Upstream is a stand-in, or UPSTREAM_URL (with UPSTREAM_API_KEY).
+so each customer pays for what they use. Their key only says who they are and that it may spend: the proxy holds and
+captures with a service key of its own, TEGOED_API_KEY, so that nobody can take back what an answer cost. Upstream is a
+stand-in, or UPSTREAM_URL (with UPSTREAM_API_KEY).
 """
 
+import hashlib
 import json
 import os
 import time
@@ -28,6 +31,8 @@ DEFAULT_MAX_TOKENS = 1_000
 LARGEST_MAX_TOKENS = 100_000
 HOLD_S = 300
 EXTEND_EVERY_S = 120
+KNOWN_FOR_S = 60  # how long a customer's key is believed before it is looked at again
+MOST_KNOWN = 10_000
 
 Chunk = dict[str, Any]
 
@@ -131,8 +136,32 @@ class Metered:
         )
 
 
-def create_app(base_url: str, upstream: Upstream) -> Starlette:
+class Customers:
+    """Whose key it is: asked of Tegoed, and remembered for a minute."""
+
+    def __init__(self, base_url: str) -> None:
+        self._base_url = base_url
+        self._known: dict[bytes, tuple[str, float]] = {}
+
+    async def account_of(self, api_key: str) -> str:
+        """The account behind a key that may spend. Raises TegoedError."""
+        name, moment = hashlib.sha256(api_key.encode()).digest(), time.monotonic()
+        account, until = self._known.get(name, ("", 0.0))
+        if until > moment:
+            return account
+        async with AsyncTegoed(api_key, base_url=self._base_url) as client:
+            # A token for spending is given to nobody whose key may not spend.
+            await client.token(scopes=["credits:spend"], ttl=1)
+            account = (await client.balance()).account
+        if len(self._known) >= MOST_KNOWN:
+            self._known.clear()
+        self._known[name] = (account, moment + KNOWN_FOR_S)
+        return account
+
+
+def create_app(base_url: str, service_key: str, upstream: Upstream) -> Starlette:
     """The proxy of one Tegoed server."""
+    customers = Customers(base_url)
 
     async def completions(request: Request) -> Response:
         api_key = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
@@ -142,9 +171,12 @@ def create_app(base_url: str, upstream: Upstream) -> Starlette:
             most = min(int(body.get("max_tokens") or DEFAULT_MAX_TOKENS), LARGEST_MAX_TOKENS)
         except (ValueError, KeyError, TypeError, AttributeError):
             return _error(400, "Send a JSON object with messages.", "invalid_request_error")
-        client = AsyncTegoed(api_key, base_url=base_url)
+        client = AsyncTegoed(service_key, base_url=base_url)
         try:
-            hold = await client.hold(feature=FEATURE, max_quantity=pretend_ai.tokens(prompt) + most, expires_in=HOLD_S)
+            account = await customers.account_of(api_key)
+            hold = await client.hold(
+                feature=FEATURE, max_quantity=pretend_ai.tokens(prompt) + most, expires_in=HOLD_S, account=account
+            )
         except TegoedError as refusal:
             await client.close()
             return _refused(refusal)
@@ -216,7 +248,12 @@ def main() -> None:
     url = os.environ.get("UPSTREAM_URL", "")
     upstream: Upstream = HttpUpstream(url, os.environ.get("UPSTREAM_API_KEY", "")) if url else PretendUpstream()
     print("Serving http://127.0.0.1:8200/v1/chat/completions")
-    uvicorn.run(create_app(os.environ["TEGOED_URL"], upstream), host="127.0.0.1", port=8200, log_level="warning")
+    uvicorn.run(
+        create_app(os.environ["TEGOED_URL"], os.environ["TEGOED_API_KEY"], upstream),
+        host="127.0.0.1",
+        port=8200,
+        log_level="warning",
+    )
 
 
 if __name__ == "__main__":

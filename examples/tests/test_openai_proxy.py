@@ -5,8 +5,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
+from django.conf import settings
 from starlette.testclient import TestClient
+from tegoed import NotAllowed, Tegoed, calls
 
+from accounts import keys
 from accounts.models import Account
 from accounts.opening import external_account
 from credits import selectors
@@ -27,7 +30,7 @@ def account(serve: Callable[[str], Server]) -> Callable[..., Any]:
 
     def connect(upstream: proxy.Upstream | None = None) -> tuple[Account, TestClient]:
         headers = {"Authorization": f"Bearer {server.key_of(customer)}"}
-        app = proxy.create_app(server.url, upstream or proxy.PretendUpstream())
+        app = proxy.create_app(server.url, server.service_key, upstream or proxy.PretendUpstream())
         return customer, TestClient(app, headers=headers, raise_server_exceptions=False)
 
     return connect
@@ -114,6 +117,36 @@ def test_what_is_no_question_is_400(account: Callable[..., Any], body: str) -> N
     _, client = account()
 
     assert client.post("/v1/chat/completions", content=body).status_code == 400
+
+
+def test_a_customer_cannot_undo_what_an_answer_cost(account: Callable[..., Any], serve: Any) -> None:
+    customer, client = account()
+    client.post("/v1/chat/completions", json=ASK)
+    spent = Transaction.objects.get(kind="spend")
+    hold = Hold.objects.get()
+
+    own = Tegoed(client.headers["Authorization"].removeprefix("Bearer "), base_url=settings.BASE_URL)
+    for undo in (
+        lambda: own.reverse(spent.public_id, reason="Mine"),
+        lambda: own._run(calls.release(hold.public_id, None)),
+        lambda: own._run(calls.capture(hold.public_id, amount=1, quantity=None, usage=None, account=None)),
+    ):
+        with pytest.raises(NotAllowed, match="service key"):
+            undo()
+    own.close()
+
+    assert left(customer) == 7
+
+
+def test_a_key_that_only_reads_is_served_nothing(account: Callable[..., Any]) -> None:
+    from accounts import clock
+
+    customer, client = account()
+    made = keys.create_key(account=customer, name="r", scopes=["credits:read"], created_by=None, now=clock.now())
+
+    answer = client.post("/v1/chat/completions", json=ASK, headers={"Authorization": f"Bearer {made.secret}"})
+
+    assert (answer.status_code, left(customer)) == (403, 8)
 
 
 def test_a_stranger_is_401(account: Callable[..., Any]) -> None:

@@ -1,5 +1,6 @@
 """Holds, checks, reversals and explanations over HTTP."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -22,12 +23,11 @@ def account(ada_account: Account) -> Account:
 
 
 class Api:
-    """A client with the account's own key."""
+    """The app's backend: a service key that names the account with each call."""
 
-    def __init__(self, account: Account) -> None:
-        made = keys.create_key(
-            account=account, name="t", scopes=list(keys.ACCOUNT_KEY_SCOPES), created_by=None, now=clock.now()
-        )
+    def __init__(self, account: Account, scopes: Sequence[str] = keys.ACCOUNT_KEY_SCOPES) -> None:
+        made = keys.create_key(account=None, name="t", scopes=scopes, created_by=None, now=clock.now())
+        self.account = account.public_id
         self._client = Client(headers={"Authorization": f"Bearer {made.secret}"})
         self._number = 0
 
@@ -35,12 +35,16 @@ class Api:
         self._number += 1
         headers = {"Idempotency-Key": key or f"k{self._number}"}
         answer = self._client.post(
-            f"/api/v1/credits/{path}", body or {}, content_type="application/json", headers=headers
+            f"/api/v1/credits/{path}",
+            {"account": self.account, **(body or {})},
+            content_type="application/json",
+            headers=headers,
         )
         return answer.status_code, answer.json()
 
     def get(self, path: str) -> tuple[int, dict[str, Any]]:
-        answer = self._client.get(f"/api/v1/credits/{path}")
+        glue = "&" if "?" in path else "?"
+        answer = self._client.get(f"/api/v1/credits/{path}{glue}account={self.account}")
         return answer.status_code, answer.json()
 
 

@@ -24,7 +24,7 @@ class AsyncTegoed:
     """A client of one server. It keeps its connections: make one, and share it between tasks.
 
     `account` is whose credits a service key spends, in every call that names no other: `acc_…`, or `ext:` and your own
-    user's id. With `use_tokens` the key is exchanged for tokens of ten minutes, which the server checks faster.
+    user's id.
     """
 
     def __init__(
@@ -35,14 +35,13 @@ class AsyncTegoed:
         account: str | None = None,
         timeout_s: float = 10.0,
         max_retries: int = 2,
-        use_tokens: bool = False,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._account = account
         self._max_retries = max_retries
         self._http = httpx2.AsyncClient(
             base_url=base_url,
-            auth=calls.KeyAuth(api_key, use_tokens=use_tokens),
+            auth=calls.KeyAuth(api_key),
             timeout=timeout_s,
             transport=transport,
             headers={"User-Agent": "tegoed-python/0.1"},

@@ -7,7 +7,7 @@ import random
 import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 from urllib.parse import quote
 
@@ -74,42 +74,14 @@ def pause(response: httpx2.Response | None, *, tries: int) -> float | None:
 
 
 class KeyAuth(httpx2.Auth):
-    """Sends the API key; or, with tokens, exchanges it for one and renews that before it expires."""
+    """Sends the API key."""
 
-    requires_response_body = True
-
-    def __init__(self, api_key: str, *, use_tokens: bool) -> None:
+    def __init__(self, api_key: str) -> None:
         self._key = api_key
-        self._use_tokens = use_tokens
-        self._token: models.Token | None = None
 
     def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
-        if not self._use_tokens:
-            request.headers["Authorization"] = f"Bearer {self._key}"
-            yield request
-            return
-        if self._token is None or self._token.expires_at - RENEW_BEFORE < datetime.now(UTC):
-            yield from self._renew(request)
-        if self._token is None:
-            request.headers["Authorization"] = f"Bearer {self._key}"
-            yield request
-            return
-        request.headers["Authorization"] = f"Bearer {self._token.token}"
-        response = yield request
-        if response.status_code == httpx2.codes.UNAUTHORIZED:
-            self._token = None
-            yield from self._renew(request)
-            if (renewed := self._made()) is not None:
-                request.headers["Authorization"] = f"Bearer {renewed.token}"
-                yield request
-
-    def _made(self) -> models.Token | None:
-        return self._token
-
-    def _renew(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
-        headers = {"Authorization": f"Bearer {self._key}"}
-        response = yield httpx2.Request("POST", request.url.join("/api/v1/auth/tokens"), headers=headers, json={})
-        self._token = models.parse(models.Token, response.json()) if response.is_success else None
+        request.headers["Authorization"] = f"Bearer {self._key}"
+        yield request
 
 
 def balance(account: str | None) -> Call[models.Balance]:

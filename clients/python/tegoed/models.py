@@ -82,6 +82,7 @@ class Transaction:
     description: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
     usage: Usage | None = None
+    returned: int = 0  # of it given back since: a replayed spend may have been undone
     created: datetime
 
 

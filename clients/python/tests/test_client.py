@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
@@ -55,16 +54,15 @@ def secret(ada_account: Account, clock_file: Any) -> str:
     put_on_the_card("chat", basis=FeaturePrice.Basis.THOUSAND_TOKENS, credits=2)
     now = clock.now()
     ledger.grant(account_id=ada_account.pk, amount=100, source=Source.PURCHASE, source_key="t", now=now)
-    return keys.create_key(
-        account=ada_account, name="t", scopes=keys.ACCOUNT_KEY_SCOPES, created_by=None, now=now
-    ).secret
+    return keys.create_key(account=None, name="t", scopes=keys.SERVICE_KEY_SCOPES, created_by=None, now=now).secret
 
 
 @pytest.fixture
-def connect(live_server: LiveServer, secret: str) -> Iterator[Callable[..., Tegoed]]:
-    """Makes clients of the server, with Ada's key unless another is given."""
+def connect(live_server: LiveServer, secret: str, ada_account: Account) -> Iterator[Callable[..., Tegoed]]:
+    """Makes clients of the server, with an app's key and Ada's account unless others are given."""
+    adas = {"account": ada_account.public_id}
     with ExitStack() as stack:
-        yield lambda key=secret, **how: stack.enter_context(Tegoed(key, base_url=live_server.url, **how))
+        yield lambda key=secret, **how: stack.enter_context(Tegoed(key, base_url=live_server.url, **adas | how))
 
 
 @pytest.fixture
@@ -163,8 +161,14 @@ def test_refusals_are_exceptions_of_their_own(
         client.spend(feature="nothing")
     assert (invalid.value.errors[0]["pointer"], invalid.value.code) == ("/feature", "unknown_feature")
     assert len(invalid.value.request_id) > 10
+    mine = keys.create_key(
+        account=ada_account, name="m", scopes=keys.ACCOUNT_KEY_SCOPES, created_by=None, now=clock.now()
+    )
+    own = connect(mine.secret)
     with pytest.raises(NotAllowed):
-        client.grant(account=ada_account.public_id, amount=1, reason="Mine")
+        own.grant(account=ada_account.public_id, amount=1, reason="Mine")
+    with pytest.raises(NotAllowed, match="service key"):
+        own.hold(amount=1).__enter__()
     with pytest.raises(Unauthenticated):
         connect("tg_test_wrong").balance()
     limits.set_daily_cap(account_id=ada_account.pk, cap=1)
@@ -176,25 +180,6 @@ def test_refusals_are_exceptions_of_their_own(
 def test_ids_cannot_lead_elsewhere(client: Tegoed) -> None:
     with pytest.raises(NotFound):
         client.transaction("../balance")
-
-
-def test_with_tokens_a_key_is_shown_once_and_a_lost_token_is_renewed(connect: Callable[..., Tegoed]) -> None:
-    seen: list[str] = []
-
-    class Watching(httpx2.HTTPTransport):
-        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-            seen.append("key" if "tg_test_" in request.headers["Authorization"] else "token")
-            return super().handle_request(request)
-
-    client = connect(use_tokens=True, transport=Watching())
-    for _ in range(3):
-        client.spend(amount=1)
-    assert seen == ["key", "token", "token", "token"]
-    auth: Any = client._http.auth
-    auth._token = type(auth._token)(token="a.b.c", expires_at=datetime.now(UTC) + timedelta(hours=1), scopes=())
-    client.spend(amount=1)
-    assert seen[4:] == ["token", "key", "token"]
-    assert Wallet.objects.get().balance == 96
 
 
 class Flaky(httpx2.HTTPTransport):
@@ -291,9 +276,9 @@ def test_an_answer_that_is_no_json_is_still_an_error(connect: Callable[..., Tego
     assert missing.value.detail == "Not Found"
 
 
-def test_the_same_with_await(live_server: LiveServer, secret: str) -> None:
+def test_the_same_with_await(live_server: LiveServer, secret: str, ada_account: Account) -> None:
     async def work() -> None:
-        async with AsyncTegoed(secret, base_url=live_server.url) as client:
+        async with AsyncTegoed(secret, base_url=live_server.url, account=ada_account.public_id) as client:
             await asyncio.gather(*(client.spend(feature="message") for _ in range(5)))
             async with client.hold(feature="chat", max_quantity=10_000) as hold:
                 await hold.capture(quantity=1_000)
