@@ -1,10 +1,14 @@
 """allauth's hooks: a sign-up opens the user's account in the same transaction; second factors are kept encrypted."""
 
+import secrets
+from datetime import timedelta
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from django.conf import settings
+from django.core import signing
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -14,6 +18,8 @@ from accounts import clock, encryption, opening
 from accounts.models import Account, User
 
 SECOND_FACTORS = "accounts.second-factors"
+DEVICE_COOKIE = "known_device"
+DEVICE_FOR = timedelta(days=365)
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
@@ -33,7 +39,36 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         response: HttpResponse = super().post_login(request, user, **how)
         language = opening.personal_account(user=user, now=clock.now()).language
         response.set_cookie(settings.LANGUAGE_COOKIE_NAME, language, samesite="Lax", secure=settings.USES_TLS)
+        device = signing.dumps({"user": user.pk, "device": secrets.token_hex(16)}, salt=DEVICE_COOKIE)
+        response.set_cookie(
+            DEVICE_COOKIE, device, max_age=DEVICE_FOR, httponly=True, samesite="Lax", secure=settings.USES_TLS
+        )
         return response
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Count wrong passwords by device, else by address, so that a stranger's locks out nobody but the stranger.
+
+        (After OWASP's device cookies.) All strangers together have a limit of their own.
+        """
+        if not self._known_device(request, credentials):
+            everybody = super()._get_login_attempts_cache_key(request, **credentials)
+            if not ratelimit.consume(request, app="allauth.account", action="login_failed_anywhere", key=everybody):
+                raise self.validation_error("too_many_login_attempts")
+        super().pre_authenticate(request, **credentials)
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        base = super()._get_login_attempts_cache_key(request, **credentials)
+        return f"{base}:{self._known_device(request, credentials) or self.get_client_ip(request)}"
+
+    def _known_device(self, request: HttpRequest, credentials: dict[str, Any]) -> str:
+        """The name of a browser that this very person has signed in with before; empty for any other."""
+        try:
+            known = signing.loads(request.COOKIES.get(DEVICE_COOKIE, ""), salt=DEVICE_COOKIE, max_age=DEVICE_FOR)
+        except signing.BadSignature:
+            return ""
+        email = str(credentials.get("email", "")).strip().lower()
+        is_theirs = User.objects.filter(pk=known["user"], email=email).exists() if email else False
+        return str(known["device"]) if is_theirs else ""
 
     def render_mail(self, template_prefix: str, email: Any, context: dict[str, Any], headers: Any = None) -> Any:
         """allauth's own texts, as text and in the dress of our other e-mails."""

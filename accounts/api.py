@@ -18,8 +18,15 @@ from rest_framework.views import APIView
 from accounts import clock, identities, issuers, keys, tokens, webhook_signatures
 from accounts.api_auth import BrowserSessionAuthentication, IsCaller
 from accounts.api_parts import account_of, caller_of, checked, identifier_of, list_of, listing, timestamp
-from accounts.api_requests import AccountField, PrintableField
-from accounts.errors import ApiError, FieldProblem, InsufficientScopeError, InvalidRequestError, NotFoundError
+from accounts.api_requests import AccountField, MomentField, PrintableField
+from accounts.errors import (
+    ApiError,
+    FieldProblem,
+    InsufficientScopeError,
+    InvalidRequestError,
+    NotFoundError,
+    UnauthenticatedError,
+)
 from accounts.models import ApiKey, Scope, User
 
 logger = structlog.get_logger(__name__)
@@ -85,7 +92,7 @@ class KeyRequest(serializers.Serializer[Any]):
         allow_empty=False,
         help_text="All that an account's key may have, if not given.",
     )
-    expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+    expires_at = MomentField(required=False, allow_null=True, default=None)
 
 
 class KeySerializer(serializers.Serializer[Any]):
@@ -175,7 +182,11 @@ def identity_webhook(request: HttpRequest, name: str) -> HttpResponse:
     except (webhook_signatures.ForgedWebhookError, ValueError, KeyError, TypeError, RecursionError) as refusal:
         logger.warning("identity_webhook_refused", issuer=name, reason=str(refusal))
         return HttpResponse("refused\n", status=400, content_type="text/plain")
-    _follow(issuer, kind, data, told_at=told_at, now=now)
+    try:
+        _follow(issuer, kind, data, told_at=told_at, now=now)
+    except UnauthenticatedError as refusal:
+        logger.warning("identity_webhook_refused", issuer=name, reason=str(refusal))
+        return HttpResponse(f"{refusal}\n", status=400, content_type="text/plain")
     return HttpResponse("heard\n", content_type="text/plain")
 
 

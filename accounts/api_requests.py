@@ -1,5 +1,6 @@
 """What every write request carries: an idempotency key, and amounts that are whole numbers."""
 
+from datetime import UTC, date, datetime
 from typing import Any
 
 from rest_framework import serializers
@@ -90,6 +91,37 @@ class PrintableField(TextField):
         if not text.isprintable() and text:
             self.fail("control")
         return text
+
+
+# Calendars, zones and PostgreSQL agree within these; what is outside is a mistake of the client's.
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+
+
+class MomentField(serializers.DateTimeField):
+    """A moment between the years 2000 and 2100."""
+
+    default_error_messages = {"range": "Send a moment between the years 2000 and 2100.", "overflow": "No such moment."}
+
+    def to_internal_value(self, value: Any) -> datetime:
+        try:
+            moment = super().to_internal_value(value)
+        except (OverflowError, ValueError):
+            self.fail("range")
+        if not EARLIEST <= moment < LATEST:
+            self.fail("range")
+        return moment
+
+
+class DayField(serializers.DateField):
+    """A day between the years 2000 and 2100."""
+
+    default_error_messages = {"range": "Send a day between the years 2000 and 2100."}
+
+    def to_internal_value(self, value: Any) -> date:
+        day: date = super().to_internal_value(value)
+        if not EARLIEST.date() <= day < LATEST.date():
+            self.fail("range")
+        return day
 
 
 class AccountField(TextField):

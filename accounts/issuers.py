@@ -15,6 +15,8 @@ import jwt
 import requests
 import structlog
 from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
 
 from accounts.errors import ApiError, UnauthenticatedError
 from accounts.keys import ACCOUNT_KEY_SCOPES, TOKEN_SCOPES
@@ -28,6 +30,7 @@ TIMEOUT_S = 5
 KEEP_S = 3_600
 ASK_AGAIN_S = 10
 LARGEST_ANSWER = 262_144  # bytes of a provider's keys
+LONGEST_EMAIL, LONGEST_NAME, LONGEST_SUBJECT = 254, 150, 255  # characters of a claim that is kept
 DISCOVERY = "/.well-known/openid-configuration"
 
 
@@ -99,16 +102,36 @@ def read(text: str, *, issuer: Issuer, key_name: str, now: datetime) -> Person:
 
 
 def person(issuer: Issuer, told: Mapping[str, Any], *, subject: str) -> Person:
-    """A person as the claims of OpenID Connect describe them."""
+    """A person as the claims of OpenID Connect describe them. Raises UnauthenticatedError for what cannot be kept."""
     email = told.get("email")
-    name = told.get("name") or (told.get("user_metadata") or {}).get("name")
+    more = told.get("user_metadata")
+    name = told.get("name") or (more.get("name") if isinstance(more, Mapping) else None)
+    email = _kept("email", email.strip().lower() if isinstance(email, str) else "", LONGEST_EMAIL)
+    if email and not is_email(email):
+        raise UnauthenticatedError("The claim email is no e-mail address.")
     return Person(
         issuer=issuer,
-        subject=subject,
-        email=email.strip().lower() if isinstance(email, str) else "",
-        is_email_verified=told.get("email_verified") is True,
-        name=name if isinstance(name, str) else "",
+        subject=_kept("sub", subject, LONGEST_SUBJECT),
+        email=email,
+        is_email_verified=bool(email) and told.get("email_verified") is True,
+        name=_kept("name", name.strip() if isinstance(name, str) else "", LONGEST_NAME),
     )
+
+
+def is_email(text: str) -> bool:
+    """Whether this looks like an e-mail address."""
+    try:
+        validate_email(text)
+    except ValidationError:
+        return False
+    return True
+
+
+def _kept(claim: str, text: str, longest: int) -> str:
+    """A claim that the database can keep. (No control characters, NUL or lone surrogates, and not endless.)"""
+    if len(text) > longest or not text.isprintable():
+        raise UnauthenticatedError(f"The claim {claim} cannot be kept: send at most {longest} printable characters.")
+    return text
 
 
 def forget_keys() -> None:

@@ -25,7 +25,7 @@ def personal_account(*, user: User, now: datetime) -> Account:
             name=user.name, email=user.email, mailbox=mailbox_of(user.email), created_at=now
         )
         Membership.objects.create(account=account, user=user, role=Membership.Role.OWNER, is_personal=True)
-        account_opened.send(sender=Account, account=account, now=now)
+        account_opened.send(sender=Account, account=account, now=now, is_proven=True)
         return account
 
 
@@ -37,7 +37,7 @@ def external_account(*, subject: str, now: datetime) -> Account:
         account = Account.objects.create(kind=Account.Kind.EXTERNAL, name=subject[:LONGEST_NAME], created_at=now)
         _, is_new = ExternalIdentity.objects.get_or_create(issuer="", subject=subject, defaults={"account": account})
         if is_new:
-            account_opened.send(sender=Account, account=account, now=now)
+            account_opened.send(sender=Account, account=account, now=now, is_proven=True)
             return account
         # Another call opened it at this very moment; ours is taken back.
         transaction.set_rollback(True)

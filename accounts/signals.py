@@ -2,8 +2,11 @@
 
 from django.dispatch import Signal
 
-# account: Account, now: datetime. The receiver's failure undoes the opening of the account.
+# account: Account, now: datetime, is_proven: bool. The receiver's failure undoes the opening of the account. It is
+# proven unless somebody only claims the address that it is of.
 account_opened = Signal()
+# account: Account, now: datetime. What an account was opened with is proven now.
+account_proven = Signal()
 # invitation: Invitation, now: datetime. Somebody is to be told of a place in a team.
 member_invited = Signal()
 # key: ApiKey, now: datetime. An account has a new key, and its owner is to know.

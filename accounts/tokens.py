@@ -26,6 +26,7 @@ SERVICE = "service"  # the subject of a token that names the account with each c
 # How far apart two servers' clocks may be.
 SKEW = timedelta(seconds=30)
 MOST_REMEMBERED = 10_000  # tokens whose signature need not be checked again; a few MB
+LATEST = 253_402_300_799  # the last second of the year 9999; what is later is no moment
 LARGEST_TOKEN = 8_192  # characters; identity providers put a lot into theirs
 # The times are held to our own clock (_check_times), the rest by PyJWT.
 OPTIONS: Any = {"require": ["exp", "iat", "sub"], "verify_exp": False, "verify_iat": False, "verify_nbf": False}
@@ -120,8 +121,8 @@ def _verify(text: str, keys: dict[str, bytes]) -> _Verified:
 def check_times(claims: dict[str, Any], *, now: datetime) -> None:
     """Hold a token's times against our clock. Raises TokenExpiredError or UnauthenticatedError."""
     moments = [claims[name] for name in ("exp", "iat")] + [claims.get("nbf", claims["iat"])]
-    if not all(isinstance(moment, int | float) for moment in moments):
-        raise UnauthenticatedError("This token's times are no numbers.")
+    if not all(type(moment) in (int, float) and 0 <= moment <= LATEST for moment in moments):
+        raise UnauthenticatedError("This token's times (exp, iat, nbf) are no moments: send seconds since 1970.")
     ends, *begins = moments
     if now.timestamp() >= ends + SKEW.total_seconds():
         raise TokenExpiredError("This token has expired. Get a new one.")

@@ -1,7 +1,7 @@
 """What is for sale, what was bought, and the webhooks. Prices are Stripe's; credits are set here."""
 
 import json
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
@@ -19,6 +19,7 @@ from unfold.decorators import action
 
 from accounts import clock
 from accounts.admin_parts import ReadOnlyAdmin, link_to, money
+from accounts.models import User
 from billing import catalogue_sync, inbox
 from billing.errors import BillingError
 from billing.models import Clawback, InboxEvent, Order, Pack, Plan, Price, Promotion, Subscription, TopUp
@@ -72,7 +73,7 @@ class SoldAdmin(ModelAdmin):  # type: ignore[misc]
             self.message_user(request, str(error), messages.ERROR)
             return back
         LogEntry.objects.create(
-            user_id=request.user.pk,
+            user=cast(User, request.user),
             content_type=ContentType.objects.get_for_model(self.model),
             object_repr="Catalogue",
             action_flag=CHANGE,

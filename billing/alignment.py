@@ -15,6 +15,7 @@ from billing import (
     plan_fulfilment,
     stripe_api,
     stripe_objects,
+    trials,
     two_plans,
 )
 from billing.errors import FulfilmentError
@@ -66,6 +67,7 @@ def _bring(kind: str, object_id: str, *, now: datetime) -> Stripe | None:
     if kind == "invoice" and stripe_objects.is_refused_invoice(current):
         plan_fulfilment.note_refused(current, why=stripe_api.why_refused(object_id), now=now)
     elif kind == "subscription":
+        trials.end_if_repeated(current, now=now)
         two_plans.repair(current, now=now)
     elif kind in ("refund", "dispute"):
         _bring("charge", stripe_objects.reference(current["charge"]), now=now)

@@ -32,6 +32,7 @@ def member_invited(invitation: Invitation, *, now: datetime) -> None:
 
 def key_created(key: ApiKey, *, now: datetime) -> None:
     """Whoever made it, its account's owner is to know."""
+    assert key.account_id is not None  # noqa: S101 - a service key is nobody's
     data = {"key_name": key.name, "key_shown": str(key), "key": key.public_id}
     _publish("key.created", str(key.pk), key.account_id, data, now=now)
 

@@ -6,7 +6,7 @@ from accounts import closing
 from accounts.models import Account, User
 from billing import mirror, plan_changes, top_ups
 from billing.models import InboxEvent
-from credits import allowances, ledger, selectors
+from credits import allowances, ledger, limits, selectors
 from outbox.models import OutboxEvent, WebhookEndpoint
 
 REASON = "The account was closed."
@@ -35,6 +35,7 @@ def close_account(*, account: Account, user: User | None, now: datetime, actor: 
             take=left,
             now=now,
         )
+    limits.close(account_id=account.pk, now=now)
     WebhookEndpoint.objects.filter(account=account).delete()
     OutboxEvent.objects.filter(account=account).update(data={}, next_attempt_at=None)
     if customer_id := mirror.customer_of_account(account.pk):

@@ -17,10 +17,10 @@ MONTHLY_PRIORITY = 20
 CLOSED_LONG_AGO = timedelta(days=90)
 
 
-def start(*, account: Account, now: datetime) -> None:
+def start(*, account: Account, now: datetime, is_proven: bool = True) -> None:
     """Promise an account the default plan's free credits, today's at once.
 
-    A team gets none, nor does a second account of one mailbox.
+    A team gets none, nor does a second account of one mailbox, nor one whose address is only claimed.
 
     A repeated call changes nothing.
     """
@@ -28,7 +28,7 @@ def start(*, account: Account, now: datetime) -> None:
     if plan is None:
         return
     limits.set_daily_cap(account_id=account.pk, cap=plan.daily_cap)
-    if account.kind == Account.Kind.TEAM:
+    if account.kind == Account.Kind.TEAM or not is_proven:
         return  # free credits are a person's: a team for each of them would be credits without end
     if _is_one_more_of_a_mailbox(account, now=now):
         return

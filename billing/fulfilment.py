@@ -105,6 +105,7 @@ def _payment_of_session(session: Stripe) -> Payment:
         discount_minor=details.get("amount_discount") or 0,
         tax_minor=details.get("amount_tax") or 0,
         receipt_url=stripe_objects.receipt_url(intent) if isinstance(intent, dict) else "",
+        card=stripe_objects.card_fingerprint(intent) if isinstance(intent, dict) else "",
     )
 
 
@@ -116,6 +117,7 @@ def _payment_of_intent(intent: Stripe) -> Payment:
         listed_minor=intent["amount"],
         total_minor=intent["amount_received"] or intent["amount"],
         receipt_url=stripe_objects.receipt_url(intent),
+        card=stripe_objects.card_fingerprint(intent),
     )
 
 
@@ -129,7 +131,7 @@ def _fulfil_pack(order: Order, payment: Payment, *, now: datetime) -> None:
         raise FulfilmentError(f"{order.public_id}: {problem}")
     net_minor = payment.total_minor - payment.tax_minor
     with transaction.atomic():
-        bonus = order.promotion_credits if promotions.is_still_first(order) else 0
+        bonus = order.promotion_credits if promotions.may_have(order, card=payment.card, now=now) else 0
         price, promotion = Money(net_minor, payment.currency) if net_minor else FREE, order.promotion
         grants = (
             (Source.PURCHASE, "", order.credits, price, order.description),

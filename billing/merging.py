@@ -8,7 +8,7 @@ from django.db import transaction
 from accounts.models import Account, ApiKey, ExternalIdentity, Membership
 from billing import plan_changes, top_ups
 from billing.errors import AlreadySubscribedError
-from credits import allowances, ledger, selectors
+from credits import allowances, ledger, limits, selectors
 from credits.models import Grant, Source
 from credits.money import FREE, Money
 
@@ -62,6 +62,7 @@ def merge(*, source: Account, target: Account, key: str, actor: str, now: dateti
             take=left,
             now=now,
         )
+    limits.close(account_id=source.pk, now=now)
     with transaction.atomic():
         ExternalIdentity.objects.filter(account=source).update(account=target)
         for row in _new_members(source, target):

@@ -53,7 +53,7 @@ class Plan(models.Model):
         help_text=_("Empty for no limit. An account may have its own."),
     )
     trial_days = models.PositiveSmallIntegerField(
-        _("days on trial"), default=0, help_text=_("Before the first payment; once for each account.")
+        _("days on trial"), default=0, help_text=_("Before the first payment; once for each person and card.")
     )
     trial_credits = models.PositiveIntegerField(
         _("credits in the trial"), null=True, blank=True, help_text=_("Empty for as many as in a month.")
@@ -179,6 +179,27 @@ class Promotion(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class BenefitUse(models.Model):
+    """What a person gets once, and had: by their user, mailbox, card or account (billing.benefits)."""
+
+    class Kind(models.TextChoices):
+        FIRST_PURCHASE = "first", _("Bonus on the first purchase")
+        TRIAL = "trial", _("Free trial")
+
+    kind = models.CharField(_("what"), max_length=5, choices=Kind.choices)
+    subject = models.CharField(_("whose"), max_length=128, help_text=_("user:, mailbox:, card: or account:"))
+    cause = models.CharField(_("for"), max_length=255, help_text=_("The order or subscription that had it."))
+    used_at = models.DateTimeField(_("when"))
+
+    class Meta:
+        verbose_name = _("benefit that was used")
+        verbose_name_plural = _("benefits that were used")
+        constraints = [models.UniqueConstraint(name="benefit_once_per_subject", fields=["kind", "subject"])]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.subject}"
 
 
 class OrderQuerySet(models.QuerySet["Order"]):

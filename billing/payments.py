@@ -28,3 +28,4 @@ class Payment:
     discount_minor: int = 0
     tax_minor: int = 0
     receipt_url: str = ""
+    card: str = ""  # the fingerprint of the card that paid, where there is one

@@ -9,7 +9,7 @@ from datetime import datetime
 from django.db import transaction
 
 from accounts.models import Account
-from billing import announcing, catalogue, orders, placing, stripe_objects
+from billing import announcing, benefits, catalogue, orders, placing, stripe_objects
 from billing.errors import FulfilmentError
 from billing.models import RUNNING, Order, PaidInvoice, Price, Subscription, series_of
 from billing.stripe_objects import InvoiceLine, Stripe
@@ -80,6 +80,9 @@ def fulfil_invoice(invoice: Stripe, *, now: datetime) -> None:
     # What was paid for before and is credited by a change of interval lowers what this period cost.
     paid = stripe_objects.invoice_net_minor(invoice) if invoice["billing_reason"] == CHANGE else line.amount_minor
     amount = plan.trial_credits if is_trial and plan.trial_credits is not None else plan.monthly_credits
+    if is_trial and not benefits.is_had_by(benefits.Kind.TRIAL, account, cause=subscription_id):
+        _refuse_trial(account, subscription_id)
+        return
     with transaction.atomic():
         if amount:
             allowances.start(
@@ -111,6 +114,12 @@ def fulfil_invoice(invoice: Stripe, *, now: datetime) -> None:
                 currency=invoice["currency"],
                 at=stripe_objects.paid_at(invoice) or now,
             )
+
+
+def _refuse_trial(account: Account, subscription_id: str) -> None:
+    """A trial that is not the first gives nothing (billing.trials has ended it)."""
+    for order in Order.objects.filter(account=account, stripe_subscription_id=subscription_id):
+        orders.leave_open(order, Order.Status.FAILED, problem="The free trial was used before. Nothing was charged.")
 
 
 def note_refused(invoice: Stripe, *, why: str, now: datetime) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from django.db.models import Q, QuerySet
 
 from accounts.models import Account
+from billing import benefits
 from billing.models import Order, Pack, Promotion
 
 # An order that may still be paid, or was.
@@ -43,12 +44,13 @@ def reserve(order: Order, *, now: datetime) -> None:
             return
 
 
-def is_still_first(order: Order) -> bool:
-    """Whether no other pack of the account was paid meanwhile. The caller is in the order's transaction."""
-    if order.promotion is None or not order.promotion.is_first_purchase:
-        return True
-    Promotion.objects.select_for_update().get(pk=order.promotion.pk)
-    return not _bought(order.account).exclude(pk=order.pk).exists()
+def may_have(order: Order, *, card: str, now: datetime) -> bool:
+    """Whether a paid order may have its promotion: a first purchase's, if it is the first of this person and card.
+
+    Every purchase of a pack counts, with a promotion or without. The caller is in the order's transaction.
+    """
+    is_first = benefits.claim(benefits.Kind.FIRST_PURCHASE, order.account, cause=order.public_id, card=card, now=now)
+    return is_first or order.promotion is None or not order.promotion.is_first_purchase
 
 
 def _running(now: datetime) -> QuerySet[Promotion]:
@@ -64,8 +66,4 @@ def _is_for(account: Account, promotion: Promotion) -> bool:
     most = promotion.max_uses_per_account
     if most is not None and orders.filter(account=account).count() >= most:
         return False
-    return not promotion.is_first_purchase or not _bought(account).exists()
-
-
-def _bought(account: Account) -> QuerySet[Order]:
-    return Order.objects.filter(account=account, price__pack__isnull=False, status=Order.Status.COMPLETED)
+    return not promotion.is_first_purchase or not benefits.is_used(benefits.Kind.FIRST_PURCHASE, account)

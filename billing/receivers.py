@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from accounts.models import Account, ApiKey, Invitation
-from accounts.signals import account_opened, key_created, member_invited
+from accounts.signals import account_opened, account_proven, key_created, member_invited
 from billing import announcing, free_plan, mails, tasks
 from credits.signals import balance_exhausted, balance_low
 from outbox import relaying
@@ -13,6 +13,7 @@ from outbox import relaying
 
 def connect() -> None:
     account_opened.connect(start_free_plan, dispatch_uid="billing.start_free_plan")
+    account_proven.connect(start_proven_free_plan, dispatch_uid="billing.start_proven_free_plan")
     member_invited.connect(tell_invited, dispatch_uid="billing.tell_invited")
     key_created.connect(tell_owner_of_key, dispatch_uid="billing.tell_owner_of_key")
     balance_low.connect(credits_are_low, dispatch_uid="billing.credits_are_low")
@@ -20,10 +21,15 @@ def connect() -> None:
     relaying.subscribe("mail", "", mails.send)
 
 
-def start_free_plan(*, account: Account, now: datetime, **_kwargs: Any) -> None:
+def start_free_plan(*, account: Account, now: datetime, is_proven: bool, **_kwargs: Any) -> None:
     """A new account has its free credits at once, and is welcomed."""
-    free_plan.start(account=account, now=now)
+    free_plan.start(account=account, is_proven=is_proven, now=now)
     announcing.account_opened(account, now=now)
+
+
+def start_proven_free_plan(*, account: Account, now: datetime, **_kwargs: Any) -> None:
+    """Free credits, now that the address is proven."""
+    free_plan.start(account=account, is_proven=True, now=now)
 
 
 def tell_invited(*, invitation: Invitation, now: datetime, **_kwargs: Any) -> None:

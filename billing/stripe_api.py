@@ -218,6 +218,19 @@ def cancel_payment(payment_intent_id: str) -> None:
             logger.info("payment_not_canceled", payment_intent_id=payment_intent_id, error=str(error))
 
 
+def card_of_subscription(subscription: Stripe) -> str:
+    """The fingerprint of the card that a subscription will be paid with; empty when there is none."""
+    method_id = reference(subscription.get("default_payment_method"))
+    with calling():
+        if not method_id:
+            customer = plain(stripe.Customer.retrieve(reference(subscription["customer"])))
+            method_id = reference((customer.get("invoice_settings") or {}).get("default_payment_method"))
+        if not method_id:
+            return ""
+        method = plain(stripe.PaymentMethod.retrieve(method_id))
+    return str((method.get("card") or {}).get("fingerprint") or "")
+
+
 def change_subscription(subscription_id: str, *, price_id: str, is_billed: bool) -> None:
     """Put another price in place now; `is_billed` for its difference at once. Raises PaymentDeclinedError."""
     with calling():

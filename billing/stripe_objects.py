@@ -89,6 +89,19 @@ def receipt_url(intent: Stripe) -> str:
     return str(charge.get("receipt_url") or "") if isinstance(charge, dict) else ""
 
 
+def card_fingerprint(intent: Stripe) -> str:
+    """What tells the card that paid from others, the same for every customer (`latest_charge` expanded)."""
+    charge = intent.get("latest_charge")
+    details = (charge.get("payment_method_details") or {}) if isinstance(charge, dict) else {}
+    return str((details.get("card") or {}).get("fingerprint") or "")
+
+
+def begins_on_trial(subscription: Stripe) -> bool:
+    """Whether it is on the trial that it began with. (Moving a payment ahead makes a trial of later days as well.)"""
+    began = subscription.get("trial_start")
+    return subscription.get("status") == "trialing" and began is not None and began <= subscription["start_date"]
+
+
 def invoice_subscription_id(invoice: Stripe) -> str:
     details = (invoice.get("parent") or {}).get("subscription_details") or {}
     return reference(details.get("subscription"))

@@ -19,7 +19,7 @@ from billing import errors as money
 from billing.checkout import NoCustomerError
 from config import api_errors
 from credits import errors as ledger
-from outbox.webhooks import TooManyEndpointsError
+from outbox.webhooks import TooManyAttemptsError, TooManyEndpointsError
 from usage import rates
 
 Refusal = type[Any]
@@ -85,6 +85,8 @@ OPERATIONS: dict[str, list[Refusal]] = {
     "create_portal_session": [*BUYING, NoCustomerError],
     "sync_prices": BUYING,
     "create_webhook_endpoint": [TooManyEndpointsError],
+    "test_webhook_endpoint": [TooManyAttemptsError],
+    "replay_webhook_delivery": [TooManyAttemptsError],
     "list_webhook_deliveries": [InvalidCursorError],
 }
 

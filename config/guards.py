@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 SHORTEST_SECRET_KEY = 50
+SHORTEST_ADMIN_KEY = 32  # it grants credits to everybody, and nothing slows down who guesses
 PROVIDERS = {"stripe", "payconiq"}
 
 
@@ -27,6 +28,7 @@ class Deployment:
     payment_providers: list[str] = field(default_factory=lambda: ["stripe"])
     payconiq_api_key: str = ""
     payconiq_profile_id: str = ""
+    admin_api_key: str = ""
 
 
 def problems(deployment: Deployment) -> list[str]:
@@ -51,6 +53,8 @@ def _everywhere(deployment: Deployment) -> Iterator[str]:
             "STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRETS go together: with one of them alone, "
             "payments would be taken and never credited."
         )
+    if 0 < len(deployment.admin_api_key) < SHORTEST_ADMIN_KEY:
+        yield f"ADMIN_API_KEY is too short: give it {SHORTEST_ADMIN_KEY} or more random characters, or leave it empty."
     if unknown := set(deployment.payment_providers) - PROVIDERS:
         yield f"PAYMENT_PROVIDERS names {', '.join(sorted(unknown))}; there are: {', '.join(sorted(PROVIDERS))}."
     if "payconiq" in deployment.payment_providers and not (

@@ -3,9 +3,11 @@
 import time
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from csp.constants import UNSAFE_EVAL, UNSAFE_INLINE
+from django.conf import settings
 from django.core.exceptions import DisallowedHost, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse
 
@@ -16,10 +18,32 @@ logger = structlog.get_logger(__name__)
 
 LONGEST_REQUEST_ID = 64
 
+# An answer that is data shows nothing, whoever opens it in a browser.
+DATA_CSP = "default-src 'none'; frame-ancestors 'none'"
+# The card form of a payment provider is the one thing that asks the browser for more.
+PERMISSIONS = 'camera=(), geolocation=(), microphone=(), usb=(), payment=(self "https://js.stripe.com")'
+
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 # unfold's scripts are evaluated and its styles are inline: allowed on the operator's pages, nowhere else.
 CONSOLE_CSP = {"script-src": ["'self'", UNSAFE_EVAL], "style-src": ["'self'", UNSAFE_INLINE]}
+
+
+def add_security_headers(get_response: GetResponse) -> GetResponse:
+    """What every answer tells browsers, pages and data alike: no framing, no devices, no scripts from elsewhere."""
+    page = _policy(settings.CONTENT_SECURITY_POLICY["DIRECTIVES"])
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        headers = response.headers
+        headers.setdefault("X-Frame-Options", "DENY")
+        headers.setdefault("Permissions-Policy", PERMISSIONS)
+        if "Content-Security-Policy" not in headers:
+            is_page = headers.get("Content-Type", "").startswith("text/html")
+            headers["Content-Security-Policy"] = page if is_page else DATA_CSP
+        return response
+
+    return middleware
 
 
 def answer_request_id(get_response: GetResponse) -> GetResponse:
@@ -118,6 +142,10 @@ def _add_rate_limits(request: HttpRequest, response: HttpResponse) -> None:
         policies = [f'"{state.limit.name}";q={state.limit.most};w={throttling.WINDOW_S}' for state in states]
         now = [f'"{state.limit.name}";r={state.remaining};t={state.resets_in_s}' for state in states]
         response.headers["RateLimit-Policy"], response.headers["RateLimit"] = ", ".join(policies), ", ".join(now)
+
+
+def _policy(directives: dict[str, Any]) -> str:
+    return "; ".join(f"{name} {' '.join(map(str, sources))}" for name, sources in directives.items())
 
 
 def _request_id_of(request: HttpRequest) -> str:

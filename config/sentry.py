@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from config.logs import SECRET_FIELDS, SECRETS
+from config import logs
 
 DEEPEST = 12
+STRUCTURE = ("exception", "threads", "stacktrace", "modules", "sdk", "contexts")
 
 
 def start(*, dsn: str, environment: str) -> None:
@@ -23,18 +24,20 @@ def start(*, dsn: str, environment: str) -> None:
 
 
 def scrub(event: Any, _hint: Any) -> Any:
-    """The event without secrets, by field name and by shape."""
-    return _clean(event)
+    """The event without secrets, by field name and by shape: as the logs have it."""
+    cleaned = {key: value if key in STRUCTURE else logs.clean(value) for key, value in dict(event).items()}
+    return cleaned | {key: _without_secrets(event[key]) for key in STRUCTURE if key in event}
 
 
-def _clean(value: Any, depth: int = 0) -> Any:
+def _without_secrets(value: Any, depth: int = 0) -> Any:
+    """Tracebacks: their files keep their paths."""
     if depth > DEEPEST:
         return "…"
     if isinstance(value, dict):
         return {
-            key: "***" if str(key).lower() in SECRET_FIELDS else _clean(inner, depth + 1)
+            key: "***" if str(key).lower() in logs.SECRET_FIELDS else _without_secrets(inner, depth + 1)
             for key, inner in value.items()
         }
     if isinstance(value, list | tuple):
-        return [_clean(inner, depth + 1) for inner in value]
-    return SECRETS.sub(r"\1***", value) if isinstance(value, str) else value
+        return [_without_secrets(inner, depth + 1) for inner in value]
+    return logs.SECRETS.sub(r"\1***", value) if isinstance(value, str) else value

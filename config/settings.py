@@ -7,6 +7,7 @@ development (`DEBUG=1`) and production (neither), which refuses to start with an
 from pathlib import Path
 
 import environ
+import kombu
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 from django.templatetags.static import static
@@ -38,6 +39,8 @@ STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="")
 PAYMENT_PROVIDERS = env.list("PAYMENT_PROVIDERS", default=["stripe"])
 PAYCONIQ_API_KEY = env.str("PAYCONIQ_API_KEY", default="")
 PAYCONIQ_PROFILE_ID = env.str("PAYCONIQ_PROFILE_ID", default="")
+# The key that the apps which this replaces send as x-admin-key (config/compat_urls.py): a service key.
+ADMIN_API_KEY = env.str("ADMIN_API_KEY", default="")
 
 _problems = guards.problems(
     guards.Deployment(
@@ -55,6 +58,7 @@ _problems = guards.problems(
         payment_providers=PAYMENT_PROVIDERS,
         payconiq_api_key=PAYCONIQ_API_KEY,
         payconiq_profile_id=PAYCONIQ_PROFILE_ID,
+        admin_api_key=ADMIN_API_KEY,
     )
 )
 if _problems:
@@ -96,6 +100,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "config.middleware.add_security_headers",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "config.middleware.relax_console_csp",
@@ -126,6 +131,7 @@ MIDDLEWARE = [
 # What a call of the API passes instead, if it brings no cookie (config/wsgi.py): it has no session, and is no page.
 API_MIDDLEWARE = [
     "config.metrics.count_requests",
+    "config.middleware.add_security_headers",
     "django.middleware.security.SecurityMiddleware",
     "config.middleware.take_api_slash",
     "config.middleware.answer_api_call",
@@ -185,6 +191,25 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_TIME_LIMIT = 300
+# Queues by kind, so that what waits for strangers never holds what takes payments. A worker that is told of none works
+# on all of them.
+CELERY_TASK_QUEUES = [
+    kombu.Queue(name, kombu.Exchange(name), routing_key=name)
+    for name in ("payments", "ledger", "mail", "webhooks", "reports")
+]
+CELERY_TASK_DEFAULT_QUEUE = "ledger"
+CELERY_TASK_ROUTES = {
+    "billing.tasks.reconcile": {"queue": "reports"},
+    "billing.tasks.*": {"queue": "payments"},
+    "outbox.tasks.deliver_webhook": {"queue": "webhooks"},
+    "outbox.tasks.sweep_webhooks": {"queue": "webhooks"},
+    "outbox.tasks.*": {"queue": "mail"},
+    "credits.tasks.audit_ledger": {"queue": "reports"},
+    "credits.tasks.seal_ledger": {"queue": "reports"},
+    "credits.tasks.*": {"queue": "ledger"},
+    "usage.tasks.*": {"queue": "reports"},
+    "console.tasks.*": {"queue": "reports"},
+}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {"visibility_timeout": 600}
@@ -220,11 +245,12 @@ ACCOUNT_LOGIN_BY_CODE_ENABLED = True  # by a code that is mailed, instead of a p
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_EMAIL_NOTIFICATIONS = True  # of a changed password, a second factor that was switched off
-# Ten wrong passwords for one account in a quarter of an hour, from anywhere; fifty from one address for any.
+# Ten wrong passwords for one account from one address in a quarter of an hour; fifty from one address for any.
 # So many sign-ups from one address in a day: each is an account with free credits. 0 is no limit.
 SIGNUPS_PER_ADDRESS_A_DAY = env.int("SIGNUPS_PER_ADDRESS_A_DAY", default=0 if SANDBOX else 20)
 ACCOUNT_RATE_LIMITS = {
     "login_failed": "10/15m/key,50/15m/ip",
+    "login_failed_anywhere": "100/15m/key",  # from all addresses together; a device that is known is not counted
     "reset_password": "20/m/ip,5/15m/key",
     "signup": f"20/m/ip,{SIGNUPS_PER_ADDRESS_A_DAY}/d/ip" if SIGNUPS_PER_ADDRESS_A_DAY else "1000/m/ip",
 }
@@ -330,6 +356,8 @@ WEBHOOK_TOLERANCE_S = 300  # as Stripe's own libraries; applied to the future as
 WEBHOOK_MAX_ATTEMPTS = 20  # with the backoff of billing.inbox: about a day
 OUTBOX_MAX_ATTEMPTS = 20  # with the backoff of outbox.relaying: about two days
 MAX_WEBHOOK_ENDPOINTS_PER_ACCOUNT = 10
+MAX_WEBHOOK_TESTS_PER_HOUR = 20  # of one endpoint; each is a call from this server to an address that somebody named
+MAX_WEBHOOK_REPLAYS_PER_HOUR = 100
 MAX_PACKS_PER_CHECKOUT = 100
 MAX_TOP_UP_BELOW = 1_000_000  # credits; a line that is never reached from above would buy for ever
 MAX_TOP_UPS_A_MONTH = 30  # one a day is a plan
@@ -382,9 +410,8 @@ SPECTACULAR_SETTINGS = {
 BUYERS_MAY_UNDO = env.bool("BUYERS_MAY_UNDO", default=False)
 # Whose access tokens are taken beside our own keys and tokens: a JSON list of objects (docs/api.md).
 TOKEN_ISSUERS = env.json("TOKEN_ISSUERS", default=[])
-# The addresses of the apps that this replaces (config/compat_urls.py), and the key that those sent as x-admin-key.
+# The addresses of the apps that this replaces (config/compat_urls.py).
 API_COMPAT_PATHS = env.bool("API_COMPAT_PATHS", default=True)
-ADMIN_API_KEY = env.str("ADMIN_API_KEY", default="")
 
 # --- Operator console ------------------------------------------------------------------------------
 UNFOLD = {

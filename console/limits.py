@@ -77,7 +77,7 @@ def left_today(operator: User, *, now: datetime) -> int | None:
     """How many credits this operator may still give today; None when there is no end but a second person."""
     if operator.has_perm("console.grant_without_limit"):
         return None
-    return max(0, settings.SUPPORT_GRANT_LIMIT_PER_DAY - given.by_giver(f"user:{operator.pk}", now=now))
+    return max(0, int(settings.SUPPORT_GRANT_LIMIT_PER_DAY) - given.by_giver(f"user:{operator.pk}", now=now))
 
 
 def _ends_at_the_limit(operator: User, gift: Given) -> bool:

@@ -26,7 +26,14 @@ from accounts.api_parts import (
     page,
     timestamp,
 )
-from accounts.api_requests import AccountField, CountField, PrintableField, WholeNumberField, idempotency_key
+from accounts.api_requests import (
+    AccountField,
+    CountField,
+    MomentField,
+    PrintableField,
+    WholeNumberField,
+    idempotency_key,
+)
 from accounts.errors import FieldProblem, InvalidRequestError
 from accounts.models import Account, Scope
 from accounts.public_ids import public_id
@@ -122,7 +129,7 @@ class GrantRequest(serializers.Serializer[Any]):
     amount = WholeNumberField()
     kind = serializers.ChoiceField(choices=[(kind.value, kind.label) for kind in KINDS], default=Source.ADJUSTMENT)
     reason = PrintableField(max_length=255)
-    expires_at = serializers.DateTimeField(required=False, allow_null=True, default=None)
+    expires_at = MomentField(required=False, allow_null=True, default=None)
 
 
 class BalanceView(APIView):

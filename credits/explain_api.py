@@ -20,7 +20,7 @@ from accounts.api_parts import (
     made,
     timestamp,
 )
-from accounts.api_requests import AccountField, PrintableField, WholeNumberField, idempotency_key
+from accounts.api_requests import AccountField, MomentField, PrintableField, WholeNumberField, idempotency_key
 from accounts.errors import InsufficientScopeError
 from accounts.models import Scope
 from credits import explaining, ledger, selectors
@@ -87,7 +87,7 @@ class LotStorySerializer(serializers.Serializer[Any]):
 
 
 class ExplanationSerializer(serializers.Serializer[Any]):
-    at = serializers.DateTimeField()
+    at = MomentField()
     available = serializers.IntegerField(help_text="The sum of what remains of the lots.")
     held = serializers.IntegerField()
     posted = serializers.IntegerField()

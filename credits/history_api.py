@@ -27,7 +27,7 @@ from accounts.api_parts import (
     page,
     timestamp,
 )
-from accounts.api_requests import PrintableField
+from accounts.api_requests import MomentField, PrintableField
 from accounts.errors import NotFoundError
 from accounts.models import Account, Scope
 from credits import selectors
@@ -52,8 +52,8 @@ class HistoryFilters(serializers.Serializer[Any]):
     type = serializers.ChoiceField(choices=Transaction.Kind.choices, required=False)
     feature = PrintableField(required=False, max_length=64)
     key = PrintableField(required=False, max_length=64)
-    created_after = serializers.DateTimeField(required=False)
-    created_before = serializers.DateTimeField(required=False)
+    created_after = MomentField(required=False)
+    created_before = MomentField(required=False)
 
 
 class CsvRenderer(BaseRenderer):

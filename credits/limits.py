@@ -58,6 +58,14 @@ def unfreeze(*, account_id: uuid.UUID) -> None:
         wallet.save(update_fields=["frozen_at"])
 
 
+def close(*, account_id: uuid.UUID, now: datetime) -> None:
+    """Refuse every spend and hold from now on: the account was closed. A second call changes nothing."""
+    with transaction.atomic():
+        wallet = locks.wallet(account_id)
+        wallet.closed_at = wallet.closed_at or now
+        wallet.save(update_fields=["closed_at"])
+
+
 def low_threshold(*, account_id: uuid.UUID) -> int | None:
     """What `set_low_threshold` was told last."""
     return Wallet.objects.filter(account_id=account_id).values_list("low_threshold_override", flat=True).first()

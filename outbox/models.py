@@ -99,6 +99,8 @@ class WebhookEndpoint(models.Model):
         "accounts.Account", on_delete=models.CASCADE, null=True, blank=True, related_name="webhook_endpoints"
     )
     url = models.CharField(_("address"), max_length=500)
+    # Somebody is sending to it until then: one at a time, so that a slow receiver holds one worker at most.
+    busy_until = models.DateTimeField(null=True, blank=True, editable=False)
     description = models.CharField(_("description"), max_length=120, blank=True)
     events = ArrayField(
         models.CharField(max_length=64), default=list, blank=True, verbose_name=_("events"), help_text=_("Empty: all.")
@@ -139,6 +141,7 @@ class WebhookDelivery(models.Model):
     status_code = models.PositiveSmallIntegerField(_("answer"), null=True, blank=True)
     answer = models.TextField(_("what it said"), blank=True)
     duration_ms = models.PositiveIntegerField(_("took (ms)"), null=True, blank=True)
+    resent_at = models.DateTimeField(_("sent again"), null=True, blank=True)
     created_at = models.DateTimeField(_("created"))
 
     class Meta:

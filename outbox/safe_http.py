@@ -4,25 +4,45 @@ A name is looked up once, every address it has must be public, and the connectio
 changes its mind in between (DNS rebinding) gains nothing. Redirects are not followed.
 """
 
+import http.client
 import ipaddress
+import os
 import socket
+import ssl
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 import certifi
-import urllib3
 from django.conf import settings
 
-TIMEOUT_S = 10  # to connect, and for each part of the answer
+DEADLINE_S = 15  # for everything: nobody holds a worker for longer
+CONNECT_TIMEOUT_S = 5
+LOOK_UP_TIMEOUT_S = 5
 LARGEST_ANSWER = 4_096  # bytes that are kept of it
 LONGEST_URL = 500
-# Networks that hold other addresses inside: 6to4 and NAT64.
-WRAPPERS = [
-    ipaddress.ip_network("2002::/16"),
-    ipaddress.ip_network("64:ff9b::/96"),
-    ipaddress.ip_network("64:ff9b:1::/48"),
+# Networks of special use that Python's `is_global` lets pass, or that hold other addresses inside (IANA's registries of
+# special-purpose addresses, RFC 6890 and its updates).
+SPECIAL = [
+    ipaddress.ip_network(network)
+    for network in (
+        "192.0.0.0/24",  # protocol assignments: also those that are called global
+        "192.88.99.0/24",  # 6to4 relays, deprecated
+        "2002::/16",  # 6to4: an IPv4 address inside
+        "64:ff9b::/96",  # NAT64: an IPv4 address inside
+        "64:ff9b:1::/48",
+        "2001::/23",  # protocol assignments, Teredo and ORCHID among them
+        "fec0::/10",  # site-local, deprecated
+        "::/96",  # IPv4-compatible, deprecated
+        "::ffff:0:0:0/96",  # IPv4-translated
+        "5f00::/16",  # segment routing
+        "3fff::/20",  # documentation
+    )
 ]
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -74,31 +94,25 @@ def check_url(url: str) -> SplitResult:
 
 
 def post(url: str, *, body: bytes, headers: Mapping[str, str]) -> Answer:
-    """Send, and read the beginning of the answer. Raises UnsafeUrlError or UnreachableError."""
+    """Send, and read the beginning of the answer, within DEADLINE_S in all. Raises UnsafeUrlError or UnreachableError.
+
+    A receiver that sends a byte now and then is cut off like one that sends none.
+    """
     parts = check_url(url)
-    host = parts.hostname or ""
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    started = time.monotonic()
-    timeout = urllib3.Timeout(connect=TIMEOUT_S, read=TIMEOUT_S)
-    address = _look_up(host, port)
-    pool: urllib3.HTTPConnectionPool
-    if parts.scheme == "https":
-        pool = urllib3.HTTPSConnectionPool(
-            address, port, timeout=timeout, server_hostname=host, assert_hostname=host, ca_certs=certifi.where()
-        )
-    else:
-        pool = urllib3.HTTPConnectionPool(address, port, timeout=timeout)
+    host, is_tls = parts.hostname or "", parts.scheme == "https"
+    port = parts.port or (443 if is_tls else 80)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    started = time.monotonic()
+    address = _look_up(host, port)
     try:
-        answer = pool.urlopen(
-            "POST", path, body=body, headers={**headers, "Host": parts.netloc},
-            redirect=False, retries=False, preload_content=False, decode_content=False,
-        )  # fmt: skip
-        text = answer.read(LARGEST_ANSWER)
-    except urllib3.exceptions.HTTPError as error:
+        with _connected(address, port, host if is_tls else None, until=started + DEADLINE_S) as connection:
+            connection.request("POST", path, body, {**headers, "Host": parts.netloc, "Connection": "close"})
+            answer = connection.getresponse()
+            text = answer.read(LARGEST_ANSWER)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        if time.monotonic() - started >= DEADLINE_S:
+            raise UnreachableError(f"no whole answer within {DEADLINE_S} s") from error
         raise UnreachableError(f"{type(error).__name__}: {error}"[:500]) from error
-    finally:
-        pool.close()
     return Answer(
         status_code=answer.status,
         text=text.decode("utf-8", "replace").replace("\x00", ""),
@@ -106,12 +120,52 @@ def post(url: str, *, body: bytes, headers: Mapping[str, str]) -> Answer:
     )
 
 
-def _look_up(host: str, port: int) -> str:
-    """One of the addresses behind a name, all of which must be public."""
+@contextmanager
+def _connected(address: str, port: int, tls_name: str | None, *, until: float) -> Iterator[http.client.HTTPConnection]:
+    """A connection to exactly this address, torn down at `until`, whoever is waiting for what then."""
+    bare = socket.create_connection((address, port), timeout=CONNECT_TIMEOUT_S)
+    # A second handle on the same connection: it reaches it also while TLS is being agreed on.
+    handle = socket.socket(fileno=os.dup(bare.fileno()))
+    alarm = threading.Timer(max(0.0, until - time.monotonic()), _cut, [handle])
+    alarm.daemon = True
+    alarm.start()
+    connection = http.client.HTTPConnection(address, port)
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise UnreachableError(f"{host} cannot be found") from error
+        bare.settimeout(DEADLINE_S)
+        connection.sock = _tls().wrap_socket(bare, server_hostname=tls_name) if tls_name else bare
+        yield connection
+    finally:
+        alarm.cancel()
+        connection.close()
+        bare.close()
+        handle.close()
+
+
+def _cut(handle: socket.socket) -> None:
+    with suppress(OSError):
+        handle.shutdown(socket.SHUT_RDWR)
+
+
+@lru_cache(maxsize=1)
+def _tls() -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=certifi.where())
+
+
+def _look_up(host: str, port: int) -> str:
+    """One of the addresses behind a name, all of which must be public. A slow name server is not waited for."""
+    found: list[Any] = []
+
+    def ask() -> None:
+        try:
+            found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError):
+            return
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(LOOK_UP_TIMEOUT_S)
+    if not found:
+        raise UnreachableError(f"{host} cannot be found")
     addresses = [str(entry[4][0]) for entry in found]
     for address in addresses:
         _check_address(ipaddress.ip_address(address.partition("%")[0]))
@@ -121,10 +175,9 @@ def _look_up(host: str, port: int) -> str:
 def _check_address(address: Address) -> None:
     if settings.WEBHOOKS_TO_PRIVATE_ADDRESSES:
         return
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            address = address.ipv4_mapped
-        elif any(address in network for network in WRAPPERS):
-            raise UnsafeUrlError("This address is not on the public internet.")
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    if any(address in network for network in SPECIAL if network.version == address.version):
+        raise UnsafeUrlError("This address is not on the public internet.")
     if not address.is_global or address.is_multicast or address.is_reserved:
         raise UnsafeUrlError("This address is not on the public internet.")

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import F, Q, QuerySet
 
 from accounts import encryption, webhook_signatures
 from accounts.errors import ApiError
@@ -42,7 +42,9 @@ PAUSES = [
     timedelta(seconds=5), timedelta(minutes=5), timedelta(minutes=30), timedelta(hours=2), timedelta(hours=5),
     timedelta(hours=10), timedelta(hours=14), timedelta(hours=20), timedelta(hours=24),
 ]  # fmt: skip
-CLAIM = timedelta(minutes=2)  # longer than a try takes: until then nobody else tries
+CLAIM = timedelta(minutes=2)  # longer than a try takes (safe_http.DEADLINE_S): until then nobody else tries
+MOST_AT_ONCE_PER_ACCOUNT = 2  # endpoints of one account that are sent to at the same time
+HOUR = timedelta(hours=1)
 OFF_AFTER = timedelta(days=5)
 OLD_SECRET_FOR = timedelta(hours=24)
 SWEEP_BATCH = 200
@@ -56,6 +58,18 @@ class TooManyEndpointsError(ApiError):
     code = "too_many_endpoints"
     title = "Enough endpoints"
     status_code = 409
+
+
+class TooManyAttemptsError(ApiError):
+    """Tests and replays of one endpoint, in an hour."""
+
+    code = "too_many_attempts"
+    title = "Enough for now"
+    status_code = 429
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"At most {most} an hour for one endpoint. Try again later.", retryable=True, limit=most)
+        self.retry_after_s = int(HOUR.total_seconds() // most)
 
 
 def create_endpoint(
@@ -110,7 +124,9 @@ def enqueue(event: OutboxEvent) -> None:
 
 
 def send_test(endpoint: WebhookEndpoint, *, now: datetime) -> WebhookDelivery:
-    """An event that says no more than that it is a test."""
+    """An event that says no more than that it is a test. Raises TooManyAttemptsError."""
+    tests = endpoint.deliveries.filter(event__name=TEST_EVENT, created_at__gt=now - HOUR)
+    _check_often(tests.count(), settings.MAX_WEBHOOK_TESTS_PER_HOUR)
     event = OutboxEvent.objects.create(
         name=TEST_EVENT,
         key=f"{TEST_EVENT}:{uuid.uuid4().hex}",
@@ -123,13 +139,21 @@ def send_test(endpoint: WebhookEndpoint, *, now: datetime) -> WebhookDelivery:
 
 
 def resend(delivery: WebhookDelivery, *, now: datetime) -> None:
-    """Send once more, delivered before or not, with a fresh row of tries."""
-    WebhookDelivery.objects.filter(pk=delivery.pk).update(attempts=0, next_attempt_at=now, delivered_at=None)
+    """Send once more, delivered before or not, with a fresh row of tries. Raises TooManyAttemptsError."""
+    again = WebhookDelivery.objects.filter(endpoint_id=delivery.endpoint_id, resent_at__gt=now - HOUR)
+    _check_often(again.count(), settings.MAX_WEBHOOK_REPLAYS_PER_HOUR)
+    WebhookDelivery.objects.filter(pk=delivery.pk).update(
+        attempts=0, next_attempt_at=now, delivered_at=None, resent_at=now
+    )
     _ring(delivery.pk)
 
 
 def attempt(*, delivery_id: uuid.UUID, now: datetime) -> None:
-    """One try, if it is due. How it went is kept; the next one follows after a pause."""
+    """One try, if it is due and its endpoint is free. How it went is kept; the next one follows after a pause.
+
+    An endpoint is sent to once at a time, and an account's endpoints MOST_AT_ONCE_PER_ACCOUNT at a time: what finds
+    them busy stays due, and follows when they are free.
+    """
     waiting = WebhookDelivery.objects.filter(pk=delivery_id, next_attempt_at__lte=now)
     delivery = waiting.select_related("endpoint", "event__account").first()
     if delivery is None:
@@ -137,29 +161,61 @@ def attempt(*, delivery_id: uuid.UUID, now: datetime) -> None:
     if delivery.endpoint.disabled_at is not None:
         waiting.update(next_attempt_at=None, answer="The endpoint is switched off.")
         return
+    if not _take(delivery.endpoint, now=now):
+        return
+    try:
+        _try(delivery, waiting, now=now)
+    finally:
+        _give_free(delivery.endpoint, now=now)
+
+
+def _try(delivery: WebhookDelivery, waiting: QuerySet[WebhookDelivery], *, now: datetime) -> None:
     # Whoever moves the next attempt away tries; a killed worker costs a pause, not the delivery.
     claimed = waiting.filter(attempts=delivery.attempts)
     if not claimed.update(attempts=F("attempts") + 1, next_attempt_at=now + CLAIM):
         return
     delivery.attempts += 1
     body = json.dumps(payload(delivery.event), separators=(",", ":")).encode()
-    headers = {
-        "Content-Type": "application/json",
-        "User-Agent": "Tegoed-Webhooks/1",
-        **_signed(delivery, body, now=now),
-    }
     try:
-        answer = safe_http.post(delivery.endpoint.url, body=body, headers=headers)
+        answer = safe_http.post(
+            delivery.endpoint.url, body=body, headers={**HEADERS, **_signed(delivery, body, now=now)}
+        )
     except (safe_http.UnsafeUrlError, safe_http.UnreachableError) as error:
         _note(delivery, status_code=None, text=str(error), duration_ms=None, now=now)
     else:
         _note(delivery, status_code=answer.status_code, text=answer.text, duration_ms=answer.duration_ms, now=now)
 
 
+def _take(endpoint: WebhookEndpoint, *, now: datetime) -> bool:
+    """Have an endpoint to oneself for CLAIM; False when somebody else has it, or its account has enough."""
+    is_busy = Q(busy_until__gt=now)
+    others = WebhookEndpoint.objects.filter(is_busy, account=endpoint.account_id).exclude(pk=endpoint.pk)
+    if endpoint.account_id is not None and others.count() >= MOST_AT_ONCE_PER_ACCOUNT:
+        return False
+    return bool(WebhookEndpoint.objects.filter(pk=endpoint.pk).exclude(is_busy).update(busy_until=now + CLAIM))
+
+
+def _give_free(endpoint: WebhookEndpoint, *, now: datetime) -> None:
+    """Let the next one have it: what waited for this endpoint, or for one of the same account, is rung for."""
+    WebhookEndpoint.objects.filter(pk=endpoint.pk).update(busy_until=None)
+    same = Q(endpoint__account=endpoint.account_id) if endpoint.account_id else Q(endpoint=endpoint)
+    following = WebhookDelivery.objects.filter(same, next_attempt_at__lte=now, endpoint__busy_until=None)
+    if (pk := following.order_by("next_attempt_at").values_list("pk", flat=True).first()) is not None:
+        transaction.on_commit(lambda: _ring(pk))
+
+
 def due(*, now: datetime) -> list[uuid.UUID]:
-    """The deliveries whose next try is due, oldest first; at most SWEEP_BATCH."""
-    rows = WebhookDelivery.objects.filter(next_attempt_at__lte=now).order_by("next_attempt_at")
-    return list(rows.values_list("pk", flat=True)[:SWEEP_BATCH])
+    """One delivery of each free endpoint whose next try is due, oldest first; at most SWEEP_BATCH."""
+    free = Q(endpoint__busy_until=None) | Q(endpoint__busy_until__lte=now)
+    rows = WebhookDelivery.objects.filter(free, next_attempt_at__lte=now)
+    first = rows.order_by("endpoint_id", "next_attempt_at").distinct("endpoint_id")
+    found = sorted(first.values_list("next_attempt_at", "pk"))
+    return [pk for _, pk in found[:SWEEP_BATCH]]
+
+
+def _check_often(count: int, most: int) -> None:
+    if count >= most:
+        raise TooManyAttemptsError(most)
 
 
 def payload(event: OutboxEvent) -> dict[str, Any]:

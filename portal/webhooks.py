@@ -1,5 +1,7 @@
 """Outgoing webhooks: where the account's app is told what happens, how the last deliveries went, sending again."""
 
+from collections.abc import Callable
+
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -60,8 +62,11 @@ def change(request: HttpRequest, endpoint_id: str) -> HttpResponse:
     row, now, action = _own(request, endpoint_id), clock.now(), request.POST.get("action", "")
     match action:
         case "test":
-            outgoing.send_test(row, now=now)
-            messages.info(request, _("A test is on its way. Load the page again to see how it went."))
+            _send(
+                request,
+                lambda: outgoing.send_test(row, now=now),
+                _("A test is on its way. Load the page again to see how it went."),
+            )
         case "on":
             outgoing.switch_on(row, now=now)
             messages.info(request, _("It listens again."))
@@ -77,9 +82,18 @@ def change(request: HttpRequest, endpoint_id: str) -> HttpResponse:
             messages.info(request, _("The webhook is removed."))
             return redirect("webhooks")
         case _:
-            outgoing.resend(_delivery(row, action), now=now)
-            messages.info(request, _("It is sent again."))
+            delivery = _delivery(row, action)
+            _send(request, lambda: outgoing.resend(delivery, now=now), _("It is sent again."))
     return redirect("webhook", row.public_id)
+
+
+def _send(request: HttpRequest, send: Callable[[], object], told: str) -> None:
+    try:
+        send()
+    except ApiError as refusal:
+        messages.error(request, str(refusal))
+    else:
+        messages.info(request, told)
 
 
 def _own(request: HttpRequest, endpoint_id: str) -> WebhookEndpoint:

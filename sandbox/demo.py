@@ -43,7 +43,7 @@ def run(place: Place, ports: Ports) -> int:
             variables = environment.build(place, ports, database_url=database_url, redis_url=redis_url)
             _say("Preparing the data:")
             _seed(place, ports, variables)
-            _say("Starting gunicorn, a Celery worker, beat and the local Stripe.")
+            _say("Starting gunicorn, Celery's workers (payments, jobs, webhooks), beat and the local Stripe.")
             return _run_processes(place, ports, variables)
 
 
@@ -81,7 +81,30 @@ def _run_processes(place: Place, ports: Ports, variables: dict[str, str]) -> int
     for name, command in {
         "stripe": [python, "-m", "sandbox.local_stripe", *stripe],
         "web": [python, "-m", "gunicorn", "-c", "config/gunicorn.py", "--log-level", "warning"],
-        "worker": [*celery, "worker", "--pool", "threads", "--concurrency", "4", "--loglevel", "WARNING"],
+        # Payments have a worker of their own, and so has what waits for strangers' servers.
+        **{
+            name: [
+                *celery,
+                "worker",
+                "-n",
+                f"{name}@%h",
+                "-Q",
+                queues,
+                "--pool",
+                "threads",
+                "--concurrency",
+                threads,
+                "--without-gossip",
+                "--without-mingle",
+                "--loglevel",
+                "WARNING",
+            ]
+            for name, queues, threads in (
+                ("payments", "payments", "4"),
+                ("jobs", "ledger,mail,reports", "4"),
+                ("webhooks", "webhooks", "16"),
+            )
+        },
         "beat": [*celery, "beat", "--loglevel", "WARNING"],
     }.items():
         manager.add_process(name, _quoted(command), env=variables)

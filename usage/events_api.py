@@ -22,7 +22,7 @@ from accounts.api_parts import (
     page,
     timestamp,
 )
-from accounts.api_requests import AccountField
+from accounts.api_requests import AccountField, DayField
 from accounts.errors import FieldProblem, InvalidRequestError
 from accounts.models import Scope
 from credits.api import UsageSerializer
@@ -50,8 +50,8 @@ class UsageEventSerializer(serializers.Serializer[Any]):
 
 
 class SummaryRequest(serializers.Serializer[Any]):
-    vars()["from"] = serializers.DateField(required=False)
-    to = serializers.DateField(required=False)
+    vars()["from"] = DayField(required=False)
+    to = DayField(required=False)
     tz = serializers.ChoiceField(choices=sorted(available_timezones()), required=False)
     group_by = serializers.CharField(required=False, default="day")
     account = AccountField()

@@ -7,7 +7,7 @@ from django.conf import settings
 
 from accounts.addresses import own
 from accounts.models import Account
-from billing import alignment, fulfilment, mirror, stripe_api, stripe_objects
+from billing import alignment, benefits, fulfilment, mirror, stripe_api, stripe_objects
 from billing.models import Order, Subscription
 from billing.providers import Opened
 
@@ -84,8 +84,9 @@ def _open_page(order: Order, customer_id: str) -> Opened:
 def _for_a_plan(order: Order, metadata: dict[str, str]) -> dict[str, Any]:
     data: dict[str, Any] = {"metadata": metadata}
     plan = order.price.plan
-    # One trial for each account, however often it comes back.
-    if plan and plan.trial_days and not Subscription.objects.filter(account=order.account).exists():
+    # One trial for each person, however many accounts and teams they own, and however often they come back.
+    is_known = Subscription.objects.filter(account=order.account).exists()
+    if plan and plan.trial_days and not is_known and not benefits.is_used(benefits.Kind.TRIAL, order.account):
         data["trial_period_days"] = plan.trial_days
     return {"subscription_data": data}
 

@@ -1,5 +1,6 @@
 """Customers and their cards."""
 
+import hashlib
 from typing import Any
 
 from sandbox.local_stripe.catalogue import update
@@ -13,7 +14,7 @@ CARD = {
     "country": "NL",
     "exp_month": 12,
     "exp_year": 2031,
-    "fingerprint": "tegoedsandboxcard",
+    "fingerprint": "",  # of its own for each customer, unless a test says whose card it is
     "funding": "credit",
     "last4": "4242",
     "regulated_status": "unregulated",
@@ -106,6 +107,16 @@ def payment_method(stripe: LocalStripe, values: Row, payment_method_id: str) -> 
     return stripe.get("payment_method", payment_method_id)
 
 
+def use_card(stripe: LocalStripe, customer_id: str, fingerprint: str) -> None:
+    """The card that a customer will type is this one: the same card has one fingerprint, whoever uses it."""
+    stripe.store.put("_fingerprint", customer_id, {"fingerprint": fingerprint})
+
+
+def _fingerprint(stripe: LocalStripe, customer_id: str) -> str:
+    known = stripe.store.get("_fingerprint", customer_id) or {}
+    return str(known.get("fingerprint") or hashlib.sha256(customer_id.encode()).hexdigest()[:16])
+
+
 def attach_card(stripe: LocalStripe, customer: Row) -> Row:
     """A card as the customer typed it on a hosted page; it becomes the default one."""
     kept = next((row for row in stripe.store.all("payment_method") if row["customer"] == customer["id"]), None)
@@ -115,7 +126,7 @@ def attach_card(stripe: LocalStripe, customer: Row) -> Row:
         "payment_method",
         "pm",
         type="card",
-        card=dict(CARD),
+        card=CARD | {"fingerprint": _fingerprint(stripe, customer["id"])},
         customer=customer["id"],
         billing_details={
             "address": None,
