@@ -5,7 +5,7 @@ from datetime import datetime
 from allauth.account.models import EmailAddress
 from django.db import transaction
 
-from accounts import opening
+from accounts import opening, pseudonyms
 from accounts.errors import UnauthenticatedError
 from accounts.issuers import Person
 from accounts.mailboxes import mailbox_of
@@ -101,12 +101,12 @@ def _prove(found: ExternalIdentity, person: Person, *, now: datetime) -> None:
 
 def _identity(person: Person) -> ExternalIdentity | None:
     rows = ExternalIdentity.objects.select_related("account", "user")
-    return rows.filter(issuer=person.issuer.issuer, subject=person.subject).first()
+    return rows.filter(issuer=person.issuer.issuer, subject__in=pseudonyms.names_of(person.subject)).first()
 
 
 def _lock(person: Person) -> ExternalIdentity:
     rows = ExternalIdentity.objects.select_for_update(of=("self",)).select_related("account", "user")
-    return rows.get(issuer=person.issuer.issuer, subject=person.subject)
+    return rows.get(issuer=person.issuer.issuer, subject__in=pseudonyms.names_of(person.subject))
 
 
 def _open(person: Person, *, now: datetime) -> ExternalIdentity:

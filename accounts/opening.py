@@ -5,6 +5,7 @@ from datetime import datetime
 
 from django.db import transaction
 
+from accounts import pseudonyms
 from accounts.mailboxes import mailbox_of
 from accounts.models import Account, ExternalIdentity, Membership, User
 from accounts.signals import account_opened
@@ -46,7 +47,8 @@ def external_account(*, subject: str, now: datetime) -> Account:
 
 def find_external_account(subject: str) -> Account | None:
     """The account known by another system's `subject`, if there is one."""
-    return Account.objects.filter(external_identities__issuer="", external_identities__subject=subject).first()
+    names = pseudonyms.names_of(subject)
+    return Account.objects.filter(external_identities__issuer="", external_identities__subject__in=names).first()
 
 
 def find_account(account_id: uuid.UUID) -> Account | None:

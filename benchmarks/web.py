@@ -46,8 +46,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tegoed-bench-") as folder:
         place, ports = Place.at(folder), Ports(options.port, options.port + 1)
-        with demo.servers(place) as (database_url, redis_url):
-            variables = environment.build(place, ports, database_url=database_url, redis_url=redis_url)
+        with demo.servers(place) as found:
+            variables = environment.build(place, ports, database_url=found.owner_url, redis_url=found.redis_url)
             seed = ["--data", folder, "--port", str(ports.web), "--stripe-port", str(ports.stripe)]
             subprocess.run([sys.executable, "-m", "sandbox.seed", *seed], env=variables, check=True)
             key = json.loads(place.demo.read_text())["service_api_key"]

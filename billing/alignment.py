@@ -9,6 +9,7 @@ from datetime import datetime
 
 from billing import (
     catalogue_sync,
+    erasing,
     fulfilment,
     mirror,
     money_back,
@@ -62,6 +63,7 @@ def _bring(kind: str, object_id: str, *, now: datetime) -> Stripe | None:
     for kind_below, id_below in _rests_on(kind, current):
         _bring(kind_below, id_below, now=now)
     mirror.sync(kind, found)
+    _forget_closed(current)
     if kind in FULFIL:
         FULFIL[kind](current, now=now)
     if kind == "invoice" and stripe_objects.is_refused_invoice(current):
@@ -84,6 +86,13 @@ def _bring_money_back(charge: Stripe, *, now: datetime) -> None:
         raise FulfilmentError(f"Charge {charge['id']} paid for nothing of ours.")
     disputes = stripe_api.disputes_of_charge(charge["id"])
     money_back.settle(charge=charge, origin=origin, disputes=disputes, now=now)
+
+
+def _forget_closed(current: Stripe) -> None:
+    """A webhook that comes after an account was erased does not bring back who it was."""
+    account = mirror.account_of_customer(stripe_objects.customer_id(current))
+    if account is not None and account.closed_at is not None:
+        erasing.erase_here(account)
 
 
 def _rests_on(kind: str, current: Stripe) -> list[tuple[str, str]]:

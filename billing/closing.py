@@ -4,10 +4,9 @@ from datetime import datetime
 
 from accounts import closing
 from accounts.models import Account, User
-from billing import mirror, plan_changes, top_ups
-from billing.models import InboxEvent
+from billing import erasing, plan_changes, top_ups
 from credits import allowances, ledger, limits, selectors
-from outbox.models import OutboxEvent, WebhookEndpoint
+from outbox.models import Alert, OutboxEvent, WebhookDelivery, WebhookEndpoint
 
 REASON = "The account was closed."
 
@@ -38,7 +37,12 @@ def close_account(*, account: Account, user: User | None, now: datetime, actor: 
     limits.close(account_id=account.pk, now=now)
     WebhookEndpoint.objects.filter(account=account).delete()
     OutboxEvent.objects.filter(account=account).update(data={}, next_attempt_at=None)
-    if customer_id := mirror.customer_of_account(account.pk):
-        InboxEvent.objects.filter(customer_id=customer_id).update(payload={})
+    WebhookDelivery.objects.filter(event__account=account).update(answer="")
+    Alert.objects.filter(account=account).update(detail="", note="")
+    if user is not None:
+        # Invitations of others, which were mailed to this address.
+        OutboxEvent.objects.filter(data__mail_to=user.email).update(data={}, next_attempt_at=None)
+    erasing.erase_at_stripe(account, now=now)
+    erasing.erase_here(account)
     is_team = account.kind == Account.Kind.TEAM
     closing.forget(account=account, user=None if is_team else user, now=now)

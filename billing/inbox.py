@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import F
 
-from billing import alignment
+from billing import alignment, erasing
 from billing.errors import FulfilmentError
 from billing.models import InboxEvent
 from outbox import alerts
@@ -64,7 +64,9 @@ def process(*, event_id: str, now: datetime) -> InboxEvent.State | None:
     except Exception as error:  # noqa: BLE001 - whatever it was, the event is kept, counted and tried again
         return _note_failure(row, attempts, error, now=now)
     done = InboxEvent.objects.filter(pk=row.pk)
-    done.update(state=state, error="", processed_at=now, next_attempt_at=None)
+    # What it said of a person was for the journey only: the object itself was asked for anew.
+    payload = erasing.without_personal_facts(row.payload)
+    done.update(state=state, error="", processed_at=now, next_attempt_at=None, payload=payload)
     for kind in (Alert.Kind.UNPLACED, Alert.Kind.WEBHOOK_DEAD):
         alerts.resolve(kind, row.event_id, now=now, note="processed")
     return state

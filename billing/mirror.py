@@ -1,11 +1,13 @@
 """dj-stripe's mirror of Stripe: the only module that touches its models."""
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
+from django.db.models import Q
 from djstripe import models as mirrored
 
 from accounts.models import Account
@@ -28,6 +30,30 @@ MODELS = {
 def sync(kind: str, found: Any) -> None:
     """Store an object as Stripe answered it, with what it refers to. May call Stripe for the latter."""
     MODELS[kind].sync_from_stripe_data(found, api_key=settings.STRIPE_SECRET_KEY)
+
+
+def change_objects_of(customer_id: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Put something else in the place of each stored object of a customer, and of the customer itself."""
+    mirrored.Customer.objects.filter(id=customer_id).update(email="")
+    charges = list(mirrored.Charge.objects.filter(stripe_data__customer=customer_id).values_list("id", flat=True))
+    for model in apps.get_app_config("djstripe").get_models():
+        names = {field.name for field in model._meta.concrete_fields}
+        if not {"id", "stripe_data"} <= names:
+            continue
+        own = Q(id=customer_id) | Q(stripe_data__customer=customer_id) | Q(stripe_data__charge__in=charges)
+        for row in model._default_manager.filter(own):
+            model._default_manager.filter(pk=row.pk).update(stripe_data=change(row.stripe_data))  # type: ignore[attr-defined]
+
+
+def customers_of_account(account_id: uuid.UUID) -> list[str]:
+    """The account's customers that there are at Stripe."""
+    rows = mirrored.Customer.objects.filter(subscriber_id=account_id, date_purged=None)
+    return list(rows.values_list("id", flat=True))
+
+
+def all_customers_of_account(account_id: uuid.UUID) -> list[str]:
+    """The account's customers, deleted ones included."""
+    return list(mirrored.Customer.objects.filter(subscriber_id=account_id).values_list("id", flat=True))
 
 
 def account_of_customer(customer_id: str) -> Account | None:

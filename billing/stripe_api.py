@@ -163,6 +163,12 @@ def create_customer(*, account_id: str, number: int, email: str, name: str) -> A
         )
 
 
+def delete_customer(customer_id: str) -> None:
+    """Delete a customer at Stripe: what could still be charged to it ends. Raises NotAtStripeError."""
+    with calling():
+        stripe.Customer.delete(customer_id)
+
+
 def update_customer(customer_id: str, **changes: Any) -> Any:
     with calling():
         return stripe.Customer.modify(customer_id, **changes)

@@ -7,7 +7,7 @@ import structlog
 from celery import shared_task
 
 from accounts import clock
-from billing import checkout, inbox, reconciliation, top_ups, watching
+from billing import checkout, erasing, inbox, reconciliation, top_ups, watching
 from billing.errors import PaymentProviderUnavailableError
 from billing.models import Order, TopUp
 from outbox import alerts, doorbell
@@ -91,6 +91,12 @@ def refresh_waiting_orders() -> None:
 def close_abandoned_orders() -> None:
     """End the orders that nobody will pay any more."""
     watching.close_abandoned_orders(now=clock.now())
+
+
+@shared_task
+def forget_payloads() -> None:
+    """Empty stored webhooks that are older than they may be kept."""
+    erasing.forget_payloads(now=clock.now())
 
 
 @shared_task

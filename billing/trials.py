@@ -1,4 +1,4 @@
-"""A free trial is had once. A second one, by the same person or with the same card, is ended before it costs anything."""
+"""A free trial is had once. A second one, by the same person or card, is ended before it costs anything."""
 
 from datetime import datetime
 

@@ -33,7 +33,9 @@ app.conf.beat_schedule = {
     "watch_business": {"task": "console.tasks.watch_business", "schedule": 60.0},
     "sweep_bulk_grants": {"task": "console.tasks.sweep_bulk_grants", "schedule": 300.0},
     "warn_of_expiring_cards": {"task": "billing.tasks.warn_of_expiring_cards", "schedule": crontab(hour=8, minute=0)},
+    "forget_payloads": {"task": "billing.tasks.forget_payloads", "schedule": crontab(hour=4, minute=0)},
     "reconcile": {"task": "billing.tasks.reconcile", "schedule": crontab(hour=2, minute=30)},
+    "seal_ledger": {"task": "credits.tasks.seal_ledger", "schedule": crontab(minute=5)},
     "audit_ledger": {"task": "credits.tasks.audit_ledger", "schedule": crontab(hour=3, minute=30)},
 }
 

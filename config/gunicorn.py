@@ -11,7 +11,7 @@ from prometheus_client import multiprocess
 os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="tegoed-metrics-"))
 
 bind = f"{os.environ.get('HOST', '0.0.0.0')}:{os.environ.get('PORT', '8000')}"  # noqa: S104 - behind the host's proxy
-worker_class = "gthread"
+worker_class = "config.gunicorn_worker.BufferingWorker"
 workers = int(os.environ.get("WEB_CONCURRENCY", multiprocessing.cpu_count()))
 threads = int(os.environ.get("WEB_THREADS", "4"))
 keepalive = 15  # seconds; API clients send many requests over one connection

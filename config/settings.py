@@ -27,6 +27,8 @@ SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])  # those of 
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[])
 BASE_URL = env.str("BASE_URL", default="http://127.0.0.1:8000").rstrip("/")
 DATABASE_URL = env.str("DATABASE_URL", default="")
+# The role that DATABASE_URL names for the running processes: `release` gives it its rights.
+DATABASE_RUNTIME_ROLE = env.str("DATABASE_RUNTIME_ROLE", default="")
 REDIS_URL = env.str("REDIS_URL", default="")
 CLOCK_FILE = env.str("CLOCK_FILE", default="")
 # Set while the database is being restored or moved: customers see a page that says so, API clients a 503.
@@ -353,6 +355,7 @@ CATALOGUE_PRESET = env.str("CATALOGUE_PRESET", default="demo")
 # --- Limits on what comes from outside, each with its reason ---------------------------------------
 WEBHOOK_MAX_BYTES = 262_144  # Stripe's events are a few KiB; more is not an event
 WEBHOOK_TOLERANCE_S = 300  # as Stripe's own libraries; applied to the future as well
+INBOX_PAYLOAD_DAYS = env.int("INBOX_PAYLOAD_DAYS", default=30)  # as long as Stripe itself still has an event
 WEBHOOK_MAX_ATTEMPTS = 20  # with the backoff of billing.inbox: about a day
 OUTBOX_MAX_ATTEMPTS = 20  # with the backoff of outbox.relaying: about two days
 MAX_WEBHOOK_ENDPOINTS_PER_ACCOUNT = 10
@@ -456,6 +459,11 @@ APPROVAL_ABOVE_CREDITS = env.int("APPROVAL_ABOVE_CREDITS", default=10_000)
 APPROVAL_ABOVE_MINOR = env.int("APPROVAL_ABOVE_MINOR", default=50_000)
 # What a service key may grant in a day, unless it was given a number of its own.
 SERVICE_KEY_GRANTS_PER_DAY = env.int("SERVICE_KEY_GRANTS_PER_DAY", default=10_000)
+# Where each hourly seal of the ledger is told, so that nobody can make another chain unseen: a file that is only added
+# to (best on another machine), a webhook, e-mail addresses.
+SEAL_FILE = env.str("SEAL_FILE", default="")
+SEAL_WEBHOOK_URL = env.str("SEAL_WEBHOOK_URL", default="")
+SEAL_EMAILS = env.list("SEAL_EMAILS", default=[])
 # Staff without a second factor are led to set one up. A sandbox has no phones.
 STAFF_NEED_SECOND_FACTOR = env.bool("STAFF_NEED_SECOND_FACTOR", default=not SANDBOX)
 

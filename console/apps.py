@@ -11,9 +11,10 @@ class ConsoleConfig(AppConfig):
     def ready(self) -> None:
         from django.contrib.admin.models import LogEntry
 
-        from console import auditing, roles, watching
+        from console import auditing, checks, roles, watching
         from outbox import alerts, relaying
 
+        assert checks  # noqa: S101 - imported to be registered
         # Sent once per app; the last one finds every permission made.
         post_migrate.connect(roles.keep_groups, dispatch_uid="console.keep_groups")
         post_save.connect(auditing.keep_log_entry, sender=LogEntry, dispatch_uid="console.keep_log_entry")

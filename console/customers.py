@@ -19,6 +19,8 @@ from unfold.admin import TabularInline
 
 from accounts import charts, clock
 from accounts.admin_parts import ReadOnlyAdmin
+from accounts.api_requests import EARLIEST
+from accounts.api_requests import LATEST as LATEST_MOMENT
 from accounts.models import Account, ApiKey, Membership, User
 from billing import details, mirror, personal_data, plan_changes
 from billing.models import Order, Subscription
@@ -185,8 +187,10 @@ def _left(grant: Grant) -> charts.Part:
 
 
 def _moment(text: str, zone: str) -> datetime | None:
-    """A moment as a form sends it, in the account's own zone."""
+    """A moment as a form sends it, in the account's own zone; none for what is none, or of another century."""
     try:
-        return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)) if text else None
-    except ValueError:
+        moment = datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone))
+        is_sane = EARLIEST <= moment < LATEST_MOMENT
+    except (ValueError, OverflowError):
         return None
+    return moment if is_sane else None

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Group, Permission
 from django.db.models import Q
 
@@ -33,8 +34,11 @@ OPERATORS_MAY = (
 MAY = {READ_ONLY: (), SUPPORT: SUPPORT_MAY, BILLING: BILLING_MAY, OPERATORS: OPERATORS_MAY}
 
 
-def keep_groups(**_kwargs: Any) -> None:
+def keep_groups(**about: Any) -> None:
     """Make the groups, with their permissions. A repeated call changes nothing."""
+    if app := about.get("app_config"):
+        # This is heard before Django makes the app's permissions: without them, a first migration would give none.
+        create_permissions(app, verbosity=0, using=about["using"])
     seen = Permission.objects.filter(
         Q(content_type__app_label__in=LOOKED_INTO)
         | Q(content_type__app_label="djstripe", content_type__model__in=MIRRORED),

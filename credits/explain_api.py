@@ -87,7 +87,7 @@ class LotStorySerializer(serializers.Serializer[Any]):
 
 
 class ExplanationSerializer(serializers.Serializer[Any]):
-    at = MomentField()
+    at = serializers.DateTimeField()
     available = serializers.IntegerField(help_text="The sum of what remains of the lots.")
     held = serializers.IntegerField()
     posted = serializers.IntegerField()
@@ -96,7 +96,7 @@ class ExplanationSerializer(serializers.Serializer[Any]):
 
 
 class ExplainRequest(serializers.Serializer[Any]):
-    at = serializers.DateTimeField(required=False, help_text="A moment of the past; now, if not given.")
+    at = MomentField(required=False, help_text="A moment of the past; now, if not given.")
     account = AccountField()
 
 

@@ -480,3 +480,25 @@ class GivenInHour(models.Model):
 
     def __str__(self) -> str:
         return f"{self.subject}: {self.amount} {self.unit}"
+
+
+class Seal(models.Model):
+    """A link of the hash chain over the ledger (credits.seals). Append-only: the database refuses changes."""
+
+    number = models.PositiveBigIntegerField(_("number"), primary_key=True)
+    transactions = models.PositiveBigIntegerField(_("transactions"))
+    # The id of each transaction and the digest of it and its entries, in the order of the ids.
+    leaves = models.BinaryField(editable=False)
+    previous = models.BinaryField(max_length=32, editable=False)
+    head = models.BinaryField(max_length=32, editable=False)
+    signature = models.BinaryField(max_length=32, editable=False)
+    sealed_at = models.DateTimeField(_("sealed"), help_text=_("By the server's own clock, as ids are."))
+    clock_at = models.DateTimeField(_("at"), help_text=_("By the application's clock."))
+
+    class Meta:
+        verbose_name = _("seal")
+        verbose_name_plural = _("seals")
+        constraints = [models.CheckConstraint(name="seal_numbers_begin_at_one", condition=Q(number__gte=1))]
+
+    def __str__(self) -> str:
+        return f"{self.number}: {bytes(self.head).hex()}"

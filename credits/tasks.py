@@ -1,12 +1,13 @@
 """Celery's side of the ledger: each task is one job by its name."""
 
 from dataclasses import asdict
+from datetime import datetime
 
 import structlog
 from celery import shared_task
 
 from accounts import clock
-from credits import audit, jobs
+from credits import audit, given, jobs, publishing_seals, seals
 from outbox import alerts
 from outbox.models import Alert
 
@@ -38,9 +39,18 @@ def lapse_holds() -> None:
 
 
 @shared_task
+def seal_ledger() -> None:
+    """Append a head over what was added to the ledger, and publish it."""
+    now = clock.now()
+    while (made := seals.seal(now=now)) is not None:
+        publishing_seals.publish(made, now=now)
+
+
+@shared_task
 def audit_ledger() -> None:
     """Check every invariant; each disagreement is an error in the log, and together they are one alert."""
     now, found = clock.now(), 0
+    given.forget_old(now=now)
     for found, row in enumerate(audit.all_disagreements(), start=1):  # noqa: B007 - counted
         logger.error("ledger_disagrees", **asdict(row))
     if found:
@@ -48,3 +58,14 @@ def audit_ledger() -> None:
         alerts.raise_alert(Alert.Kind.LEDGER, "ledger", detail=detail, now=now)
     else:
         alerts.resolve(Alert.Kind.LEDGER, "ledger", now=now, note="agrees again")
+    _verify_seals(now=now)
+
+
+def _verify_seals(*, now: datetime) -> None:
+    """Whether the ledger is as it was sealed. What is not stays an alert until a person has looked."""
+    found = 0
+    for found, breach in enumerate(seals.breaches(), start=1):  # noqa: B007 - counted
+        logger.error("ledger_tampered", what=breach.what, subject=breach.subject)
+    if found:
+        detail = f"{found} differences from what was sealed. `manage.py audit_ledger --verify-seals` lists them."
+        alerts.raise_alert(Alert.Kind.LEDGER, "tampering", detail=detail, now=now)

@@ -45,6 +45,7 @@ PAUSES = [
 CLAIM = timedelta(minutes=2)  # longer than a try takes (safe_http.DEADLINE_S): until then nobody else tries
 MOST_AT_ONCE_PER_ACCOUNT = 2  # endpoints of one account that are sent to at the same time
 HOUR = timedelta(hours=1)
+BETWEEN_REPLAYS = timedelta(seconds=30)  # of one delivery
 OFF_AFTER = timedelta(days=5)
 OLD_SECRET_FOR = timedelta(hours=24)
 SWEEP_BATCH = 200
@@ -142,6 +143,8 @@ def resend(delivery: WebhookDelivery, *, now: datetime) -> None:
     """Send once more, delivered before or not, with a fresh row of tries. Raises TooManyAttemptsError."""
     again = WebhookDelivery.objects.filter(endpoint_id=delivery.endpoint_id, resent_at__gt=now - HOUR)
     _check_often(again.count(), settings.MAX_WEBHOOK_REPLAYS_PER_HOUR)
+    if again.filter(pk=delivery.pk, resent_at__gt=now - BETWEEN_REPLAYS).exists():
+        raise TooManyAttemptsError(int(HOUR / BETWEEN_REPLAYS))
     WebhookDelivery.objects.filter(pk=delivery.pk).update(
         attempts=0, next_attempt_at=now, delivered_at=None, resent_at=now
     )

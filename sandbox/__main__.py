@@ -14,6 +14,9 @@ from sandbox.examples import ExampleError
 from sandbox.places import Place
 from sandbox.postgres import PostgresError
 
+# What changes the database's structure runs as its owner, all else as the application does.
+OWNERS = ("migrate", "release", "grant_runtime_role", "sqlmigrate", "flush")
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
@@ -43,9 +46,11 @@ def main() -> int:
 
 
 def _manage(place: Place, arguments: list[str]) -> int:
-    with demo.servers(place) as (database_url, redis_url):
-        variables = environment.build(place, _ports(place), database_url=database_url, redis_url=redis_url)
+    with demo.servers(place) as found:
         arguments = [argument for argument in arguments if argument != "--"]
+        is_owners = bool(arguments) and arguments[0] in OWNERS
+        database_url = found.owner_url if is_owners else found.runtime_url
+        variables = environment.build(place, _ports(place), database_url=database_url, redis_url=found.redis_url)
         return subprocess.run([sys.executable, "manage.py", *arguments], env=variables, check=False).returncode
 
 

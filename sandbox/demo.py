@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from honcho.manager import Manager
@@ -21,7 +22,7 @@ from honcho.manager import Manager
 from sandbox import environment
 from sandbox.environment import Ports
 from sandbox.places import Place
-from sandbox.postgres import Postgres
+from sandbox.postgres import RUNTIME, Postgres
 from sandbox.redis_server import Redis
 
 READY_TIMEOUT_S = 90
@@ -39,25 +40,36 @@ def run(place: Place, ports: Ports) -> int:
     with _only_one(place):
         for port in (ports.web, ports.stripe):
             _check_free(port)
-        with servers(place) as (database_url, redis_url):
-            variables = environment.build(place, ports, database_url=database_url, redis_url=redis_url)
+        with servers(place) as found:
+            variables = environment.build(place, ports, database_url=found.runtime_url, redis_url=found.redis_url)
             _say("Preparing the data:")
-            _seed(place, ports, variables)
+            _seed(place, ports, variables | {"DATABASE_URL": found.owner_url})
             _say("Starting gunicorn, Celery's workers (payments, jobs, webhooks), beat and the local Stripe.")
             return _run_processes(place, ports, variables)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Servers:
+    """Where PostgreSQL is for who migrates and for who runs, and where Redis is."""
+
+    owner_url: str
+    runtime_url: str
+    redis_url: str
+
+
 @contextmanager
-def servers(place: Place) -> Iterator[tuple[str, str]]:
+def servers(place: Place) -> Iterator[Servers]:
     """PostgreSQL and Redis for this sandbox: `DATABASE_URL` and `REDIS_URL` when set, else embedded ones."""
     database_url, redis_url = os.environ.get("DATABASE_URL", ""), os.environ.get("REDIS_URL", "")
-    postgres, redis = Postgres(place), Redis(place)
+    postgres, redis, runtime_url = Postgres(place), Redis(place), database_url
     try:
         if not database_url:
             _say(f"Starting PostgreSQL in {place.postgres}.")
             postgres.__enter__()
             postgres.create_database()
+            postgres.create_runtime_role()
             database_url = postgres.url()
+            runtime_url = postgres.url(role=RUNTIME)
         if not redis_url:
             redis_url = redis.__enter__().url
             if redis_url:
@@ -65,7 +77,7 @@ def servers(place: Place) -> Iterator[tuple[str, str]]:
             else:
                 place.broker.mkdir(exist_ok=True)
                 _say("There is no Redis for this machine: Celery's messages are files. Everything works, a bit slower.")
-        yield database_url, redis_url
+        yield Servers(owner_url=database_url, runtime_url=runtime_url, redis_url=redis_url)
     finally:
         redis.stop()
         postgres.stop()

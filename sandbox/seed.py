@@ -6,6 +6,7 @@ Run by the demo's runner before the processes start; a second run only adds what
 import argparse
 import json
 import secrets
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from sandbox.local_stripe.core import LocalStripe
 from sandbox.local_stripe.store import Store
 from sandbox.local_stripe.transport import InProcessClient
 from sandbox.places import Place
+from sandbox.postgres import RUNTIME
 
 CUSTOMER_EMAIL = "customer@example.com"
 SUPPORT_EMAIL = "support@example.com"
@@ -40,9 +42,14 @@ def main() -> None:
 
 def _migrate() -> None:
     from django.core.management import call_command
+    from django.db import connection
 
     print("  migrating the database", flush=True)
     call_command("migrate", interactive=False, verbosity=0)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [RUNTIME])
+        if cursor.fetchone():  # (not in a database of one's own)
+            call_command("grant_runtime_role", RUNTIME, stdout=StringIO())
 
 
 def _fill_catalogue(place: Place, ports: Ports) -> None:

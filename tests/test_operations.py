@@ -6,10 +6,12 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
+import psycopg
 import pytest
 from django.conf import settings
 from django.core.cache import cache
@@ -55,8 +57,19 @@ def manage(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_the_deployment_check_is_clean_in_production() -> None:
-    done = manage("check", "--deploy", "--fail-level", "WARNING", **PRODUCTION)
+@pytest.fixture
+def database_of_a_deployment() -> Iterator[str]:
+    """A database in which the application is neither owner nor superuser."""
+    url = os.environ["DATABASE_URL"]
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE tegoed_check LOGIN")
+        yield url.replace("//postgres@", "//tegoed_check@")
+        connection.execute("DROP ROLE tegoed_check")
+
+
+def test_the_deployment_check_is_clean_in_production(database_of_a_deployment: str) -> None:
+    production = PRODUCTION | {"DATABASE_URL": database_of_a_deployment}
+    done = manage("check", "--deploy", "--fail-level", "WARNING", **production)
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "no issues" in done.stdout
@@ -81,6 +94,7 @@ def test_the_deployment_check_is_clean_in_production() -> None:
         ({"SANDBOX": "1"}, "SANDBOX"),
         ({"PAYMENT_PROVIDERS": "stripe,payconiq"}, "PAYCONIQ_API_KEY"),
         ({"PAYMENT_PROVIDERS": "paypal"}, "PAYMENT_PROVIDERS"),
+        ({"ADMIN_API_KEY": "a" * 31}, "ADMIN_API_KEY"),
     ],
     ids=str,
 )

@@ -1,8 +1,10 @@
 """What happens to those who are being served: while workers are renewed, tables changed, connections used up."""
 
 import http.client
+import json
 import os
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -104,6 +106,68 @@ def test_workers_are_renewed_and_stopped_under_load_and_every_call_is_answered(s
     assert len(load.answered) >= REQUESTS
     assert load.spent() == load.answered  # nothing was done that nobody was told
     assert load.cut <= CALLERS * (RENEWALS + 1)  # a kept connection that ends while it is idle
+
+
+SLOW = [
+    b"POST /api/v1/credits/spend HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 1000\r\n\r\n{",  # a body that drips
+    b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-",  # a head that does
+    b"POST /accounts/login/ HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+    b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /healthz HT",  # the next one, behind a whole one
+    b"",
+]
+
+
+def test_slow_clients_hold_no_thread(service: Service) -> None:
+    """Many more of them than there are threads; each sends a byte now and then."""
+    web = service.run_web()
+    with ExitStack() as stack:
+        lines = [stack.enter_context(socket.create_connection(("127.0.0.1", service.ports.web))) for _ in range(60)]
+        for number, line in enumerate(lines):
+            line.sendall(SLOW[number % len(SLOW)])
+        for _ in range(10):
+            for line in lines[::3]:
+                with suppress(OSError):
+                    line.send(b"a")
+            with closing(service.connect()) as client:
+                client._connection.timeout = 5
+                assert client.ask("GET", "/healthz")[0] == http.client.OK
+    web.send_signal(signal.SIGTERM)
+    assert web.wait(40) == 0
+
+
+def test_a_request_in_pieces_is_one_request(service: Service) -> None:
+    """As proxies and clients send them: split anywhere, two at once, in chunks, asking first, too large."""
+    web = service.run_web()
+
+    def say(*pieces: bytes, answers: int = 1) -> bytes:
+        with socket.create_connection(("127.0.0.1", service.ports.web), timeout=10) as line:
+            for piece in pieces:
+                line.sendall(piece)
+                time.sleep(0.05)
+            heard = b""
+            while heard.count(b"HTTP/1.1 ") < answers and (more := line.recv(65_536)):
+                heard += more
+            return heard
+
+    body = json.dumps({"amount": 1, "description": "x" * 200}).encode()
+    head = (
+        f"POST /api/v1/credits/spend HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {service.key}\r\n"
+        "Content-Type: application/json\r\n"
+    ).encode()
+    whole = head + b"Idempotency-Key: piece-%d\r\nContent-Length: " + str(len(body)).encode() + b"\r\n\r\n" + body
+
+    assert b" 201 " in say(*(whole % 1)[:300].partition(b"Host"), (whole % 1)[300:])
+    assert say((whole % 2) + (whole % 3)[:40], (whole % 3)[40:], answers=2).count(b" 201 ") == 2
+    chunked = head + b"Idempotency-Key: piece-4\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunk = f"{len(body):x}\r\n".encode() + body + b"\r\n0\r\n\r\n"
+    assert b"HTTP/1.1 4" in say(chunked, chunk) or b" 201 " in say(chunked, chunk)
+    asking = head + b"Idempotency-Key: piece-5\r\nExpect: 100-continue\r\nContent-Length: "
+    heard = say(asking + str(len(body)).encode() + b"\r\n\r\n", body, answers=2)
+    assert heard.startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert b" 413 " in say(head + b"Content-Length: 99999999\r\n\r\n")
+    assert b" 400 " in say(b"nonsense\r\n\r\n")
+    web.send_signal(signal.SIGTERM)
+    assert web.wait(40) == 0
 
 
 def test_a_table_is_changed_while_credits_are_spent(service: Service) -> None:

@@ -73,13 +73,23 @@ class ResendMail(Operation):
     def effects(self, asked: Asked) -> list[Effect]:
         event = OutboxEvent.objects.get(account=asked.account, pk=asked.data["event"])
         return [
-            Effect(_("E-mail"), "–", f"{mails.subject_of(event)} → {event.data.get('mail_to') or asked.account.email}")
+            Effect(
+                _("E-mail"),
+                "–",
+                f"{mails.subject_of(event)} → {_masked(event.data.get('mail_to') or asked.account.email)}",
+            )
         ]
 
     def run(self, asked: Asked) -> Done:
         event = OutboxEvent.objects.select_related("account").get(account=asked.account, pk=asked.data["event"])
         to = mails.send_again(event)
-        return Done(text=_("Sent to %s.") % to)
+        return Done(text=_("Sent to %s.") % _masked(to))
+
+
+def _masked(email: str) -> str:
+    """An address as the audit log may keep it."""
+    name, _at, host = email.partition("@")
+    return f"{name[:1]}…@{host}"
 
 
 @register

@@ -249,7 +249,7 @@ def test_what_stripe_knows_and_we_do_not_is_synced(desk: Desk, shop: Shop) -> No
 def test_an_e_mail_is_sent_again(desk: Desk, mailoutbox: list[Any]) -> None:
     event = OutboxEvent.objects.get(account=desk.account, name="account.opened")
 
-    assert "Sent to ada@example.com" in desk.do("resend", event=str(event.pk))
+    assert "Sent to a…@example.com" in desk.do("resend", event=str(event.pk))
 
     assert [mail.subject for mail in mailoutbox] == ["Welcome to Tegoed"]
 

@@ -4,13 +4,16 @@ import json
 import sys
 from argparse import ArgumentParser
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from accounts.public_ids import MalformedIdError, parse_id
-from credits import audit
+from credits import audit, publishing_seals, seals
+from credits.models import Seal
 
 
 class Command(BaseCommand):
@@ -18,9 +21,22 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--account", help="only this account (acc_...)")
+        parser.add_argument(
+            "--verify-seals",
+            action="store_true",
+            help="compare every transaction with the seals instead: what was changed, removed or put in since",
+        )
+        parser.add_argument(
+            "--heads",
+            metavar="FILE",
+            help="with --verify-seals: the published heads (default: SEAL_FILE, if it is there)",
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON object per disagreement")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["verify_seals"]:
+            self._verify_seals(options)
+            return
         account_id = None
         if options["account"]:
             try:
@@ -41,3 +57,18 @@ class Command(BaseCommand):
             raise CommandError(f"{len(found)} disagreements.", returncode=1)
         if not options["json"]:
             self.stdout.write(f"The ledger agrees with itself: {len(audit.CHECKS)} checks, 0 disagreements.")
+
+    def _verify_seals(self, options: dict[str, Any]) -> None:
+        path = options["heads"] or (settings.SEAL_FILE if Path(settings.SEAL_FILE or "-").is_file() else "")
+        try:
+            published = publishing_seals.read_heads(path) if path else {}
+        except (OSError, publishing_seals.HeadsFileError) as error:
+            raise CommandError(str(error)) from error
+        found = 0
+        for found, breach in enumerate(seals.breaches(published=published), start=1):  # noqa: B007 - counted
+            self.stdout.write(json.dumps(asdict(breach)) if options["json"] else str(breach))
+        if found:
+            raise CommandError(f"{found} differences from what was sealed.", returncode=1)
+        if not options["json"]:
+            compared = f", compared with {len(published)} published heads" if path else ""
+            self.stdout.write(f"The ledger is as it was sealed: {Seal.objects.count()} seals{compared}.")

@@ -1,0 +1,22 @@
+"""Another system's id of a user whose account was erased: a keyed hash, which finds the account and names nobody."""
+
+import hashlib
+import hmac
+
+from django.conf import settings
+
+PREFIX = "erased:"
+PURPOSE = b"accounts.pseudonym"
+
+
+def pseudonym(subject: str) -> str:
+    """What is kept in the place of an erased id."""
+    if subject.startswith(PREFIX):
+        return subject
+    key = hashlib.sha256(PURPOSE + settings.SECRET_KEY.encode()).digest()
+    return PREFIX + hmac.new(key, subject.encode(), hashlib.sha256).hexdigest()
+
+
+def names_of(subject: str) -> tuple[str, str]:
+    """The names under which an id may be kept."""
+    return subject, pseudonym(subject)

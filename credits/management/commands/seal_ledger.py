@@ -1,0 +1,25 @@
+"""manage.py seal_ledger: append a head over all transactions and entries since the last one, and publish it."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from accounts import clock
+from credits import publishing_seals, seals
+
+
+class Command(BaseCommand):
+    help = (
+        "Seal what was added to the ledger since the last seal, and publish the head to SEAL_FILE, SEAL_WEBHOOK_URL "
+        "and SEAL_EMAILS. `audit_ledger --verify-seals` finds what was changed afterwards."
+    )
+
+    def handle(self, *_arguments: Any, **_options: Any) -> None:
+        now = clock.now()
+        count = 0
+        while (made := seals.seal(now=now)) is not None:
+            count += 1
+            publishing_seals.publish(made, now=now)
+            self.stdout.write(f"Seal {made.number}: {made.transactions} transactions, head {bytes(made.head).hex()}")
+        if not count:
+            self.stdout.write("Everything is sealed already.")
