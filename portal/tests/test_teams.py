@@ -96,7 +96,7 @@ def test_an_invitation_is_mailed_and_taken_by_its_address_only(
 
     told = OutboxEvent.objects.get(name="team.invited")
     link = teams.link_of(told.data["invitation"])
-    assert (told.data["to"], told.data["team"]) == ("bob@example.com", "Engines")
+    assert (told.data["mail_to"], told.data["team"]) == ("bob@example.com", "Engines")
     assert "It was sent to bob@example.com" in client.get(f"/invitations/{link}").content.decode()
     assert client.post(f"/invitations/{link}").status_code == 200
     assert not Membership.objects.filter(account=engines, user=bob).exists()
