@@ -19,6 +19,7 @@ from accounts.models import Account, User
 
 SECOND_FACTORS = "accounts.second-factors"
 DEVICE_COOKIE = "known_device"
+PASSWORD_SHOWN = "password_shown"  # in a session: the user whose password this browser knows  # noqa: S105
 DEVICE_FOR = timedelta(days=365)
 
 
@@ -28,10 +29,17 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:
         with transaction.atomic():
             user = super().save_user(request, user, form, commit=commit)
+            request.session[PASSWORD_SHOWN] = user.pk
             if commit:
-                account = opening.personal_account(user=user, now=clock.now())
+                account = opening.personal_account(user=user, now=clock.now(), is_claimed=True)
                 account.language = _language_of(request)
                 account.save(update_fields=["language"])
+        return user
+
+    def authenticate(self, request: HttpRequest, **credentials: Any) -> Any:
+        user = super().authenticate(request, **credentials)
+        if user is not None:
+            request.session[PASSWORD_SHOWN] = user.pk
         return user
 
     def post_login(self, request: HttpRequest, user: User, **how: Any) -> HttpResponse:

@@ -18,13 +18,12 @@ from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.utils.cache import add_never_cache_headers
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import ModelAdmin
 from unfold.decorators import action
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 
 from accounts import clock, keys, opening
 from accounts.admin_forms import NewKeyForm
-from accounts.admin_parts import ReadOnlyAdmin, link_to
+from accounts.admin_parts import OperatorAdmin, ReadOnlyAdmin, link_to
 from accounts.errors import ApiError
 from accounts.models import ApiKey, Scope, User
 
@@ -34,12 +33,12 @@ admin.site.unregister([Group, Authenticator, UserSession])
 
 
 @admin.register(Group)
-class GroupAdmin(StockGroupAdmin, ModelAdmin):  # type: ignore[misc]
+class GroupAdmin(StockGroupAdmin, OperatorAdmin):  # type: ignore[misc]
     pass
 
 
 @admin.register(User)
-class UserAdmin(StockUserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]
+class UserAdmin(StockUserAdmin, OperatorAdmin):  # type: ignore[misc,type-arg]
     form = UserChangeForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("email", "name", "is_staff", "is_active", "date_joined", "last_login")

@@ -29,7 +29,7 @@ class IdempotencyKeyMissingError(ApiError):
 
 def idempotency_key(request: Request) -> str:
     """The request's Idempotency-Key. Raises IdempotencyKeyMissingError when there is no usable one."""
-    key = request.headers.get("Idempotency-Key", "")
+    key = str(request.META.get("HTTP_IDEMPOTENCY_KEY", ""))
     if not _is_key(key):
         raise IdempotencyKeyMissingError
     return key
@@ -56,8 +56,8 @@ class WholeNumberField(serializers.IntegerField):
     default_error_messages = {"whole": "Send a whole number from 1 to 9007199254740992."}
     smallest = 1
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(min_value=self.smallest, max_value=LARGEST_NUMBER, **kwargs)
+    def __init__(self, *, most: int = LARGEST_NUMBER, **kwargs: Any) -> None:
+        super().__init__(min_value=self.smallest, max_value=most, **kwargs)
 
     def to_internal_value(self, data: Any) -> int:
         if isinstance(data, bool) or not isinstance(data, int) or not self.smallest <= data <= LARGEST_NUMBER:

@@ -8,6 +8,9 @@ class AccountsConfig(AppConfig):
     verbose_name = "Accounts"
 
     def ready(self) -> None:
-        from accounts import checks
+        from allauth.account.signals import email_confirmed
+
+        from accounts import checks, proving
 
         assert checks  # registers itself  # noqa: S101
+        email_confirmed.connect(proving.address_confirmed, dispatch_uid="accounts.address_confirmed")

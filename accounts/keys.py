@@ -13,6 +13,7 @@ from django.db.models import Q
 from accounts import prepared
 from accounts.errors import ApiError
 from accounts.models import Account, ApiKey, Scope, User
+from accounts.public_ids import MalformedIdError, parse_id
 from accounts.signals import key_created
 
 PREFIXES = ("tg_live_", "tg_test_")
@@ -156,6 +157,16 @@ def approve_grants(*, key: ApiKey, approved_by: User, now: datetime) -> None:
     ApiKey.objects.filter(pk=key.pk, grants_approved_at=None).update(
         grants_approved_at=now, grants_approved_by=approved_by
     )
+
+
+def is_of_member(actor: str, account: Account) -> bool:
+    """Whether the key that acts as `actor` was made or approved by a member of this account."""
+    try:
+        key = ApiKey.objects.filter(pk=parse_id("key", actor)).first()
+    except MalformedIdError:
+        return False
+    people = [key.created_by_id, key.grants_approved_by_id] if key else []
+    return account.memberships.filter(user__in=[person for person in people if person]).exists()
 
 
 def find_key(secret: str) -> FoundKey | None:

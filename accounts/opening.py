@@ -3,18 +3,22 @@
 import uuid
 from datetime import datetime
 
+from django.conf import settings
 from django.db import transaction
 
 from accounts import pseudonyms
 from accounts.mailboxes import mailbox_of
 from accounts.models import Account, ExternalIdentity, Membership, User
-from accounts.signals import account_opened
+from accounts.signals import account_opened, account_proven
 
 LONGEST_NAME = 150  # of an account; another system's id may be longer
 
 
-def personal_account(*, user: User, now: datetime) -> Account:
-    """The account that is the user's own, opened on the first call; later calls answer the same one."""
+def personal_account(*, user: User, now: datetime, is_claimed: bool = False) -> Account:
+    """The account that is the user's own, opened on the first call; later calls answer the same one.
+
+    `is_claimed`: at this moment, somebody signs up with an address that they have not proven.
+    """
     if account := _personal_account_of(user):
         return account
     with transaction.atomic():
@@ -22,12 +26,23 @@ def personal_account(*, user: User, now: datetime) -> Account:
         User.objects.select_for_update().get(pk=user.pk)
         if account := _personal_account_of(user):
             return account
-        account = Account.objects.create(
-            name=user.name, email=user.email, mailbox=mailbox_of(user.email), created_at=now
-        )
+        # A mailbox has its free credits once: a stranger who only claims an address must not take them.
+        is_proven = not (is_claimed and settings.ACCOUNT_EMAIL_VERIFICATION == "mandatory")
+        mailbox = mailbox_of(user.email) if is_proven else ""
+        account = Account.objects.create(name=user.name, email=user.email, mailbox=mailbox, created_at=now)
         Membership.objects.create(account=account, user=user, role=Membership.Role.OWNER, is_personal=True)
-        account_opened.send(sender=Account, account=account, now=now, is_proven=True)
+        account_opened.send(sender=Account, account=account, now=now, is_proven=is_proven)
         return account
+
+
+def prove(*, user: User, now: datetime) -> None:
+    """The user has shown that the address is theirs: give the account what waits for that. Safe to repeat."""
+    account = personal_account(user=user, now=now)
+    with transaction.atomic():
+        waiting = Account.objects.select_for_update(no_key=True).filter(pk=account.pk, mailbox="", closed_at=None)
+        if waiting.update(mailbox=mailbox_of(user.email)):
+            account.refresh_from_db()
+            account_proven.send(sender=Account, account=account, now=now)
 
 
 def external_account(*, subject: str, now: datetime) -> Account:

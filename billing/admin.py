@@ -3,6 +3,8 @@
 import json
 from typing import Any, cast
 
+from django import forms
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
@@ -14,11 +16,11 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 from unfold.decorators import action
 
 from accounts import clock
-from accounts.admin_parts import ReadOnlyAdmin, link_to, money
+from accounts.admin_parts import OperatorAdmin, ReadOnlyAdmin, link_to, money
 from accounts.models import User
 from billing import catalogue_sync, inbox
 from billing.errors import BillingError
@@ -46,7 +48,35 @@ class PriceInline(TabularInline):  # type: ignore[misc]
         return False
 
 
-class SoldAdmin(ModelAdmin):  # type: ignore[misc]
+class GiftForm(forms.ModelForm):  # type: ignore[type-arg]
+    """What is given for nothing, to everybody: more of it than one person may give takes an administrator."""
+
+    operator: Any = None
+    gifts = ("daily_credits", "trial_credits", "bonus_credits")
+
+    def clean(self) -> dict[str, Any]:
+        found: dict[str, Any] = super().clean() or {}
+        gifts = [*self.gifts]
+        if isinstance(self.instance, Plan) and not (self.instance.pk and self.instance.prices.exists()):
+            gifts.append("monthly_credits")
+        most = settings.APPROVAL_ABOVE_CREDITS
+        for name in set(gifts) & set(self.changed_data):
+            if (found.get(name) or 0) > most and not getattr(self.operator, "is_superuser", False):
+                self.add_error(name, _("More than %d credits for nothing: an administrator sets this.") % most)
+        return found
+
+
+class GiftAdmin(OperatorAdmin):
+    form = GiftForm
+    tells_values = True
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **named: Any) -> Any:
+        form = super().get_form(request, obj, change=change, **named)
+        form.operator = request.user  # (a class made for this request)
+        return form
+
+
+class SoldAdmin(GiftAdmin):
     """A plan or a pack: taken off sale rather than deleted."""
 
     inlines = [PriceInline]
@@ -114,7 +144,7 @@ class PackAdmin(SoldAdmin):
 
 
 @admin.register(Promotion)
-class PromotionAdmin(ModelAdmin):  # type: ignore[misc]
+class PromotionAdmin(GiftAdmin):
     list_display = (
         "name",
         "code",

@@ -7,12 +7,15 @@ object rests on is looked at before it: a price's product, an invoice's subscrip
 from collections.abc import Callable
 from datetime import datetime
 
+from django.conf import settings
+
 from billing import (
     catalogue_sync,
     erasing,
     fulfilment,
     mirror,
     money_back,
+    placing,
     plan_fulfilment,
     stripe_api,
     stripe_objects,
@@ -56,26 +59,40 @@ def _bring(kind: str, object_id: str, *, now: datetime) -> Stripe | None:
     except NotAtStripeError:
         return None
     current = stripe_api.plain(found)
+    if kind == "invoice":
+        current = stripe_api.with_all_lines(current)
     if current.get("deleted"):
         if kind == "customer":
             mirror.note_deleted_customer(object_id, now=now)
         return None
+    if not _is_ours(kind, current, now=now):
+        return current
+    if kind == "invoice" and settings.FINALIZE_RENEWALS and plan_fulfilment.is_plan_draft(current):
+        stripe_api.collect_draft(object_id)
+        return _bring(kind, object_id, now=now)
     for kind_below, id_below in _rests_on(kind, current):
         _bring(kind_below, id_below, now=now)
     mirror.sync(kind, found)
     _forget_closed(current)
     if kind in FULFIL:
         FULFIL[kind](current, now=now)
+    _follow(kind, current, now=now)
+    return current
+
+
+def _follow(kind: str, current: Stripe, *, now: datetime) -> None:
+    """What comes of an object beside its own fulfilment."""
     if kind == "invoice" and stripe_objects.is_refused_invoice(current):
-        plan_fulfilment.note_refused(current, why=stripe_api.why_refused(object_id), now=now)
+        plan_fulfilment.note_refused(current, why=stripe_api.why_refused(current["id"]), now=now)
+    elif kind == "invoice":
+        money_back.settle_changes(current, now=now)
     elif kind == "subscription":
         trials.end_if_repeated(current, now=now)
         two_plans.repair(current, now=now)
-    elif kind in ("refund", "dispute"):
-        _bring("charge", stripe_objects.reference(current["charge"]), now=now)
+    elif kind in ("refund", "dispute") and (charge_id := stripe_objects.reference(current.get("charge"))):
+        _bring("charge", charge_id, now=now)
     elif kind == "charge" and money_back.concerns(current):
         _bring_money_back(current, now=now)
-    return current
 
 
 def _bring_money_back(charge: Stripe, *, now: datetime) -> None:
@@ -86,6 +103,30 @@ def _bring_money_back(charge: Stripe, *, now: datetime) -> None:
         raise FulfilmentError(f"Charge {charge['id']} paid for nothing of ours.")
     disputes = stripe_api.disputes_of_charge(charge["id"])
     money_back.settle(charge=charge, origin=origin, disputes=disputes, now=now)
+
+
+def _is_ours(kind: str, current: Stripe, *, now: datetime) -> bool:
+    """Whether an object is of a customer of ours. Other products may share the Stripe account: theirs is left alone.
+
+    Whose a customer is, is asked of Stripe once, and remembered.
+    """
+    if kind in ("product", "price", "refund", "dispute"):
+        return True  # (the last two are told by their charge)
+    if kind == "checkout.session" and placing.order_named(stripe_objects.session_order_id(current)):
+        return True  # whoever paid it: what names an order of ours is looked at
+    customer_id = stripe_objects.customer_id(current)
+    if not customer_id:
+        return bool((current.get("metadata") or {}).get("order"))
+    is_ours = mirror.account_of_customer(customer_id) is not None
+    if is_ours or (kind != "customer" and mirror.is_known_customer(customer_id)):
+        return is_ours
+    try:
+        customer = current if kind == "customer" else stripe_api.plain(stripe_api.retrieve("customer", customer_id))
+    except NotAtStripeError:
+        return False
+    account = placing.account_named((customer.get("metadata") or {}).get("djstripe_subscriber"))
+    mirror.keep_customer(customer_id, account, now=now)
+    return account is not None
 
 
 def _forget_closed(current: Stripe) -> None:

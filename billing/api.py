@@ -29,7 +29,7 @@ from accounts.api_parts import (
 from accounts.api_requests import AccountField, TextField, WholeNumberField, idempotency_key
 from accounts.errors import FieldProblem, InvalidRequestError, NotFoundError
 from accounts.models import Scope
-from billing import catalogue, catalogue_sync, checkout, promotions, tasks, webhooks
+from billing import catalogue, catalogue_sync, checkout, pace, promotions, tasks, webhooks
 from billing.models import Order, Price, Promotion
 from billing.providers import PROVIDERS, payconiq
 
@@ -148,8 +148,10 @@ class CheckoutsView(APIView):
         if asked["quantity"] > settings.MAX_PACKS_PER_CHECKOUT:
             detail = f"At most {settings.MAX_PACKS_PER_CHECKOUT} at a time."
             raise InvalidRequestError(FieldProblem(pointer="/quantity", code="too_many", detail=detail))
+        account = account_of(request, now=now)
+        pace.check(account)
         started = checkout.start(
-            account=account_of(request, now=now),
+            account=account,
             price=catalogue.find_price(
                 item=asked["item"], interval=asked["interval"], currency=asked["currency"].lower()
             ),
@@ -217,6 +219,7 @@ class PortalSessionsView(APIView):
         """A link to the provider's billing portal for the account; it works for some minutes."""
         asked = checked(PortalSessionRequest, request.data)
         account = account_of(request, now=clock.now())
+        pace.check(account)
         return Response({"url": checkout.portal_url(account=account, return_url=asked["return_url"])}, status=201)
 
 

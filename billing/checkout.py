@@ -191,7 +191,10 @@ def check_return_url(field: str, url: str) -> None:
     """
     if not url:
         return
-    given = urlsplit(url)
+    try:
+        given = urlsplit(url)
+    except ValueError:
+        raise ForeignUrlError(field, settings.BASE_URL) from None
     allowed = {(own.scheme, own.netloc) for own in map(urlsplit, (settings.BASE_URL, *settings.RETURN_ORIGINS))}
     is_plain = url.isprintable() and not set(url) & {"\\", " ", "@"}
     if not is_plain or (given.scheme, given.netloc) not in allowed:

@@ -4,8 +4,10 @@ from datetime import datetime
 
 from accounts import closing
 from accounts.models import Account, User
-from billing import erasing, plan_changes, top_ups
+from billing import erasing, plan_changes, stripe_api, top_ups
+from billing.models import Order
 from credits import allowances, ledger, limits, selectors
+from credits.models import Hold
 from outbox.models import Alert, OutboxEvent, WebhookDelivery, WebhookEndpoint
 
 REASON = "The account was closed."
@@ -18,6 +20,7 @@ def close_account(*, account: Account, user: User | None, now: datetime, actor: 
     """
     if plan_changes.find_running(account) is not None:
         plan_changes.cancel_now(account=account, now=now)
+    _close_payment_pages(account)
     top_ups.switch_off(account=account)
     for series in selectors.promised_series(account.pk):
         allowances.end(account_id=account.pk, series=series, keep_paid=False, now=now)
@@ -35,6 +38,7 @@ def close_account(*, account: Account, user: User | None, now: datetime, actor: 
             now=now,
         )
     limits.close(account_id=account.pk, now=now)
+    Hold.objects.filter(account=account).update(description="", metadata={})
     WebhookEndpoint.objects.filter(account=account).delete()
     OutboxEvent.objects.filter(account=account).update(data={}, next_attempt_at=None)
     WebhookDelivery.objects.filter(event__account=account).update(answer="")
@@ -46,3 +50,13 @@ def close_account(*, account: Account, user: User | None, now: datetime, actor: 
     erasing.erase_here(account)
     is_team = account.kind == Account.Kind.TEAM
     closing.forget(account=account, user=None if is_team else user, now=now)
+
+
+def _close_payment_pages(account: Account) -> None:
+    """What was begun is not paid any more."""
+    waiting = Order.objects.filter(account=account, status=Order.Status.OPEN, provider="stripe")
+    for order in waiting:
+        if order.stripe_session_id:
+            stripe_api.expire_session(order.stripe_session_id)
+        elif order.payment_id:
+            stripe_api.cancel_payment(order.payment_id)

@@ -11,6 +11,10 @@ BillingError
     RefundRefusedError               409  this much cannot be given back
     TaxNumberRefusedError            422  the payment provider does not take this number
     PaymentProviderUnavailableError  503  Stripe did not answer; nothing was charged
+    PaymentProviderRefusedError      502  Stripe does not take our request: operators are told
+        PaymentProviderKeyError           our key is wrong, or lacks a right
+        PortalNotSetUpError               the billing portal has no configuration
+    CurrencyMixError                 422  the customer pays in another currency at Stripe
 
 FulfilmentError                      an event that must not grant: kept, flagged, shown to operators
 """
@@ -71,6 +75,32 @@ class PaymentProviderUnavailableError(BillingError):
     title = "The payment provider does not answer"
     status_code = 503
     retry_after_s = 5
+
+
+class PaymentProviderRefusedError(BillingError):
+    """What we asked cannot be done as it was asked, now or later: a person has to look."""
+
+    code = "payment_provider_refused"
+    title = "The payment provider does not take this"
+    status_code = 502
+
+
+class PaymentProviderKeyError(PaymentProviderRefusedError):
+    """Our key is wrong, or may not do this."""
+
+
+class PortalNotSetUpError(PaymentProviderRefusedError):
+    """The billing portal has no configuration at Stripe."""
+
+
+class CurrencyMixError(BillingError):
+    code = "currency_mixed"
+    title = "Another currency is in use"
+    status_code = 422
+
+
+class StaleCustomerError(PaymentProviderRefusedError):
+    """The customer that we know is not at Stripe any more."""
 
 
 class PaymentDeclinedError(BillingError):

@@ -9,9 +9,9 @@ from datetime import datetime
 
 from django.db import transaction
 
-from billing import mirror, orders, placing, plan_fulfilment, promotions, stripe_objects
+from billing import extra_plans, mirror, orders, placing, plan_fulfilment, promotions, stripe_objects
 from billing.errors import FulfilmentError
-from billing.models import Order
+from billing.models import Order, PaidInvoice
 from billing.payments import Payment, PaymentStatus
 from billing.stripe_objects import Stripe
 from credits import ledger
@@ -44,7 +44,12 @@ def fulfil_session(session: Stripe, *, now: datetime) -> None:
         # The credits of a plan come with its paid invoice; here the order learns which subscription it made.
         subscription_id = stripe_objects.reference(session.get("subscription"))
         Order.objects.filter(pk=order.pk).update(stripe_subscription_id=subscription_id)
-        _complete_if_paid(subscription_id, now=now)
+        paid = PaidInvoice.objects.filter(stripe_invoice_id=stripe_objects.reference(session.get("invoice")))
+        if paid.exists() and not extra_plans.is_extra(subscription_id):
+            # The invoice was fulfilled before the session told which order it belongs to.
+            orders.complete(order, now=now)
+        else:
+            plan_fulfilment.tell_refused(subscription_id)
     else:
         fulfil_payment(order, _payment_of_session(session), now=now)
 
@@ -129,6 +134,11 @@ def _fulfil_pack(order: Order, payment: Payment, *, now: datetime) -> None:
         orders.leave_open(order, Order.Status.REVIEW, problem=problem)
         alerts.raise_alert(Alert.Kind.REVIEW, order.public_id, detail=problem, account_id=order.account_id, now=now)
         raise FulfilmentError(f"{order.public_id}: {problem}")
+    if order.account.closed_at is not None:
+        problem = "Paid after the account was closed. Give the money back at the provider."
+        orders.leave_open(order, Order.Status.REVIEW, problem=problem)
+        alerts.raise_alert(Alert.Kind.REVIEW, order.public_id, detail=problem, account_id=order.account_id, now=now)
+        return
     net_minor = payment.total_minor - payment.tax_minor
     with transaction.atomic():
         bonus = order.promotion_credits if promotions.may_have(order, card=payment.card, now=now) else 0
@@ -159,10 +169,3 @@ def _fulfil_pack(order: Order, payment: Payment, *, now: datetime) -> None:
         }
         orders.complete(order, facts, now=now)
         alerts.resolve(Alert.Kind.REVIEW, order.public_id, now=now)
-
-
-def _complete_if_paid(subscription_id: str, *, now: datetime) -> None:
-    """The invoice may have been fulfilled before the session told which order it belongs to."""
-    latest = mirror.latest_invoice_of(subscription_id)
-    if latest is not None:
-        plan_fulfilment.fulfil_invoice(latest, now=now)

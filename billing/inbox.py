@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import F
 
-from billing import alignment, erasing
+from billing import alignment, erasing, mirror
 from billing.errors import FulfilmentError
 from billing.models import InboxEvent
 from outbox import alerts
@@ -31,6 +31,7 @@ KIND_OF_TYPE = {
     "checkout.session.": "checkout.session",
     "customer.subscription.": "subscription",
     "customer.": "customer",
+    "credit_note.": "credit_note",
     "invoice.": "invoice",
     "payment_intent.": "payment_intent",
     "charge.dispute.": "dispute",
@@ -41,6 +42,13 @@ KIND_OF_TYPE = {
     "product.": "product",
     "price.": "price",
 }
+
+
+# What money came in by: what it names must be there.
+PAID_TYPES = (
+    "checkout.session.completed", "checkout.session.async_payment_succeeded", "invoice.paid",
+    "payment_intent.succeeded",
+)  # fmt: skip
 
 
 class CustomerBusyError(Exception):
@@ -67,8 +75,9 @@ def process(*, event_id: str, now: datetime) -> InboxEvent.State | None:
     # What it said of a person was for the journey only: the object itself was asked for anew.
     payload = erasing.without_personal_facts(row.payload)
     done.update(state=state, error="", processed_at=now, next_attempt_at=None, payload=payload)
-    for kind in (Alert.Kind.UNPLACED, Alert.Kind.WEBHOOK_DEAD):
-        alerts.resolve(kind, row.event_id, now=now, note="processed")
+    if state == STATE.PROCESSED:
+        for kind in (Alert.Kind.UNPLACED, Alert.Kind.WEBHOOK_DEAD):
+            alerts.resolve(kind, row.event_id, now=now, note="processed")
     return state
 
 
@@ -99,10 +108,36 @@ def kind_of(event_type: str) -> str:
 
 def _act(row: InboxEvent, *, now: datetime) -> InboxEvent.State:
     kind = kind_of(row.type)
+    if kind == "credit_note":
+        return _tell_credit_note(row, now=now)
     if not kind or row.payload["data"]["object"].get("object") != kind:
         return STATE.IGNORED
     is_there = alignment.bring_in_line(kind=kind, object_id=row.object_id, now=now)
+    if not is_there and row.type in PAID_TYPES:
+        # A key of another account than the webhooks' would hide every payment.
+        detail = (
+            f"{row.type}: Stripe does not know {row.object_id}. Is STRIPE_SECRET_KEY of the account that sends this?"
+        )
+        alerts.raise_alert(Alert.Kind.UNPLACED, row.event_id, detail=detail, now=now)
     return STATE.PROCESSED if is_there else STATE.IGNORED  # deleted since: there is nothing to bring in line
+
+
+def _tell_credit_note(row: InboxEvent, *, now: datetime) -> InboxEvent.State:
+    """A credit note that gives to the customer's balance, or outside of Stripe, takes no credits back: a person looks.
+
+    (One that refunds a payment is told by the refund as well.)
+    """
+    account = mirror.account_of_customer(row.customer_id)
+    about = row.payload["data"]["object"]
+    if account is None or row.type != "credit_note.created":
+        return STATE.IGNORED
+    beside = (about.get("customer_balance_transaction"), about.get("out_of_band_amount"))
+    if any(beside):
+        detail = (
+            f"{about.get('number') or row.object_id}: {about.get('amount')} {about.get('currency')} without a refund."
+        )
+        alerts.raise_alert(Alert.Kind.CREDIT_NOTE, row.object_id, detail=detail, account_id=account.pk, now=now)
+    return STATE.PROCESSED
 
 
 def _note_failure(row: InboxEvent, attempts: int, error: Exception, *, now: datetime) -> InboxEvent.State:

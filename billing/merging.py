@@ -33,7 +33,7 @@ def plan(source: Account, target: Account, *, now: datetime) -> Moved:
     return Moved(
         credits=moving,
         lost=balance.available - moving,
-        members=_new_members(source, target).count(),
+        members=new_members(source, target).count(),
         names=ExternalIdentity.objects.filter(account=source).count(),
         keys=ApiKey.objects.filter(account=source, revoked_at=None).count(),
     )
@@ -65,8 +65,9 @@ def merge(*, source: Account, target: Account, key: str, actor: str, now: dateti
     limits.close(account_id=source.pk, now=now)
     with transaction.atomic():
         ExternalIdentity.objects.filter(account=source).update(account=target)
-        for row in _new_members(source, target):
-            Membership.objects.get_or_create(account=target, user=row.user, defaults={"role": row.role})
+        for row in new_members(source, target):
+            # As a member: what somebody may do to the account that stays, its owner says.
+            Membership.objects.get_or_create(account=target, user=row.user)
         Membership.objects.filter(account=source, is_personal=False).delete()
         ApiKey.objects.filter(account=source, revoked_at=None).update(revoked_at=now)
         Account.objects.filter(pk=source.pk, closed_at=None).update(closed_at=now)
@@ -109,6 +110,7 @@ def _move(grant: Grant, source: Account, target: Account, *, key: str, actor: st
         )
 
 
-def _new_members(source: Account, target: Account):  # type: ignore[no-untyped-def]
+def new_members(source: Account, target: Account):  # type: ignore[no-untyped-def]
+    """The memberships of people who are no members of the account that stays."""
     known = target.memberships.values("user")
     return source.memberships.exclude(user__in=known).select_related("user")

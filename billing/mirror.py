@@ -2,15 +2,25 @@
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from django.apps import apps
 from django.conf import settings
 from django.db.models import Q
 from djstripe import models as mirrored
 
+from accounts import clock
 from accounts.models import Account
+from billing.models import MirrorFailure, StripeCustomer
+from outbox import alerts
+from outbox.models import Alert
+
+logger = structlog.get_logger(__name__)
+
+FIRST_RETRY, LONGEST_RETRY = timedelta(minutes=1), timedelta(hours=6)
+RETRY_BATCH = 100
 
 MODELS = {
     "checkout.session": mirrored.Session,
@@ -27,9 +37,40 @@ MODELS = {
 }
 
 
-def sync(kind: str, found: Any) -> None:
-    """Store an object as Stripe answered it, with what it refers to. May call Stripe for the latter."""
-    MODELS[kind].sync_from_stripe_data(found, api_key=settings.STRIPE_SECRET_KEY)
+def sync(kind: str, found: Any, *, now: datetime | None = None) -> bool:
+    """Store an object as Stripe answered it, with what it refers to; whether that worked. May call Stripe itself.
+
+    The copy is for looking things up. What dj-stripe cannot store (it reads fields that move between Stripe's versions)
+    is noted, alerted, and tried again by `retry`: it never stands in the way of what was paid.
+    """
+    object_id = str(found["id"])
+    try:
+        MODELS[kind].sync_from_stripe_data(found, api_key=settings.STRIPE_SECRET_KEY)
+    except Exception as error:  # noqa: BLE001 - whatever it was, it is kept, counted and tried again
+        _record_failure(kind, object_id, error, now=now or clock.now())
+        return False
+    if MirrorFailure.objects.filter(object_id=object_id).delete()[0]:
+        alerts.resolve(Alert.Kind.MIRROR, object_id, now=now or clock.now(), note="copied")
+    return True
+
+
+def failures_due(*, now: datetime) -> list[tuple[str, str]]:
+    """The objects that are to be tried again, by kind and id; at most RETRY_BATCH."""
+    rows = MirrorFailure.objects.filter(next_attempt_at__lte=now).order_by("next_attempt_at")
+    return list(rows.values_list("kind", "object_id")[:RETRY_BATCH])
+
+
+def _record_failure(kind: str, object_id: str, error: Exception, *, now: datetime) -> None:
+    logger.warning("mirror_failed", kind=kind, object_id=object_id, exc_info=error)
+    row, _ = MirrorFailure.objects.get_or_create(
+        object_id=object_id, defaults={"kind": kind, "error": "", "next_attempt_at": now}
+    )
+    row.attempts += 1
+    row.error = f"{type(error).__name__}: {error}"
+    row.next_attempt_at = now + min(FIRST_RETRY * 2 ** min(row.attempts, 12), LONGEST_RETRY)
+    row.save(update_fields=["attempts", "error", "next_attempt_at"])
+    detail = f"The {kind} {object_id} could not be copied: {row.error}. Credits are not touched by this."
+    alerts.raise_alert(Alert.Kind.MIRROR, object_id, detail=detail, now=now)
 
 
 def change_objects_of(customer_id: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
@@ -47,25 +88,51 @@ def change_objects_of(customer_id: str, change: Callable[[dict[str, Any]], dict[
 
 def customers_of_account(account_id: uuid.UUID) -> list[str]:
     """The account's customers that there are at Stripe."""
+    gone = StripeCustomer.objects.filter(account_id=account_id).exclude(deleted_at=None)
     rows = mirrored.Customer.objects.filter(subscriber_id=account_id, date_purged=None)
-    return list(rows.values_list("id", flat=True))
+    own = StripeCustomer.objects.filter(account_id=account_id, deleted_at=None).values_list("customer_id", flat=True)
+    return sorted({*rows.values_list("id", flat=True), *own} - {*gone.values_list("customer_id", flat=True)})
 
 
 def all_customers_of_account(account_id: uuid.UUID) -> list[str]:
     """The account's customers, deleted ones included."""
-    return list(mirrored.Customer.objects.filter(subscriber_id=account_id).values_list("id", flat=True))
+    rows = mirrored.Customer.objects.filter(subscriber_id=account_id).values_list("id", flat=True)
+    own = StripeCustomer.objects.filter(account_id=account_id).values_list("customer_id", flat=True)
+    return sorted({*rows, *own})
 
 
 def account_of_customer(customer_id: str) -> Account | None:
-    """The account that a Stripe customer belongs to, as dj-stripe linked them by the customer's metadata."""
-    return Account.objects.filter(djstripe_customers__id=customer_id).first() if customer_id else None
+    """The account that a Stripe customer belongs to; None for a stranger's."""
+    if not customer_id:
+        return None
+    known = StripeCustomer.objects.select_related("account").filter(customer_id=customer_id).first()
+    if known is not None and known.account is not None:
+        found: Account = known.account
+        return found
+    return Account.objects.filter(djstripe_customers__id=customer_id).first()
+
+
+def keep_customer(customer_id: str, account: Account | None, *, now: datetime) -> None:
+    """Remember whose a customer at Stripe is: an account's, or (None) nobody's of ours. What is known stays."""
+    StripeCustomer.objects.get_or_create(customer_id=customer_id, defaults={"account": account, "created_at": now})
+    if account is not None:
+        StripeCustomer.objects.filter(customer_id=customer_id, account=None).update(account=account)
+
+
+def is_known_customer(customer_id: str) -> bool:
+    """Whether it was looked at before whose this customer is."""
+    return StripeCustomer.objects.filter(customer_id=customer_id).exists()
 
 
 def customer_of_account(account_id: uuid.UUID) -> str:
     """The id of the account's Stripe customer; empty when it has none (or a deleted one)."""
+    own = StripeCustomer.objects.filter(account_id=account_id, deleted_at=None).order_by("-created_at")
+    if known := own.values_list("customer_id", flat=True).first():
+        return str(known)
+    gone = StripeCustomer.objects.exclude(deleted_at=None).values("customer_id")
     customers = mirrored.Customer.objects.filter(
         subscriber_id=account_id, livemode=settings.STRIPE_LIVE_MODE, date_purged=None
-    )
+    ).exclude(id__in=gone)
     return customers.values_list("id", flat=True).order_by("-created").first() or ""
 
 
@@ -78,18 +145,21 @@ def customer_data(account_id: uuid.UUID) -> dict[str, Any]:
 
 def count_customers(account_id: uuid.UUID) -> int:
     """How many customers the account has had at Stripe, deleted ones included."""
-    return int(mirrored.Customer.objects.filter(subscriber_id=account_id).count())
+    return len(all_customers_of_account(account_id))
 
 
 def note_deleted_customer(customer_id: str, *, now: datetime) -> None:
     """Somebody deleted the customer at Stripe: the account stays, and gets a new one with its next purchase."""
     mirrored.Customer.objects.filter(id=customer_id, date_purged=None).update(date_purged=now)
+    StripeCustomer.objects.filter(customer_id=customer_id, deleted_at=None).update(deleted_at=now)
 
 
 def accounts_of_customers(customer_ids: Iterable[str]) -> set[uuid.UUID]:
     """The accounts that these Stripe customers belong to, deleted customers included."""
-    rows = mirrored.Customer.objects.filter(id__in=list(customer_ids), subscriber__isnull=False)
-    return set(rows.values_list("subscriber_id", flat=True))
+    wanted = list(customer_ids)
+    rows = mirrored.Customer.objects.filter(id__in=wanted, subscriber__isnull=False)
+    own = StripeCustomer.objects.filter(customer_id__in=wanted, account__isnull=False)
+    return {*rows.values_list("subscriber_id", flat=True), *own.values_list("account_id", flat=True)}
 
 
 def customers_of(object_id: str) -> set[str]:

@@ -181,6 +181,43 @@ class Promotion(models.Model):
         return self.name
 
 
+class StripeCustomer(models.Model):
+    """Whose a customer at Stripe is, as we made or learnt it. Without an account it is another product's, in the same
+    Stripe account: none of our business."""
+
+    customer_id = models.CharField(_("Stripe customer"), max_length=255, primary_key=True)
+    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+        "accounts.Account", on_delete=models.PROTECT, null=True, blank=True, related_name="stripe_customers"
+    )
+    created_at = models.DateTimeField(_("known since"))
+    deleted_at = models.DateTimeField(_("deleted at Stripe"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("Stripe customer")
+        verbose_name_plural = _("Stripe customers")
+
+    def __str__(self) -> str:
+        return self.customer_id
+
+
+class MirrorFailure(models.Model):
+    """An object of Stripe's that dj-stripe could not store: tried again by itself, in the way of no payment."""
+
+    kind = models.CharField(_("kind"), max_length=40)
+    object_id = models.CharField(_("object"), max_length=255, unique=True)
+    error = models.TextField(_("error"))
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    next_attempt_at = models.DateTimeField(_("next attempt"))
+
+    class Meta:
+        verbose_name = _("object that could not be copied")
+        verbose_name_plural = _("objects that could not be copied")
+        indexes = [models.Index(name="mirror_failure_due", fields=["next_attempt_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.object_id}"
+
+
 class BenefitUse(models.Model):
     """What a person gets once, and had: by their user, mailbox, card or account (billing.benefits)."""
 
@@ -376,6 +413,9 @@ class PaidInvoice(models.Model):
     )
     stripe_invoice_id = models.CharField(_("Stripe invoice"), max_length=255, unique=True)
     fulfilled_at = models.DateTimeField(_("seen to"))
+    # Of a change within a period: which one, and what the change cost, or (below zero) was credited.
+    changed_period = models.CharField(max_length=300, blank=True, db_index=True)
+    change_minor = models.BigIntegerField(default=0)
 
     class Meta:
         verbose_name = _("paid invoice")
@@ -416,6 +456,7 @@ class Clawback(models.Model):
     class Cause(models.TextChoices):
         REFUND = "refund", _("Refund")  # takes what is left
         DISPUTE = "dispute", _("Dispute")  # takes all of it once it is lost; what was spent is owed
+        CHANGE = "change", _("Upgrade taken back")  # an upgrade that was credited; what was spent is owed
 
     account: models.ForeignKey[Any, Any] = models.ForeignKey(
         "accounts.Account", on_delete=models.PROTECT, related_name="clawbacks"

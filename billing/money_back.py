@@ -14,9 +14,9 @@ from django.db import transaction
 from django.db.models import Q
 
 from accounts.models import Account
-from billing import announcing, mirror, stripe_objects
+from billing import announcing, extra_plans, mirror, stripe_objects
 from billing.errors import FulfilmentError
-from billing.models import Clawback, Order
+from billing.models import Clawback, Order, PaidInvoice
 from billing.stripe_objects import Stripe
 from credits import allowances, ledger, selectors
 from credits.models import Grant
@@ -60,10 +60,11 @@ def settle(*, charge: Stripe, origin: Stripe, disputes: Iterable[Stripe], now: d
     disputed = sum(dispute["amount"] for dispute in disputes if dispute["status"] not in HARMLESS)
     is_lost = any(dispute["status"] == LOST for dispute in disputes)
     is_all = refunded + disputed >= charge["amount"]
+    is_mistake = extra_plans.is_extra(stripe_objects.invoice_subscription_id(origin) if "lines" in origin else "")
     for grant in _grants(account, origin):
         by_refund = grant.amount * refunded // charge["amount"]
         by_dispute = min(grant.amount * disputed // charge["amount"], grant.amount - by_refund)
-        _reach(grant, Clawback.Cause.REFUND, by_refund, charge["id"], with_debt=False, now=now)
+        _reach(grant, Clawback.Cause.REFUND, by_refund, charge["id"], with_debt=is_mistake, now=now)
         _reach(grant, Clawback.Cause.DISPUTE, by_dispute, charge["id"], with_debt=is_lost, now=now)
     Clawback.objects.filter(charge_id=charge["id"]).update(seen=standing(charge, disputes))
     if is_all and (is_lost or not disputed):
@@ -71,6 +72,25 @@ def settle(*, charge: Stripe, origin: Stripe, disputes: Iterable[Stripe], now: d
     paid_by = Q(stripe_session_id=origin["id"]) | Q(payment_id=origin["id"])
     Order.objects.filter(paid_by, account=account).update(refunded_minor=refunded, is_disputed=bool(disputed))
     _tell(charge, origin, account, disputes, now=now)
+
+
+def settle_changes(invoice: Stripe, *, now: datetime) -> None:
+    """Bring what upgrades added to a period in line with what they cost after all.
+
+    Stripe's portal may take an upgrade back at once, and credit it: so much of its credits goes, and those that were
+    spent are owed. It may go up once more: then they come back. (Our own page keeps an upgrade until the period ends.)
+    """
+    row = PaidInvoice.objects.filter(stripe_invoice_id=invoice["id"]).exclude(changed_period="").first()
+    if row is None:
+        return
+    changes = PaidInvoice.objects.filter(account=row.account_id, changed_period=row.changed_period)
+    keys = [f"stripe:invoice:{change.stripe_invoice_id}" for change in changes]
+    added = Grant.objects.filter(account=row.account_id, source_key__in=keys, is_top_up=True)
+    cost, net = sum(grant.paid_minor for grant in added), sum(change.change_minor for change in changes)
+    gone = min(cost, max(0, cost - net))
+    for grant in added if cost else []:
+        target = grant.amount * gone // cost
+        _reach(grant, Clawback.Cause.CHANGE, target, row.changed_period[:255], with_debt=True, now=now)
 
 
 def _tell(charge: Stripe, origin: Stripe, account: Account, disputes: list[Stripe], *, now: datetime) -> None:

@@ -1,5 +1,7 @@
 """Which of our rows a Stripe object is about. Raises FulfilmentError where it fits none: a person looks at it then."""
 
+import uuid
+
 from django.db.models import QuerySet
 
 from accounts.models import Account
@@ -16,6 +18,14 @@ def account_of(row: Stripe) -> Account:
     if account is None:
         raise FulfilmentError(f"{row['object']} {row['id']} is of customer {customer_id}, who is none of ours.")
     return account
+
+
+def account_named(text: object) -> Account | None:
+    """The account that a Stripe customer's metadata names, if there is one."""
+    try:
+        return Account.objects.filter(pk=uuid.UUID(str(text))).first()
+    except ValueError:
+        return None
 
 
 def plan_price(price_id: str) -> tuple[Price, Plan]:

@@ -48,7 +48,7 @@ def change(*, account: Account, price: Price, now: datetime) -> Subscription:
     if current.stripe_schedule_id:
         stripe_api.release_schedule(current.stripe_schedule_id)
     if current.cancel_at_period_end:
-        stripe_api.update_subscription(current.stripe_subscription_id, cancel_at_period_end=False)
+        stripe_api.keep_going(current.stripe_subscription_id)
     if price != current.price:
         on_trial = current.status == Subscription.Status.TRIALING
         if on_trial or is_at_once(current.price, price):
@@ -73,7 +73,7 @@ def resume(*, account: Account, now: datetime) -> Subscription:
     """Go on after all: take back a cancellation, or a pause."""
     current = running(account)
     if current.cancel_at_period_end:
-        stripe_api.update_subscription(current.stripe_subscription_id, cancel_at_period_end=False)
+        stripe_api.keep_going(current.stripe_subscription_id)
     if current.is_paused:
         stripe_api.update_subscription(current.stripe_subscription_id, pause_collection="")
     return _in_line(current, now=now)
@@ -92,14 +92,14 @@ def extend(*, account: Account, days: int, key: str, now: datetime) -> Subscript
     current = running(account)
     starts, until = current.current_period_end, extended_until(current, days=days)
     stripe_api.move_next_payment(current.stripe_subscription_id, to=int(until.timestamp()), idempotency_key=key)
-    plan = current.price.plan
-    if plan is not None and plan.monthly_credits:
+    plan, quantity = current.price.plan, stripe_api.quantity_of(current.stripe_subscription_id)
+    if plan is not None and plan.monthly_credits and quantity:
         allowances.start(
             account=account,
             source=Source.PLAN,
             source_key=key,
             series=series_of(current.stripe_subscription_id),
-            amount=plan.monthly_credits,
+            amount=plan.monthly_credits * quantity,
             period=Allowance.Period.MONTH,
             anchor=starts,
             zone="UTC",

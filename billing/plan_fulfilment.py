@@ -4,16 +4,18 @@ Every function takes an object as Stripe has it now and may be called any number
 promised by a paid invoice only, once by its source key.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.db import transaction
 
 from accounts.models import Account
-from billing import announcing, benefits, catalogue, orders, placing, stripe_objects
+from billing import announcing, benefits, catalogue, extra_plans, orders, placing, stripe_objects
 from billing.errors import FulfilmentError
 from billing.models import RUNNING, Order, PaidInvoice, Price, Subscription, series_of
 from billing.stripe_objects import InvoiceLine, Stripe
-from credits import allowances, limits
+from credits import allowances, ledger, limits
+from credits.calendar import month_boundary
 from credits.models import Allowance, Source
 from credits.money import FREE, Money
 from outbox import alerts
@@ -23,6 +25,9 @@ from outbox.models import Alert
 FIRST, RENEWAL = "subscription_create", "subscription_cycle"
 WHOLE_PERIOD = (FIRST, RENEWAL)
 CHANGE = "subscription_update"
+SHORTEST_MONTH, SHORTEST_YEAR_DAYS = timedelta(days=27), 360
+# A payment that comes later than this gives its period from then on.
+PAID_IN_TIME = timedelta(days=3)
 
 
 def fulfil_subscription(subscription: Stripe, *, now: datetime) -> None:
@@ -44,7 +49,7 @@ def fulfil_subscription(subscription: Stripe, *, now: datetime) -> None:
                 "price": price,
                 "status": subscription["status"],
                 "current_period_end": stripe_objects.subscription_period_end(subscription),
-                "cancel_at_period_end": bool(subscription.get("cancel_at_period_end")),
+                "cancel_at_period_end": stripe_objects.cancels_at(subscription) is not None,
                 "next_price": placing.known_price(next_price_id) if next_price_id else None,
                 "stripe_schedule_id": stripe_objects.reference(subscription.get("schedule")),
                 "is_paused": is_paused,
@@ -54,6 +59,8 @@ def fulfil_subscription(subscription: Stripe, *, now: datetime) -> None:
                 "ended_at": stripe_objects.moment(ended_at) if ended_at else None,
             },
         )
+        if stripe_objects.cancels_at(subscription) is not None or ended_at:
+            allowances.end_grace(account_id=account.pk, series=series_of(subscription["id"]), now=now)
         if ended_at:
             allowances.end(account_id=account.pk, series=series_of(subscription["id"]), keep_paid=True, now=now)
         _set_daily_cap(account)
@@ -61,75 +68,196 @@ def fulfil_subscription(subscription: Stripe, *, now: datetime) -> None:
 
 
 def fulfil_invoice(invoice: Stripe, *, now: datetime) -> None:
-    """Promise the credits that a paid invoice of a plan pays for. Raises FulfilmentError when it cannot be placed."""
+    """Promise the credits that a paid invoice of a plan pays for. Raises FulfilmentError when it cannot be placed.
+
+    A plan's lines are those of a price that we sell it for; whatever else the invoice bills (an add-on, usage, another
+    product) is none of ours. Invoices that a person made, or that bill usage, give nothing.
+    """
     subscription_id = stripe_objects.invoice_subscription_id(invoice)
     if not subscription_id or not stripe_objects.is_paid_invoice(invoice):
         return
-    lines = [line for line in stripe_objects.invoice_lines(invoice) if not line.is_proration]
-    if invoice["billing_reason"] == CHANGE and not lines:
-        _fulfil_change(invoice, subscription_id, now=now)
+    reason = invoice["billing_reason"]
+    if reason not in (*WHOLE_PERIOD, CHANGE):
         return
-    if invoice["billing_reason"] not in (*WHOLE_PERIOD, CHANGE):
-        raise FulfilmentError(f"Invoice {invoice['id']} ({invoice['billing_reason']}) is not for a whole period.")
     account = placing.account_of(invoice)
-    if len(lines) != 1:
-        raise FulfilmentError(f"Invoice {invoice['id']} has {len(lines)} lines for plans; one is expected.")
-    (line,) = lines
-    price, plan = placing.plan_price(line.price_id)
-    is_trial = invoice["billing_reason"] == FIRST and _is_trial(subscription_id, line, price)
-    # What was paid for before and is credited by a change of interval lowers what this period cost.
-    paid = stripe_objects.invoice_net_minor(invoice) if invoice["billing_reason"] == CHANGE else line.amount_minor
-    amount = plan.trial_credits if is_trial and plan.trial_credits is not None else plan.monthly_credits
-    if is_trial and not benefits.is_had_by(benefits.Kind.TRIAL, account, cause=subscription_id):
-        _refuse_trial(account, subscription_id)
+    if account.closed_at is not None:
+        _tell_of_closed(account, invoice, now=now)
         return
-    with transaction.atomic():
-        if amount:
-            allowances.start(
-                account=account,
-                source=Source.PLAN,
-                source_key=f"stripe:invoice:{invoice['id']}",
-                series=series_of(subscription_id),
-                amount=amount * line.quantity,
-                period=Allowance.Period.MONTH,
-                anchor=line.starts_at,
-                zone="UTC",
-                paid=Money(paid, invoice["currency"]) if paid else FREE,
-                periods=1 if is_trial else price.months,
-                paid_until=line.ends_at,
-                rollover=Allowance.Rollover(plan.rollover),
-                rollover_limit=plan.rollover_limit,
-                now=now,
-            )
-        _note_fulfilled(invoice, account, now=now)
-        for order in Order.objects.filter(account=account, stripe_subscription_id=subscription_id):
-            orders.complete(order, now=now)
-        alerts.resolve(Alert.Kind.PAYMENT_FAILED, invoice["id"], now=now, note="paid")
-        if invoice["billing_reason"] == RENEWAL:
-            announcing.renewed(
-                account,
-                price,
-                invoice_id=invoice["id"],
-                amount_minor=invoice["amount_paid"],
-                currency=invoice["currency"],
-                at=stripe_objects.paid_at(invoice) or now,
-            )
+    if reason == FIRST and extra_plans.is_extra(subscription_id):
+        tell_refused(subscription_id)
+        return
+    lines = _plan_lines(invoice)
+    whole = [line for line in lines if not line.is_proration or (reason == FIRST and line.listed_minor >= 0)]
+    if not lines and not _is_others(subscription_id):
+        raise FulfilmentError(
+            f"Invoice {invoice['id']} has no line of a plan that is sold here. Sync prices, then replay."
+        )
+    if reason == CHANGE and not whole:
+        _fulfil_change(invoice, subscription_id, lines, now=now)
+    else:
+        _fulfil_periods(invoice, account, subscription_id, lines, whole, now=now)
 
 
-def _refuse_trial(account: Account, subscription_id: str) -> None:
-    """A trial that is not the first gives nothing (billing.trials has ended it)."""
+def _fulfil_periods(
+    invoice: Stripe,
+    account: Account,
+    subscription_id: str,
+    lines: list[InvoiceLine],
+    whole: list[InvoiceLine],
+    *,
+    now: datetime,
+) -> None:
+    """Promise what the whole periods of an invoice pay for, and say so."""
+    reason = invoice["billing_reason"]
+    for number, line in enumerate(line for line in whole if line.quantity):
+        is_told = _fulfil_period(invoice, line, account, subscription_id, number=number, now=now)
+        if not is_told:
+            return
+    if reason == RENEWAL:
+        _fulfil_changes_before(invoice, account, lines, whole, now=now)
+    _note_fulfilled(invoice, account, now=now)
     for order in Order.objects.filter(account=account, stripe_subscription_id=subscription_id):
-        orders.leave_open(order, Order.Status.FAILED, problem="The free trial was used before. Nothing was charged.")
+        orders.complete(order, now=now)
+    alerts.resolve(Alert.Kind.PAYMENT_FAILED, invoice["id"], now=now, note="paid")
+    if reason == RENEWAL and whole:
+        announcing.renewed(
+            account,
+            placing.known_price(whole[0].price_id),
+            invoice_id=invoice["id"],
+            amount_minor=invoice["amount_paid"],
+            currency=invoice["currency"],
+            at=stripe_objects.paid_at(invoice) or now,
+        )
+
+
+def is_plan_draft(invoice: Stripe) -> bool:
+    """Whether this is a renewal that waits to be finalised, and bills plans of ours and nothing that is counted."""
+    is_waiting = invoice.get("status") == "draft" and invoice.get("auto_advance") is not False
+    lines = stripe_objects.invoice_lines(invoice)
+    return bool(
+        is_waiting and invoice.get("billing_reason") == RENEWAL and lines and len(_plan_lines(invoice)) == len(lines)
+    )
+
+
+def _plan_lines(invoice: Stripe) -> list[InvoiceLine]:
+    """The lines of prices that we sell plans for."""
+    lines = stripe_objects.invoice_lines(invoice)
+    known = Price.objects.filter(stripe_price_id__in={line.price_id for line in lines}, plan__isnull=False)
+    ours = set(known.values_list("stripe_price_id", flat=True))
+    return [line for line in lines if line.price_id in ours]
+
+
+def _is_others(subscription_id: str) -> bool:
+    """Whether a known customer's subscription is to something that is not sold here."""
+    return not Subscription.objects.filter(stripe_subscription_id=subscription_id).exists()
+
+
+def _fulfil_period(
+    invoice: Stripe, line: InvoiceLine, account: Account, subscription_id: str, *, number: int, now: datetime
+) -> bool:
+    """Promise what one line pays for: a whole period of a plan, or the part of one up to a billing anchor.
+
+    False when it was a trial that this person had before: then nothing is given.
+    """
+    price, plan = placing.plan_price(line.price_id)
+    reason, is_free = invoice["billing_reason"], not line.listed_minor and bool(price.amount_minor)
+    is_trial = reason == FIRST and is_free and _is_on_trial(subscription_id)
+    if reason == CHANGE and is_free:
+        return True  # the next payment was moved: Stripe bills nothing for the days until then, and nothing is given
+    if is_trial and not benefits.is_had_by(benefits.Kind.TRIAL, account, cause=subscription_id):
+        tell_refused(subscription_id)
+        return False
+    # What was paid for before and is credited by a change of interval lowers what this period cost.
+    paid = stripe_objects.invoice_net_minor(invoice) if reason == CHANGE else max(0, line.amount_minor)
+    amount = plan.trial_credits if is_trial and plan.trial_credits is not None else plan.monthly_credits
+    months = 1 if is_trial else price.months
+    starts_at, ends_at = line.starts_at, line.ends_at
+    if not is_trial and not is_free:
+        amount, months = _part_of(line, amount, months)
+    if (late_at := _paid_late(invoice, starts_at, now=now)) is not None and not is_trial:
+        starts_at, ends_at = late_at, max(ends_at, month_boundary(late_at, months, "UTC"))
+    if amount:
+        allowances.start(
+            account=account,
+            source=Source.PLAN,
+            source_key=f"stripe:invoice:{invoice['id']}" + (f":{line.price_id}" if number else ""),
+            series=series_of(subscription_id) + (f":{line.price_id}" if number else ""),
+            amount=amount * line.quantity,
+            period=Allowance.Period.MONTH,
+            anchor=starts_at,
+            zone="UTC",
+            paid=Money(paid, invoice["currency"]) if paid else FREE,
+            periods=months,
+            paid_until=ends_at,
+            rollover=Allowance.Rollover(plan.rollover),
+            rollover_limit=plan.rollover_limit,
+            grace=timedelta(hours=settings.RENEWAL_GRACE_HOURS) if _renews(subscription_id) else timedelta(0),
+            now=now,
+        )
+    return True
+
+
+def _part_of(line: InvoiceLine, amount: int, months: int) -> tuple[int, int]:
+    """How much a first, short period up to a billing anchor gives: its part of a month, or its months of a year."""
+    length = line.ends_at - line.starts_at
+    if months == 1 and length < SHORTEST_MONTH:
+        whole = (month_boundary(line.ends_at, -1, "UTC") - line.ends_at).total_seconds()
+        return max(1, int(amount * length.total_seconds() / abs(whole))) if amount else 0, 1
+    if months > 1 and length < timedelta(days=SHORTEST_YEAR_DAYS):
+        return amount, max(1, round(length / timedelta(days=365 / 12)))
+    return amount, months
+
+
+def _paid_late(invoice: Stripe, starts_at: datetime, *, now: datetime) -> datetime | None:
+    """When an invoice was paid, if that was long after its period began: then its month begins with the payment."""
+    paid_at = stripe_objects.paid_at(invoice) or now
+    return paid_at if paid_at > starts_at + PAID_IN_TIME else None
+
+
+def _renews(subscription_id: str) -> bool:
+    """Whether another period may follow the one that is paid for now."""
+    rows = Subscription.objects.filter(stripe_subscription_id=subscription_id, ended_at=None)
+    return rows.filter(cancel_at_period_end=False).exists()
+
+
+def _is_on_trial(subscription_id: str) -> bool:
+    known = Subscription.objects.filter(stripe_subscription_id=subscription_id)
+    return known.exclude(trial_ends_at=None).exists()
+
+
+def tell_refused(subscription_id: str) -> None:
+    """Say on the order of a plan that was ended as it began what became of it: a second trial, or a second plan."""
+    plan = Subscription.objects.filter(stripe_subscription_id=subscription_id).first()
+    if extra_plans.is_extra(subscription_id):
+        problem = "Another plan was running: the money was given back."
+        # Also where it was completed, before the other one was heard of.
+        Order.objects.filter(stripe_subscription_id=subscription_id).update(
+            status=Order.Status.FAILED, problem=problem, completed_at=None
+        )
+        return
+    if plan is not None and plan.ended_at and plan.trial_ends_at:
+        for order in Order.objects.filter(stripe_subscription_id=subscription_id):
+            orders.leave_open(
+                order, Order.Status.FAILED, problem="The free trial was used before. Nothing was charged."
+            )
 
 
 def note_refused(invoice: Stripe, *, why: str, now: datetime) -> None:
-    """The bank said no to a plan's invoice, for the reason `why`: tell the customer how to mend it. Gives nothing."""
+    """The bank said no to a plan's invoice, for the reason `why`: tell the customer how to mend it. Gives nothing.
+
+    What a renewing plan's credits lived on for, while its payment was on its way, is over.
+    """
     account = placing.account_of(invoice)
-    (line, *_) = stripe_objects.invoice_lines(invoice)
+    lines = _plan_lines(invoice)
+    if not lines:
+        return
+    if invoice.get("billing_reason") == RENEWAL:
+        subscription_id = stripe_objects.invoice_subscription_id(invoice)
+        allowances.end_grace(account_id=account.pk, series=series_of(subscription_id), now=now)
     next_try = invoice.get("next_payment_attempt")
     announcing.payment_failed(
         account,
-        placing.known_price(line.price_id),
+        placing.known_price(lines[0].price_id),
         invoice,
         needs_owner=why == "authentication_required",
         next_try_at=stripe_objects.moment(next_try) if next_try else None,
@@ -137,32 +265,68 @@ def note_refused(invoice: Stripe, *, why: str, now: datetime) -> None:
     )
 
 
-def _fulfil_change(invoice: Stripe, subscription_id: str, *, now: datetime) -> None:
-    """Give what an upgrade adds to the running period, once it is paid. (A downgrade counts from the next one.)"""
+def _tell_of_closed(account: Account, invoice: Stripe, *, now: datetime) -> None:
+    detail = f"Invoice {invoice['id']} was paid after {account.public_id} was closed. Give the money back at Stripe."
+    alerts.raise_alert(Alert.Kind.REVIEW, invoice["id"], detail=detail, account_id=account.pk, now=now)
+
+
+def _fulfil_change(invoice: Stripe, subscription_id: str, lines: list[InvoiceLine], *, now: datetime) -> None:
+    """Give what an upgrade adds to the running period, once it is paid. (A downgrade counts from the next one.)
+
+    Several changes may share an invoice, and a coupon may pay for all of it: what counts is the plan at its end.
+    """
     account = placing.account_of(invoice)
-    bought = [line for line in stripe_objects.invoice_lines(invoice) if line.is_proration and line.amount_minor > 0]
-    if len(bought) != 1:
-        raise FulfilmentError(f"Invoice {invoice['id']} changes to {len(bought)} plans; one is expected.")
-    (line,) = bought
-    _, plan = placing.plan_price(line.price_id)
-    paid = stripe_objects.invoice_net_minor(invoice)
-    is_running = allowances.change(
-        account_id=account.pk,
-        series=series_of(subscription_id),
-        amount=plan.monthly_credits * line.quantity,
-        source_key=f"stripe:invoice:{invoice['id']}",
-        paid=Money(paid, invoice["currency"]) if paid else FREE,
-        period_ends_at=line.ends_at,
-        now=now,
-    )
-    if not is_running and line.ends_at > now:
-        raise FulfilmentError(f"Invoice {invoice['id']} changes a period whose own invoice was not heard of yet.")
-    _note_fulfilled(invoice, account, now=now)
+    bought = [line for line in lines if line.is_proration and line.listed_minor > 0 and line.quantity]
+    current = Subscription.objects.filter(stripe_subscription_id=subscription_id).select_related("price").first()
+    of_current = [line for line in bought if current is not None and line.price_id == current.price.stripe_price_id]
+    if bought:
+        line = max(of_current or bought, key=lambda each: each.starts_at)
+        _, plan = placing.plan_price(line.price_id)
+        paid = stripe_objects.invoice_net_minor(invoice)
+        is_running = allowances.change(
+            account_id=account.pk,
+            series=series_of(subscription_id),
+            amount=plan.monthly_credits * line.quantity,
+            source_key=f"stripe:invoice:{invoice['id']}",
+            paid=Money(paid, invoice["currency"]) if paid else FREE,
+            period_ends_at=line.ends_at,
+            now=now,
+        )
+        if not is_running and line.ends_at > now:
+            raise FulfilmentError(f"Invoice {invoice['id']} changes a period whose own invoice was not fulfilled yet.")
+    period = f"{subscription_id}:{max(line.ends_at for line in lines):%Y-%m-%dT%H:%M:%S}" if lines else ""
+    _note_fulfilled(invoice, account, period=period, minor=sum(line.amount_minor for line in lines), now=now)
 
 
-def _note_fulfilled(invoice: Stripe, account: Account, *, now: datetime) -> None:
+def _fulfil_changes_before(
+    invoice: Stripe, account: Account, lines: list[InvoiceLine], whole: list[InvoiceLine], *, now: datetime
+) -> None:
+    """What an upgrade in the period before added, where the renewal bills it: its part, until the period ends."""
+    changes = [line for line in lines if line.is_proration]
+    net = sum(line.amount_minor for line in changes)
+    credits = 0.0
+    for line in changes:
+        price, plan = placing.plan_price(line.price_id)
+        listed = price.amount_minor * line.quantity
+        credits += plan.monthly_credits * line.quantity * price.months * line.listed_minor / listed if listed else 0
+    if net > 0 and int(credits) > 0:
+        ledger.grant(
+            account_id=account.pk,
+            amount=int(credits),
+            source=Source.PLAN,
+            source_key=f"stripe:invoice:{invoice['id']}:changes",
+            paid=Money(net, invoice["currency"]),
+            expires_at=max((line.ends_at for line in whole), default=None),
+            description="Changes of the plan before this renewal",
+            actor="stripe",
+            now=now,
+        )
+
+
+def _note_fulfilled(invoice: Stripe, account: Account, *, now: datetime, period: str = "", minor: int = 0) -> None:
     PaidInvoice.objects.get_or_create(
-        stripe_invoice_id=invoice["id"], defaults={"account": account, "fulfilled_at": now}
+        stripe_invoice_id=invoice["id"],
+        defaults={"account": account, "fulfilled_at": now, "changed_period": period, "change_minor": minor},
     )
 
 
@@ -183,11 +347,3 @@ def _tell_changes(before: Subscription | None, current: Subscription, *, now: da
         announcing.plan_changed(current, before=before.price, after=current.price, at=now, now=now)
     elif current.next_price is not None:
         announcing.plan_changed(current, before=current.price, after=current.next_price, at=ends_at, now=now)
-
-
-def _is_trial(subscription_id: str, line: InvoiceLine, price: Price) -> bool:
-    """Whether a line is for the days before the first payment."""
-    if line.amount_minor or not price.amount_minor:
-        return False
-    known = Subscription.objects.filter(stripe_subscription_id=subscription_id)
-    return known.exclude(trial_ends_at=None).exists()

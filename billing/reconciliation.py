@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from billing import alignment, fulfilment, mirror, money_back, stripe_api, stripe_objects
+from billing import alignment, extra_plans, fulfilment, mirror, money_back, stripe_api, stripe_objects
 from billing.errors import BillingError, FulfilmentError
 from billing.models import RUNNING, Order, PaidInvoice, Subscription
 from billing.stripe_objects import Stripe
@@ -105,7 +105,13 @@ def _of_invoice(invoice: Stripe, paid: set[str]) -> Iterator[Difference]:
     if not stripe_objects.invoice_subscription_id(invoice):
         return
     account = mirror.account_of_customer(stripe_objects.customer_id(invoice))
-    if account is not None and not PaidInvoice.objects.filter(stripe_invoice_id=invoice["id"]).exists():
+    is_extra = extra_plans.is_extra(stripe_objects.invoice_subscription_id(invoice))
+    if (
+        account is not None
+        and account.closed_at is None
+        and not is_extra
+        and not PaidInvoice.objects.filter(stripe_invoice_id=invoice["id"]).exists()
+    ):
         yield Difference(kind="invoice", object_id=invoice["id"], problem="paid, and its credits are not promised")
 
 
@@ -127,7 +133,7 @@ def _of_subscription(subscription: Stripe) -> Iterator[Difference]:
     theirs = {
         "status": subscription["status"],
         "price": stripe_objects.subscription_price_id(subscription),
-        "ends then": bool(subscription.get("cancel_at_period_end")),
+        "ends then": stripe_objects.cancels_at(subscription) is not None,
         "until": stripe_objects.subscription_period_end(subscription),
         "paused": stripe_objects.subscription_pause(subscription)[0],
         "schedule": stripe_objects.reference(subscription.get("schedule")),
@@ -160,12 +166,22 @@ def _of_intent(intent: Stripe, paid: set[str]) -> Iterator[Difference]:
 
 
 def _of_charge(charge: Stripe) -> Iterator[Difference]:
-    if not money_back.concerns(charge):
-        return
+    account = mirror.account_of_customer(stripe_objects.customer_id(charge))
+    if not money_back.concerns(charge) or account is None or account.closed_at is not None:
+        return  # (another product may share the Stripe account)
     disputes = stripe_api.disputes_of_charge(charge["id"])
-    if not money_back.is_settled(charge, disputes):
+    if not money_back.is_settled(charge, disputes) and not _paid_for_an_extra_plan(charge):
         standing = money_back.standing(charge, disputes)
         yield Difference(kind="charge", object_id=charge["id"], problem=f"{standing}; credits are not in line with it")
+
+
+def _paid_for_an_extra_plan(charge: Stripe) -> bool:
+    """Whether a charge was for a plan that was one too many: that gave nothing, and so nothing is taken back."""
+    found = stripe_api.origin_of_payment(stripe_objects.reference(charge.get("payment_intent")))
+    if not found or found[0] != "invoice":
+        return False
+    invoice = stripe_api.plain(stripe_api.retrieve(*found))
+    return extra_plans.is_extra(stripe_objects.invoice_subscription_id(invoice))
 
 
 def _is_paid(kind: str, object_id: str) -> bool:

@@ -3,6 +3,7 @@
 The official client is set up once (`configure`); dj-stripe uses the same one, so both go where we say.
 """
 
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,15 +14,24 @@ import structlog
 from django.conf import settings
 from django.db import connection
 
+from accounts import clock
+from billing import stripe_objects
 from billing.errors import (
     BillingError,
+    CurrencyMixError,
     PaymentDeclinedError,
+    PaymentProviderKeyError,
+    PaymentProviderRefusedError,
     PaymentProviderUnavailableError,
+    PortalNotSetUpError,
     PriceNotSellableError,
     RefundRefusedError,
+    StaleCustomerError,
     TaxNumberRefusedError,
 )
 from billing.stripe_objects import Stripe, reference
+from outbox import alerts
+from outbox.models import Alert
 
 logger = structlog.get_logger(__name__)
 
@@ -31,7 +41,8 @@ NETWORK_RETRIES = 2  # by the client, with its own backoff and the same idempote
 KINDS: dict[str, tuple[Any, list[str]]] = {
     "checkout.session": (stripe.checkout.Session, ["line_items", "payment_intent.latest_charge"]),
     "customer": (stripe.Customer, []),
-    "invoice": (stripe.Invoice, []),
+    # dj-stripe reads discounts as objects; by themselves they are ids.
+    "invoice": (stripe.Invoice, ["discounts", "lines.data.discounts"]),
     "payment_intent": (stripe.PaymentIntent, ["latest_charge"]),
     "charge": (stripe.Charge, []),
     "dispute": (stripe.Dispute, []),
@@ -85,14 +96,51 @@ def calling() -> Iterator[None]:
         raise PaymentDeclinedError(
             error.user_message or "The card was declined.", reason=error.code or "card_declined"
         ) from error
+    except (stripe.AuthenticationError, stripe.PermissionError) as error:
+        _alert_operators(error, "key")
+        raise PaymentProviderKeyError("Payments are not set up right. We were told; please try again later.") from error
+    except stripe.IdempotencyError as error:
+        raise PaymentProviderUnavailableError(
+            "The payment provider remembers another attempt. Please try again in a minute."
+        ) from error
     except stripe.InvalidRequestError as error:
-        if error.http_status == 404:  # noqa: PLR2004 - HTTP
-            raise NotAtStripeError(str(error)) from error
-        raise
+        raise _refusal(error) from error
     except stripe.APIError as error:
         raise PaymentProviderUnavailableError(
             "The payment provider has a problem. Nothing was charged; please try again in a minute."
         ) from error
+
+
+def _refusal(error: stripe.InvalidRequestError) -> BillingError:
+    """What a request that Stripe does not take means. What is our mistake, or a person's to mend, is alerted."""
+    text = str(error.user_message or error)
+    if error.code == "resource_missing" and error.param == "customer":
+        return StaleCustomerError(text)
+    if error.http_status == 404 or error.code == "resource_missing":  # noqa: PLR2004 - HTTP
+        return NotAtStripeError(text)
+    if "combine currencies" in text:
+        return CurrencyMixError("You pay in another currency already. Choose a price in that currency.")
+    if "portal" in text and ("configuration" in text or "settings" in text):
+        _alert_operators(error, "portal")
+        return PortalNotSetUpError("The billing portal is not set up yet. We were told; please try again later.")
+    _alert_operators(error, error.param or error.code or "request")
+    return PaymentProviderRefusedError("The payment provider does not take this request. We were told.")
+
+
+def _alert_operators(error: stripe.StripeError, subject: str) -> None:
+    logger.error("stripe_refused", subject=subject, error=str(error), request_id=error.request_id)
+    detail = f"{error} (Stripe's request {error.request_id})."
+    alerts.raise_alert(Alert.Kind.PROVIDER, f"stripe:{subject}"[:255], detail=detail, now=clock.now())
+
+
+def with_all_lines(invoice: Stripe) -> Stripe:
+    """An invoice with all of its lines: by itself it shows ten."""
+    if not stripe_objects.has_more_lines(invoice):
+        return invoice
+    with calling():
+        found = stripe.Invoice.list_lines(invoice["id"], limit=100, expand=["data.discounts"]).auto_paging_iter()
+        lines = [plain(line) for line in found]
+    return {**invoice, "lines": {**invoice["lines"], "data": lines, "has_more": False}}
 
 
 def retrieve(kind: str, identifier: str) -> Any:
@@ -153,14 +201,13 @@ def create_refund(*, idempotency_key: str, payment_intent_id: str, amount_minor:
 
 
 def create_customer(*, account_id: str, number: int, email: str, name: str) -> Any:
-    """The customer of an account, its `number`th; called twice for one number, Stripe answers the same one."""
+    """The customer of an account, its `number`th; called twice for the same, Stripe answers the same one.
+
+    What may change between two calls is part of the key: else a lost answer would lock the customer out for a day.
+    """
+    about: dict[str, Any] = {"email": email, "name": name, "metadata": {"djstripe_subscriber": account_id}}
     with calling():
-        return stripe.Customer.create(
-            email=email,
-            name=name,
-            metadata={"djstripe_subscriber": account_id},
-            idempotency_key=f"tegoed-customer-{account_id}-{number}",
-        )
+        return stripe.Customer.create(**about, idempotency_key=_key(f"tegoed-customer-{account_id}-{number}", about))
 
 
 def delete_customer(customer_id: str) -> None:
@@ -202,7 +249,8 @@ def create_session(*, idempotency_key: str, **parameters: Any) -> Stripe:
     """A checkout session. Raises PriceNotSellableError when Stripe refuses the price."""
     with calling():
         try:
-            return plain(stripe.checkout.Session.create(idempotency_key=idempotency_key, **parameters))
+            key = _key(idempotency_key, parameters)  # nobody has seen the page of an answer that was lost
+            return plain(stripe.checkout.Session.create(idempotency_key=key, **parameters))
         except stripe.InvalidRequestError as error:
             if error.param and error.param.startswith("line_items"):
                 raise PriceNotSellableError("This price cannot be bought right now.") from error
@@ -210,9 +258,32 @@ def create_session(*, idempotency_key: str, **parameters: Any) -> Stripe:
 
 
 def create_payment(*, idempotency_key: str, **parameters: Any) -> Stripe:
-    """A payment intent. Raises PaymentDeclinedError when it was to be confirmed and the bank said no."""
+    """A payment intent. Raises PaymentDeclinedError when it was to be confirmed and the bank said no.
+
+    One key is one payment, whatever has changed since: asked again with another card, the payment that there is
+    decides. (Its answer may have been lost, and its money taken.)
+    """
     with calling():
-        return plain(stripe.PaymentIntent.create(idempotency_key=idempotency_key, **parameters))
+        try:
+            return plain(stripe.PaymentIntent.create(idempotency_key=idempotency_key, **parameters))
+        except stripe.IdempotencyError:
+            order = parameters["metadata"]["order"]
+            for found in stripe.PaymentIntent.list(customer=parameters["customer"], limit=100).auto_paging_iter():
+                known = plain(found)
+                if (known.get("metadata") or {}).get("order") == order:
+                    return known
+            raise
+
+
+def saved_card(customer_id: str) -> str:
+    """The payment method that a customer left for later: the default one, else the newest card; empty for none."""
+    with calling():
+        customer = plain(stripe.Customer.retrieve(customer_id))
+        if default := reference((customer.get("invoice_settings") or {}).get("default_payment_method")):
+            return default
+        for method in stripe.PaymentMethod.list(customer=customer_id, type="card", limit=1).data:
+            return str(method.id)
+    return ""
 
 
 def cancel_payment(payment_intent_id: str) -> None:
@@ -237,6 +308,12 @@ def card_of_subscription(subscription: Stripe) -> str:
     return str((method.get("card") or {}).get("fingerprint") or "")
 
 
+def _key(name: str, parameters: dict[str, Any]) -> str:
+    """An idempotency key for a request that may be made anew with other parameters."""
+    told = json.dumps(parameters, sort_keys=True, default=str)
+    return f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+
+
 def change_subscription(subscription_id: str, *, price_id: str, is_billed: bool) -> None:
     """Put another price in place now; `is_billed` for its difference at once. Raises PaymentDeclinedError."""
     with calling():
@@ -258,6 +335,16 @@ def preview_change(subscription_id: str, *, price_id: str) -> Stripe:
         return plain(stripe.Invoice.create_preview(subscription=subscription_id, subscription_details=details))
 
 
+def collect_draft(invoice_id: str) -> None:
+    """Finalise a draft invoice and charge it now, instead of in an hour. One that went on by itself stays as it is."""
+    with calling():
+        try:
+            stripe.Invoice.finalize_invoice(invoice_id, auto_advance=True)
+            stripe.Invoice.pay(invoice_id)
+        except (stripe.InvalidRequestError, stripe.CardError) as error:
+            logger.info("draft_not_collected", invoice_id=invoice_id, error=str(error))
+
+
 def pay_invoice(invoice_id: str) -> None:
     """Collect an open invoice now. Raises PaymentDeclinedError; one that is paid or void already stays so."""
     with calling():
@@ -276,24 +363,79 @@ def move_next_payment(subscription_id: str, *, to: int, idempotency_key: str) ->
 
 
 def plan_change(subscription_id: str, *, price_id: str) -> None:
-    """Put another price in place when the running period ends."""
+    """Put another price in place when the running period ends; all else goes on as it is."""
     with calling():
         schedule = plain(stripe.SubscriptionSchedule.create(from_subscription=subscription_id))
         (phase,) = schedule["phases"]
-        item = phase["items"][0]
-        now = {"price": reference(item["price"]), "quantity": item["quantity"]}
-        then = {"price": price_id, "quantity": item["quantity"]}
+        kept = _kept_of_phase(phase)
+        now, then = kept["items"], [{**item} for item in kept["items"]]
+        then[0]["price"] = price_id
         phases: Any = [
-            {"items": [now], "start_date": phase["start_date"], "end_date": phase["end_date"]},
-            {"items": [then], "proration_behavior": "none"},
+            {**kept, "items": now, "start_date": phase["start_date"], "end_date": phase["end_date"]},
+            {**kept, "items": then, "proration_behavior": "none"},
         ]
         stripe.SubscriptionSchedule.modify(schedule["id"], phases=phases, end_behavior="release")
+
+
+# What a phase says beside its price and dates. Phases that are sent replace those that are there: what is not sent is
+# gone (docs.stripe.com/billing/subscriptions/subscription-schedules).
+PHASE_FIELDS = (
+    "application_fee_percent", "billing_thresholds", "collection_method", "default_payment_method", "description",
+    "metadata", "on_behalf_of",
+)  # fmt: skip
+PHASE_LISTS = ("discounts", "default_tax_rates")
+ITEM_FIELDS = ("billing_thresholds", "metadata", "quantity")
+
+
+def _kept_of_phase(phase: Stripe) -> dict[str, Any]:
+    """A phase as it is sent back unchanged."""
+    kept: dict[str, Any] = {name: phase[name] for name in PHASE_FIELDS if phase.get(name)}
+    if "default_payment_method" in kept:
+        kept["default_payment_method"] = reference(kept["default_payment_method"])
+    kept |= {name: _kept_list(name, phase[name]) for name in PHASE_LISTS if phase.get(name)}
+    if (tax := phase.get("automatic_tax")) and tax.get("enabled"):
+        kept["automatic_tax"] = {"enabled": True}
+    if (invoices := phase.get("invoice_settings")) and invoices.get("days_until_due"):
+        kept["invoice_settings"] = {"days_until_due": invoices["days_until_due"]}
+    kept["items"] = [
+        {
+            "price": reference(item["price"]),
+            **{name: item[name] for name in ITEM_FIELDS if item.get(name)},
+            **({"tax_rates": _kept_list("tax_rates", item["tax_rates"])} if item.get("tax_rates") else {}),
+            **({"discounts": _kept_list("discounts", item["discounts"])} if item.get("discounts") else {}),
+        }
+        for item in phase["items"]
+    ]
+    return kept
+
+
+def _kept_list(name: str, rows: list[Any]) -> Any:
+    if name != "discounts":
+        return [reference(row) for row in rows]
+    kinds = ("discount", "promotion_code", "coupon")
+    return [next({kind: reference(row[kind])} for kind in kinds if row.get(kind)) for row in rows]
 
 
 def release_schedule(schedule_id: str) -> None:
     """Let a subscription go on as it is."""
     with calling():
         stripe.SubscriptionSchedule.release(schedule_id)
+
+
+def keep_going(subscription_id: str) -> None:
+    """Take back that a subscription will end, in whichever way it was said (`stripe_objects.cancels_at`)."""
+    with calling():
+        current = plain(stripe.Subscription.retrieve(subscription_id))
+        if current.get("cancel_at_period_end"):
+            stripe.Subscription.modify(subscription_id, cancel_at_period_end=False)
+        elif current.get("cancel_at"):
+            stripe.Subscription.modify(subscription_id, cancel_at="")
+
+
+def quantity_of(subscription_id: str) -> int:
+    """How many of its plan a subscription has."""
+    with calling():
+        return stripe_objects.subscription_quantity(plain(stripe.Subscription.retrieve(subscription_id)))
 
 
 def update_subscription(subscription_id: str, **changes: Any) -> None:
@@ -341,4 +483,5 @@ def list_all(kind: str, **filters: Any) -> Iterator[Any]:
     """Every object of a kind, page by page."""
     resource, _ = KINDS[kind]
     with calling():
-        yield from resource.list(limit=100, **filters).auto_paging_iter()
+        shown = [f"data.{path}" for path in KINDS[kind][1] if kind == "invoice"]
+        yield from resource.list(limit=100, **filters, **({"expand": shown} if shown else {})).auto_paging_iter()

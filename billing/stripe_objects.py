@@ -19,7 +19,8 @@ class InvoiceLine:
     starts_at: datetime
     ends_at: datetime
     quantity: int
-    amount_minor: int  # after discounts, before tax that comes on top
+    listed_minor: int  # before discounts, as Stripe's `amount`
+    amount_minor: int  # after discounts, and without tax, whether that is inside the price or comes on top
     is_proration: bool
 
 
@@ -38,6 +39,11 @@ def moment(timestamp: int) -> datetime:
 def customer_id(row: Stripe) -> str:
     """The customer an object belongs to; a customer's own id for a customer."""
     return str(row.get("id") or "") if row.get("object") == "customer" else reference(row.get("customer"))
+
+
+def subscription_price_ids(subscription: Stripe) -> list[str]:
+    """The prices of all of its items: a plan may have add-ons and metered items beside it."""
+    return [reference(item["price"]) for item in subscription["items"]["data"]]
 
 
 def subscription_price_id(subscription: Stripe) -> str:
@@ -113,24 +119,50 @@ def is_paid_invoice(invoice: Stripe) -> bool:
 
 
 def invoice_lines(invoice: Stripe) -> list[InvoiceLine]:
-    """The lines for subscription items; other lines (one-off charges) are left out."""
+    """The lines with a price, of subscription items and of invoice items alike. (Prorations are documented under both.)
+
+    An invoice shows ten of its lines; `stripe_api.with_all_lines` brings the rest.
+    """
     lines = []
     for line in invoice["lines"]["data"]:
-        item = (line.get("parent") or {}).get("subscription_item_details")
+        parent = line.get("parent") or {}
+        item = parent.get("subscription_item_details") or parent.get("invoice_item_details")
         price = ((line.get("pricing") or {}).get("price_details") or {}).get("price")
         if item is None or price is None:
             continue
+        quantity = line.get("quantity")
+        off = sum(discount["amount"] for discount in line.get("discount_amounts") or [])
+        inside = sum(tax["amount"] for tax in line.get("taxes") or [] if tax.get("tax_behavior") == "inclusive")
         lines.append(
             InvoiceLine(
                 price_id=reference(price),
                 starts_at=moment(line["period"]["start"]),
                 ends_at=moment(line["period"]["end"]),
-                quantity=line.get("quantity") or 1,
-                amount_minor=line["amount"] - sum(off["amount"] for off in line.get("discount_amounts") or []),
+                quantity=1 if quantity is None else int(quantity),
+                listed_minor=line["amount"],
+                amount_minor=line["amount"] - off - inside,
                 is_proration=bool(item.get("proration")),
             )
         )
     return lines
+
+
+def has_more_lines(invoice: Stripe) -> bool:
+    """Whether an invoice has lines that it does not show by itself."""
+    return bool(invoice["lines"].get("has_more"))
+
+
+def cancels_at(subscription: Stripe) -> datetime | None:
+    """When a subscription will end; None while it renews. In flexible billing mode (the default of API versions from
+    2025-09-30 on) a stop is told by `cancel_at` alone, in classic mode by `cancel_at_period_end` as well."""
+    if subscription.get("cancel_at"):
+        return moment(subscription["cancel_at"])
+    return subscription_period_end(subscription) if subscription.get("cancel_at_period_end") else None
+
+
+def subscription_quantity(subscription: Stripe) -> int:
+    quantity = _first_item(subscription).get("quantity")
+    return 1 if quantity is None else int(quantity)
 
 
 def session_order_id(session: Stripe) -> str:

@@ -7,8 +7,8 @@ import structlog
 from celery import shared_task
 
 from accounts import clock
-from billing import checkout, erasing, inbox, reconciliation, top_ups, watching
-from billing.errors import PaymentProviderUnavailableError
+from billing import checkout, erasing, inbox, mirror, reconciliation, stripe_api, top_ups, watching
+from billing.errors import PaymentProviderRefusedError, PaymentProviderUnavailableError
 from billing.models import Order, TopUp
 from outbox import alerts, doorbell
 from outbox.models import Alert
@@ -91,6 +91,17 @@ def refresh_waiting_orders() -> None:
 def close_abandoned_orders() -> None:
     """End the orders that nobody will pay any more."""
     watching.close_abandoned_orders(now=clock.now())
+
+
+@shared_task
+def retry_copies() -> None:
+    """Copy again what dj-stripe could not store."""
+    now = clock.now()
+    for kind, object_id in mirror.failures_due(now=now):
+        try:
+            mirror.sync(kind, stripe_api.retrieve(kind, object_id), now=now)
+        except (PaymentProviderUnavailableError, PaymentProviderRefusedError, stripe_api.NotAtStripeError) as error:
+            logger.warning("copy_not_retried", kind=kind, object_id=object_id, error=str(error))
 
 
 @shared_task

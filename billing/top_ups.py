@@ -15,9 +15,9 @@ from django.db.models import F
 from django.utils.translation import gettext as _
 
 from accounts.models import Account
-from billing import alignment, announcing, fulfilment, mirror, orders, stripe_api
+from billing import alignment, announcing, fulfilment, orders, stripe_api
 from billing.checkout import frozen
-from billing.errors import PaymentDeclinedError, PriceNotSellableError
+from billing.errors import PaymentDeclinedError, PaymentProviderRefusedError, PriceNotSellableError
 from billing.models import Order, Price, TopUp
 from billing.providers.stripe import customer_of, identity
 from credits import selectors
@@ -61,7 +61,7 @@ def buy_if_due(*, account_id: uuid.UUID, now: datetime) -> Order | None:
         return None
     try:
         _charge(order, now=now)
-    except PaymentDeclinedError as error:
+    except (PaymentDeclinedError, PaymentProviderRefusedError) as error:
         _give_up(order, str(error), now=now)
     order.refresh_from_db()
     return order
@@ -98,15 +98,18 @@ def _attempt(account_id: uuid.UUID, *, now: datetime) -> Order | None:
 
 def _charge(order: Order, *, now: datetime) -> None:
     """Charge the saved card. Raises PaymentDeclinedError."""
-    card = mirror.saved_card(order.account_id)
+    customer_id = customer_of(order.account)
+    card = stripe_api.saved_card(customer_id)
     if not card:
         raise PaymentDeclinedError(_("There is no saved card."))
     intent = stripe_api.create_payment(
         idempotency_key=f"tegoed-{order.public_id}",
         amount=order.amount_minor,
         currency=order.currency,
-        customer=customer_of(order.account),
+        customer=customer_id,
         payment_method=card,
+        # Nobody is there to be sent to a bank's page.
+        automatic_payment_methods={"enabled": True, "allow_redirects": "never"},
         description=order.description,
         metadata=identity(order, kind=fulfilment.TOP_UP),
         off_session=True,

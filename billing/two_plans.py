@@ -1,14 +1,15 @@
 """Two plans by mistake: prevented where we can, and otherwise the later one is ended and its money given back.
 
 Two payment pages of plans may be open in two tabs. Once one of them is paid, the others are closed; if both were paid
-all the same, the one that started first stays. The credits of the other are taken back as for any refund.
+all the same, the one that started first stays. The other gives nothing; what it gave before it was known to be one too
+many is taken back, and owed where it was spent.
 """
 
 from datetime import datetime
 
 from django.conf import settings
 
-from billing import mirror, stripe_api, stripe_objects
+from billing import mirror, plan_fulfilment, stripe_api, stripe_objects
 from billing.models import RUNNING, Order, Subscription
 from billing.stripe_objects import Stripe
 from outbox import alerts
@@ -31,6 +32,7 @@ def repair(subscription: Stripe, *, now: datetime) -> None:
             Alert.Kind.TWO_PLANS, extra.stripe_subscription_id, detail=detail, account_id=account.pk, now=now
         )
         if settings.REPAIR_TWO_PLANS:
+            plan_fulfilment.tell_refused(extra.stripe_subscription_id)
             _undo(extra)
 
 

@@ -44,7 +44,7 @@ SPENDING: list[Refusal] = [
     rates.UnknownFeatureError,
 ]
 SETTLING: list[Refusal] = [who.SellerOnlyError, ledger.HoldExpiredError, ledger.HoldNotOpenError]
-BUYING: list[Refusal] = [money.PaymentProviderUnavailableError]
+BUYING: list[Refusal] = [money.PaymentProviderUnavailableError, money.PaymentProviderRefusedError]
 
 # By the operation's id: what it may refuse beyond that.
 OPERATIONS: dict[str, list[Refusal]] = {
@@ -80,6 +80,7 @@ OPERATIONS: dict[str, list[Refusal]] = {
         money.PriceNotSellableError,
         money.ArchivedItemError,
         money.AlreadySubscribedError,
+        money.CurrencyMixError,
         money.PaymentDeclinedError,
     ],
     "create_portal_session": [*BUYING, NoCustomerError],

@@ -10,7 +10,6 @@ from django.urls import path
 from django.utils.crypto import constant_time_compare
 from drf_spectacular.utils import extend_schema
 from rest_framework.authentication import BaseAuthentication
-from rest_framework.exceptions import ParseError, UnsupportedMediaType
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -44,19 +43,18 @@ class Compat:
 
     successor: ClassVar[str]
 
-    def initialize_request(self, request: Any, *args: Any, **kwargs: Any) -> Request:
-        made: Request = super().initialize_request(request, *args, **kwargs)  # type: ignore[misc]
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Once it is known who asks, and that they may: read the body, and name things as the view does."""
+        super().initial(request, *args, **kwargs)  # type: ignore[misc]
         # A call without a key of its own gets one: sending it again is then another call.
         request.META.setdefault(KEY_HEADER, f"made-{new_id()}")
-        try:
-            body = made.data if isinstance(made.data, dict) else {}
-        except (ParseError, UnsupportedMediaType):
-            return made  # what is left of it is empty, and refused as such
+        body = request.data
+        if not isinstance(body, dict):
+            return  # refused by the view, as everywhere
         if key := body.get("idempotencyKey"):
             request.META[KEY_HEADER] = str(key)
         if request.method == "POST":
-            made._full_data = self.mapped(dict(body))  # type: ignore[attr-defined]
-        return made
+            request._full_data = self.mapped(dict(body))  # type: ignore[attr-defined]
 
     def mapped(self, body: Body) -> Body:
         """The body as the view wants it."""

@@ -1,28 +1,81 @@
-"""gunicorn's threads, which a slow client cannot hold: a request gets one once all of it has arrived.
+"""gunicorn's threads, which a slow client cannot hold: they begin with a whole request, and leave their answer behind.
 
-The worker's own loop reads, without waiting, as a proxy in front would; a thread begins with a whole request. (The
-stock worker gives a thread to the first byte, and the thread waits for the rest as long as the client likes.) Written
-against gunicorn 27, whose `gthread` worker it extends.
+The worker's own loop reads and sends without waiting, as a proxy in front would. (In the stock worker a thread begins
+with the first byte and waits for the rest, and for the client to take its answer, as long as the client likes; and the
+loop itself waits up to two seconds for each client that does not close.) Written against gunicorn 27, whose `gthread`
+worker it extends.
 """
 
-import io
+import errno
 import re
 import selectors
+import socket
 import time
 from functools import partial
 from typing import Any
 
+from gunicorn.http.unreader import Unreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
 READ_S = 30  # for a whole request to arrive
+SEND_S = 60  # for what is left of an answer to be taken
+LINGER_S = 2  # for a client to close after the last answer, so that it reads all of it (RFC 9112, section 9.6)
+LARGEST_LEFT = 8_388_608  # bytes of an answer that wait for their client; a thread waits with what is beyond
 LARGEST_HEAD = 65_536
 LARGEST_BODY = 4_194_304  # a bulk grant's file is 2 MB; everything else is refused earlier, by its own limit
 CHUNK = 65_536
-LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*(\d{1,18})[ \t]*\r\n", re.IGNORECASE)
+LONGEST_CHUNK_LINE = 4096
+LENGTH = re.compile(rb"\r\ncontent-length[ \t]*:([^\r\n]*)", re.IGNORECASE)
+PLAIN_LENGTH = re.compile(rb"[ \t]*(\d{1,18})[ \t]*")
+CHUNK_SIZE = re.compile(rb"([0-9a-f]{1,8})[ \t]*(?:;.*)?", re.IGNORECASE | re.DOTALL)
 IS_CHUNKED = re.compile(rb"\r\ntransfer-encoding:[^\r\n]*chunked", re.IGNORECASE)
 WANTS_A_SIGN = re.compile(rb"\r\nexpect:[ \t]*100-continue", re.IGNORECASE)
-LAST_CHUNK = b"0\r\n\r\n"
-TOO_LARGE = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+END = b"\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+TOO_LARGE = b"HTTP/1.1 413 Content Too Large" + END
+HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large" + END
+UNCLEAR = b"HTTP/1.1 400 Bad Request" + END
+
+
+class Received(Unreader):  # type: ignore[misc]
+    """What has arrived, and no more: who reads on is told that this was all, and never waits for the client."""
+
+    def __init__(self, received: bytes) -> None:
+        super().__init__()
+        self.unread(received)
+
+    def chunk(self, size_hint: int | None = None) -> bytes:
+        return b""
+
+
+class PatientSocket:
+    """A client's socket that takes an answer at once: what the client is slow to read is sent later, by the loop."""
+
+    def __init__(self, client: socket.socket) -> None:
+        self._client = client
+        self.left = bytearray()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def sendall(self, data: bytes) -> None:
+        """Take `data` to be sent. Raises BrokenPipeError for a client that takes nothing of a long answer."""
+        self.left += data
+        self.send_left()
+        while len(self.left) > LARGEST_LEFT:
+            with selectors.DefaultSelector() as until:
+                until.register(self._client, selectors.EVENT_WRITE)
+                if not until.select(SEND_S):
+                    raise BrokenPipeError(errno.EPIPE, "The client takes nothing.")
+            self.send_left()
+
+    def send_left(self) -> None:
+        """Send what the client takes now. Raises OSError."""
+        while self.left:
+            try:
+                sent = self._client.send(memoryview(self.left)[:CHUNK], socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            del self.left[:sent]
 
 
 class Arriving:
@@ -33,31 +86,54 @@ class Arriving:
         self.until = until
         self.needed: int | None = None  # bytes of the whole request, once its head is known
         self.is_chunked = False
+        self.is_whole = False
+        self.refusal = b""  # what it is answered with instead, if its end cannot be told
+        self._next_chunk = 0  # where it begins
 
     def take(self, data: bytes) -> bytes:
         """Add what came; answers what the client waits for before it sends more, if anything."""
         self.received += data
-        end = self.received.find(b"\r\n\r\n")
-        if self.needed is not None or self.is_chunked or end < 0:
-            return b""
-        head = bytes(self.received[: end + 2])
-        length = LENGTH.search(head)
-        self.is_chunked = IS_CHUNKED.search(head) is not None
-        self.needed = None if self.is_chunked else end + 4 + (int(length[1]) if length else 0)
-        return b"HTTP/1.1 100 Continue\r\n\r\n" if WANTS_A_SIGN.search(head) and not self.is_whole else b""
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether a thread can begin: all is here, or so much that the parser refuses it."""
+        is_new = self.needed is None and not self.is_chunked
+        wants_a_sign = is_new and self._read_head()
         if self.is_chunked:
-            return self.received.endswith(LAST_CHUNK)
-        if self.needed is None:
-            return len(self.received) > LARGEST_HEAD
-        return len(self.received) >= self.needed
+            self._read_chunks()
+        elif self.needed is not None:
+            self.is_whole = len(self.received) >= self.needed
+        if max(self.needed or 0, len(self.received)) > LARGEST_HEAD + LARGEST_BODY:
+            self.refusal = self.refusal or TOO_LARGE
+        return b"HTTP/1.1 100 Continue\r\n\r\n" if wants_a_sign and not self.is_whole else b""
 
-    @property
-    def is_too_large(self) -> bool:
-        return (self.needed or 0) > LARGEST_HEAD + LARGEST_BODY or len(self.received) > LARGEST_HEAD + LARGEST_BODY
+    def _read_head(self) -> bool:
+        """Find out how long the request is; whether its client waits for a sign before it sends the rest."""
+        end = self.received.find(b"\r\n\r\n")
+        if max(end, len(self.received) if end < 0 else 0) > LARGEST_HEAD:
+            self.refusal = HEAD_TOO_LARGE
+        if end < 0 or self.refusal:
+            return False
+        head = bytes(self.received[: end + 2])
+        lengths = [PLAIN_LENGTH.fullmatch(found) for found in LENGTH.findall(head)]
+        self.is_chunked, self._next_chunk = IS_CHUNKED.search(head) is not None, end + 4
+        if None in lengths or len(lengths) + self.is_chunked > 1:
+            self.refusal = UNCLEAR
+        elif not self.is_chunked:
+            self.needed = end + 4 + sum(int(found[1]) for found in lengths if found)
+        return WANTS_A_SIGN.search(head) is not None
+
+    def _read_chunks(self) -> None:
+        """Go from chunk to chunk to the last one, and to the empty line after it (RFC 9112, section 7.1)."""
+        while not (self.is_whole or self.refusal):
+            end = self.received.find(b"\r\n", self._next_chunk)
+            size = CHUNK_SIZE.fullmatch(bytes(self.received[self._next_chunk : end])) if end >= 0 else None
+            if size is None:
+                if end >= 0 or len(self.received) - self._next_chunk > LONGEST_CHUNK_LINE:
+                    self.refusal = UNCLEAR
+                return
+            if int(size[1], 16) == 0:
+                self.is_whole = self.received.find(b"\r\n\r\n", end) >= 0
+                return
+            self._next_chunk = end + 2 + int(size[1], 16) + 2
+            if self._next_chunk > len(self.received):
+                return
 
 
 class BufferingWorker(ThreadWorker):  # type: ignore[misc]
@@ -66,6 +142,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._arriving: dict[TConn, Arriving] = {}
+        self._leaving: dict[TConn, float] = {}  # answered, and not gone yet; until when that may last
 
     def accept(self, listener: Any) -> None:
         """Take a new connection, and read from it as it sends."""
@@ -77,7 +154,7 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         except OSError:
             return  # gone already
         self.nr_conns += 1
-        self._await(TConn(self.cfg, client, address, listener.getsockname()), b"")
+        self._await(TConn(self.cfg, PatientSocket(client), address, listener.getsockname()), b"")
 
     def on_client_socket_readable(self, conn: TConn, client: Any) -> None:
         """The next request on a connection that was kept."""
@@ -91,28 +168,41 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
         if arriving is not None:
             conn.sock.setblocking(True)
             conn.init()
-            conn.parser.unreader.unread(bytes(arriving.received))
+            conn.parser.unreader = Received(bytes(arriving.received))
         return super().handle(conn)
 
     def finish_request(self, conn: TConn, done: Any) -> None:
-        """What was sent behind a request is the beginning of the next one, and waits for its rest like any other."""
-        parser = getattr(conn, "parser", None)
-        left = parser.unreader.buf.getvalue() if parser is not None and not self.cfg.is_ssl else b""
-        if left and not done.cancelled() and done.exception() is None and done.result() is True and self.alive:
-            parser.unreader.buf = io.BytesIO()
-            conn.sock.setblocking(False)
-            self._await(conn, left)
+        """Send what is left of the answer; then wait for the next request, or close."""
+        if self.cfg.is_ssl:
+            super().finish_request(conn, done)
             return
-        super().finish_request(conn, done)
+        conn.sock.setblocking(False)
+        is_answered = not done.cancelled() and done.exception() is None
+        if is_answered and conn.sock.left:
+            self._leaving[conn] = time.monotonic() + SEND_S
+            self.poller.register(conn.sock, selectors.EVENT_WRITE, partial(self._on_writable, conn, done))
+        elif not is_answered or done.result() is not True:
+            self._part(conn)
+        elif self.alive and (next_one := conn.parser.unreader.take_buffered()):
+            # What was sent behind a request is the beginning of the next one, and waits for its rest like any other.
+            self._await(conn, next_one)
+        else:
+            super().finish_request(conn, done)
 
     def murder_pending(self) -> None:
-        """Close connections whose request takes too long to arrive."""
+        """Close connections whose request takes too long to arrive, or whose client does not take its answer."""
         super().murder_pending()
         now = time.monotonic()
         for conn, arriving in list(self._arriving.items()):
             # A worker that stops waits for what has begun, and for nothing else.
             is_over = arriving.until < now or not (self.alive or arriving.received)
             if is_over and self._is_ours(conn):
+                self._drop(conn)
+        for conn, until in list(self._leaving.items()):
+            if until < now:
+                self._drop(conn)
+        if self.nr_conns >= self.worker_connections:  # the oldest of those who say nothing make room
+            for conn in [conn for conn in self._arriving if self._is_ours(conn)][: self.worker_connections // 10]:
                 self._drop(conn)
 
     def _await(self, conn: TConn, received: bytes) -> None:
@@ -135,8 +225,8 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
 
     def _go_on(self, conn: TConn, arriving: Arriving, data: bytes) -> None:
         sign = arriving.take(data)
-        if arriving.is_too_large:
-            self._drop(conn, TOO_LARGE)
+        if arriving.refusal:
+            self._drop(conn, arriving.refusal)
         elif arriving.is_whole and arriving.received:
             self.poller.unregister(conn.sock)
             self.enqueue_req(conn)
@@ -151,8 +241,41 @@ class BufferingWorker(ThreadWorker):  # type: ignore[misc]
             return False
         return True
 
+    def _on_writable(self, conn: TConn, done: Any, client: Any) -> None:
+        try:
+            client.send_left()
+        except OSError:
+            self._drop(conn)
+            return
+        if not client.left:
+            self.poller.unregister(client)
+            del self._leaving[conn]
+            self.finish_request(conn, done)
+
+    def _part(self, conn: TConn) -> None:
+        """Say that this was all, and close once the client has."""
+        try:
+            conn.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            self.nr_conns -= 1
+            conn.close()
+            return
+        self._leaving[conn] = time.monotonic() + LINGER_S
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_parting, conn))
+
+    def _on_parting(self, conn: TConn, client: Any) -> None:
+        try:
+            if client.recv(CHUNK):
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            self.log.debug("A client went away.")
+        self._drop(conn)
+
     def _drop(self, conn: TConn, last_word: bytes = b"") -> None:
         self._arriving.pop(conn, None)
+        self._leaving.pop(conn, None)
         self.poller.unregister(conn.sock)
         self.nr_conns -= 1
         if last_word:

@@ -13,7 +13,7 @@ SECRETS = re.compile(
 SECRET_FIELDS = {"password", "secret", "authorization", "cookie", "token", "api_key", "x-admin-key"}
 # An address may hold a secret in its query, and in a part of its path: a link for a new password, an invitation. A part
 # that is no name of ours (acc_...), no uuid and no file is blanked once it is as long as a secret.
-QUERY = re.compile(r"(?<=[A-Za-z0-9/_-])\?[^\s\"'<>?]*=[^\s\"'<>]*")
+QUERY = re.compile(r"(?<=[A-Za-z0-9/_-])\?[^\s\"'<>]+")
 PART = re.compile(r"(?<=/)[^/\s\"'<>?]{16,}")
 PLAIN_PART = re.compile(
     r"[a-z]{2,5}_[0-9a-z]{26}"  # acc_..., txn_...

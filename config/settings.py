@@ -359,8 +359,14 @@ INBOX_PAYLOAD_DAYS = env.int("INBOX_PAYLOAD_DAYS", default=30)  # as long as Str
 WEBHOOK_MAX_ATTEMPTS = 20  # with the backoff of billing.inbox: about a day
 OUTBOX_MAX_ATTEMPTS = 20  # with the backoff of outbox.relaying: about two days
 MAX_WEBHOOK_ENDPOINTS_PER_ACCOUNT = 10
+# Payment pages and visits to the billing portal of one account: each calls Stripe, whose limit all customers share.
+PAYMENT_PAGES_PER_MINUTE = env.int("PAYMENT_PAGES_PER_MINUTE", default=30)
 MAX_WEBHOOK_TESTS_PER_HOUR = 20  # of one endpoint; each is a call from this server to an address that somebody named
 MAX_WEBHOOK_REPLAYS_PER_HOUR = 100
+# Stripe charges a renewal about an hour after the period ends: so long a renewing plan's credits live on at most.
+RENEWAL_GRACE_HOURS = env.int("RENEWAL_GRACE_HOURS", default=24)
+# A renewal that bills nothing but a plan is finalised and charged as soon as Stripe tells of it.
+FINALIZE_RENEWALS = env.bool("FINALIZE_RENEWALS", default=True)
 MAX_PACKS_PER_CHECKOUT = 100
 MAX_TOP_UP_BELOW = 1_000_000  # credits; a line that is never reached from above would buy for ever
 MAX_TOP_UPS_A_MONTH = 30  # one a day is a plan

@@ -1,6 +1,7 @@
 """Registers the operator's pages that combine rooms, and re-dresses the ones of other packages."""
 
-from typing import Any
+import uuid
+from typing import Any, cast
 
 from allauth.account.decorators import secure_admin_login
 from django.contrib import admin, messages
@@ -14,17 +15,19 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as later
-from unfold.admin import ModelAdmin
 
 from accounts import clock, spreadsheets
-from accounts.admin_parts import ReadOnlyAdmin, link_to
+from accounts.admin_parts import OperatorAdmin, ReadOnlyAdmin, link_to
 from accounts.models import User
-from console import bulk, customers, operating, stripe_mirror
+from console import auditing, bulk, customers, operating, stripe_mirror
 from console.models import AlertThreshold, Approval, AuditEvent, BulkGrant
 
 __all__ = ["customers", "stripe_mirror"]
 
 stripe_mirror.register()
+
+# Several rows deleted at once would not be in the audit log: Django tells nobody of them.
+admin.site.disable_action("delete_selected")
 
 # One way in for everybody, with its rate limits (and its second factor).
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -61,6 +64,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
         rows = (
             [str(getattr(row, name) or "") for name in columns] for row in chosen.select_related("operator", "account")
         )
+        auditing.record(
+            key=f"download:{uuid.uuid4().hex}", action="download audit log", operator=cast(User, request.user),
+            subject=f"{chosen.count()} events", now=clock.now(), request=request,
+        )  # fmt: skip
         return spreadsheets.download("audit", columns, rows)
 
     def get_urls(self) -> list[URLPattern]:
@@ -203,7 +210,8 @@ class BulkGrantAdmin(ReadOnlyAdmin):
 
 
 @admin.register(AlertThreshold)
-class AlertThresholdAdmin(ModelAdmin):  # type: ignore[misc]
+class AlertThresholdAdmin(OperatorAdmin):
+    tells_values = True
     list_display = ("__str__", "queue_age_minutes", "webhook_lag_seconds", "failed_payments_a_day", "margin_percent")
     fieldsets = (
         (

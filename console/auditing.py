@@ -15,6 +15,7 @@ from console.models import AuditEvent
 from console.operations.base import UNDO_FOR, Effect
 
 LONGEST_RESULT = 2_000
+OF_PEOPLE = ("user", "emailaddress", "authenticator", "usersession", "membership", "invitation", "account")
 
 
 def record(
@@ -66,7 +67,8 @@ def keep_log_entry(*, instance: LogEntry, created: bool, **_kwargs: Any) -> None
         key=f"log:{instance.pk}",
         action=f"{_VERBS.get(instance.action_flag, 'change')} {kind}",
         operator=instance.user,
-        subject=f"{instance.object_repr} ({instance.object_id})",
+        # A person's row is named by their address, which does not belong where nothing can be erased.
+        subject=str(instance.object_id) if kind in OF_PEOPLE else f"{instance.object_repr} ({instance.object_id})",
         result=instance.get_change_message(),
         now=clock.now(),
     )

@@ -119,7 +119,7 @@ def start(row: BulkGrant, *, operator: Any, now: datetime, request: HttpRequest 
     for person in (row.made_by, operator):
         if Membership.objects.filter(user=person, account__in=accounts).exists():
             raise BulkRefusedError(_("The file holds an account that %s is a member of. Leave it out.") % person)
-    if not (row.made_by.is_active and row.made_by.has_perm("console.grant_without_limit")):
+    if not (row.made_by.is_active and row.made_by.is_staff and row.made_by.has_perm("console.grant_without_limit")):
         raise BulkRefusedError(_("%s, who uploaded this, may not do so any more.") % row.made_by)
     with transaction.atomic():
         if not BulkGrant.objects.filter(pk=row.pk, state=BulkGrant.State.CHECKED).update(state=BulkGrant.State.RUNNING):

@@ -11,6 +11,8 @@ from psycopg import sql
 
 # What is only ever added to.
 APPEND_ONLY = ("credits_transaction", "credits_entry", "credits_seal", "console_auditevent")
+# What is never removed, and of which only these columns change: a lot stays what it was when it was granted.
+CHANGING = {"credits_grant": ("remaining", "expires_at")}
 CHANGES = ("UPDATE", "DELETE", "TRUNCATE")
 
 
@@ -58,6 +60,17 @@ def grant_runtime(role: str) -> None:
         sql.SQL("GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {}").format(name),
         sql.SQL("REVOKE ALL ON {} FROM {}").format(tables, name),
         sql.SQL("GRANT SELECT, INSERT ON {} TO {}").format(tables, name),
+        *(
+            statement
+            for table, columns in CHANGING.items()
+            for statement in (
+                sql.SQL("REVOKE ALL ON {} FROM {}").format(sql.Identifier(table), name),
+                sql.SQL("GRANT SELECT, INSERT ON {} TO {}").format(sql.Identifier(table), name),
+                sql.SQL("GRANT UPDATE ({}) ON {} TO {}").format(
+                    sql.SQL(", ").join(map(sql.Identifier, columns)), sql.Identifier(table), name
+                ),
+            )
+        ),
         sql.SQL("REVOKE INSERT, UPDATE, DELETE ON django_migrations FROM {}").format(name),
     ]
     with connection.cursor() as cursor:

@@ -4,9 +4,12 @@ What is confirmed is what was shown: when the account has changed meanwhile, the
 has a token, so that a second click, or the browser's back button, does nothing more.
 """
 
+import hashlib
 import uuid
 from collections.abc import Mapping
+from contextlib import nullcontext
 from datetime import datetime
+from functools import partial
 from typing import Any, cast
 
 from django.contrib import messages
@@ -52,6 +55,8 @@ def operate(request: HttpRequest, account: Account, code: str, site: Any) -> Htt
     """The pages of one operation on one account. Raises Http404 and PermissionDenied."""
     try:
         operation, now = _operation(request, code), clock.now()
+        if operation.is_undo_only:
+            raise Http404
     except PermissionDenied:
         if request.method == "POST":
             _record_refusal(request, code, account, _("The right to do this is missing."))
@@ -66,7 +71,11 @@ def operate(request: HttpRequest, account: Account, code: str, site: Any) -> Htt
     form = operation.form(request.POST, account=account, now=now)
     if "change" in request.POST or not form.is_valid():
         return _page(request, site, operation, account, form=form, token=token)
-    asked = _asked(operation, account, cast(User, request.user), form.cleaned_data, key=f"console:{code}:{token}")
+    user = cast(User, request.user)
+    # The browser sends the token: it stands for one form of one operator about one account, and for nothing else.
+    once = hashlib.sha256(f"{account.pk}:{user.pk}:{token}".encode()).hexdigest()[:TOKEN_LENGTH]
+    key = f"console:{code}:{once}"
+    asked = _asked(operation, account, user, form.cleaned_data, key=key)
     if _is_done(request, asked):
         return _back(account)
     try:
@@ -216,20 +225,25 @@ def undo(request: HttpRequest, event: AuditEvent) -> None:
 def _carry_out(
     operation: Operation, asked: Asked, effects: list[Effect], request: HttpRequest, approved_by: User | None = None
 ) -> Done:
-    done = operation.run(asked)
-    auditing.record(
-        key=asked.key,
-        action=operation.code,
-        operator=asked.operator,
-        account=asked.account,
-        subject=f"approved by {approved_by}" if approved_by else "",
-        reason=asked.reason,
-        effects=effects,
-        result=done.text,
-        undo=done.undo,
-        now=asked.now,
-        request=request,
-    )
+    """Do it and write it down: together, or neither. (What calls Stripe is written down once that is done.)"""
+    with transaction.atomic() if operation.is_here_only else nullcontext():
+        done = operation.run(asked)
+        record = partial(
+            auditing.record,
+            action=operation.code,
+            operator=asked.operator,
+            reason=asked.reason,
+            effects=effects,
+            result=done.text,
+            now=asked.now,
+            request=request,
+        )
+        subject = f"approved by {approved_by}" if approved_by else ""
+        record(key=asked.key, account=asked.account, subject=subject, undo=done.undo)
+        for other in operation.accounts(asked):
+            if other != asked.account:
+                about = f"{asked.account.public_id} {subject}".strip()
+                record(key=f"{asked.key}:{other.public_id}", account=other, subject=about)
     return done
 
 

@@ -43,13 +43,15 @@ def start(
     priority: int | None = None,
     rollover: Allowance.Rollover = Allowance.Rollover.NONE,
     rollover_limit: int | None = None,
+    grace: timedelta = timedelta(0),
 ) -> Allowance:
     """Promise `amount` credits each `period`, counted from `anchor`, and give what is due at once.
 
     A repeated call (by `source_key`) answers the first promise and changes nothing. `paid` is for all
     `periods` together. Months need a `zone` for their calendar; days follow the account's own. What is not used
     rolls over within a `series`: the promises of one subscription, one for each invoice. Where two of a series
-    overlap (somebody changed from months to years in the middle of one), the later one takes over.
+    overlap (somebody changed from months to years in the middle of one), the later one takes over. For `grace` after
+    `paid_until`, what is left of the last period lives on: until the next promise of the series, or `end_grace`.
     """
     with transaction.atomic():
         wallet = locks.wallet(account.pk)
@@ -74,6 +76,7 @@ def start(
             rollover=rollover,
             rollover_limit=rollover_limit,
             next_at=anchor,
+            grace_s=int(grace.total_seconds()),
             created_at=now,
         )
         _take_over(allowance)
@@ -178,6 +181,24 @@ def end(*, account_id: uuid.UUID, series: str, keep_paid: bool, now: datetime) -
         settling.settle_locked(wallet, now=now)
 
 
+def end_grace(*, account_id: uuid.UUID, series: str, now: datetime) -> None:
+    """Let what was paid for end when its time does: no period follows, or its payment was refused.
+
+    A second call changes nothing.
+    """
+    with transaction.atomic():
+        wallet = locks.wallet(account_id)
+        settling.settle_locked(wallet, now=now)
+        for allowance in _of_series(account_id, series).filter(grace_s__gt=0):
+            allowance.grace_s = 0
+            allowance.save(update_fields=["grace_s"])
+            for grant in Grant.objects.filter(allowance=allowance, expires_at__gt=allowance.paid_until):
+                grant.expires_at = max(allowance.paid_until or now, grant.effective_at + timedelta(seconds=1))
+                grant.save(update_fields=["expires_at"])
+        settling.note_next_due(wallet)
+        settling.settle_locked(wallet, now=now)
+
+
 def _of_series(account_id: uuid.UUID, series: str) -> QuerySet[Allowance]:
     return Allowance.objects.filter(account_id=account_id, series=series, ended_at=None)
 
@@ -189,6 +210,16 @@ def _take_over(new: Allowance) -> None:
     if later is not None and (new.paid_until is None or later < new.paid_until):
         new.paid_until = later
         new.save(update_fields=["paid_until"])
+    for waiting in siblings.filter(anchor__lt=new.anchor, paid_until__lte=new.anchor, grace_s__gt=0):
+        since = int((new.anchor - (waiting.paid_until or new.anchor)).total_seconds())
+        if since >= waiting.grace_s:
+            continue
+        # What it lived on for is here.
+        waiting.grace_s = since
+        waiting.save(update_fields=["grace_s"])
+        for grant in Grant.objects.filter(allowance=waiting, expires_at__gt=new.anchor):
+            grant.expires_at = max(new.anchor, grant.effective_at + timedelta(seconds=1))
+            grant.save(update_fields=["expires_at"])
     for older in siblings.filter(anchor__lt=new.anchor, paid_until__gt=new.anchor):
         older.paid_until = new.anchor
         older.next_at = older.next_at if older.next_at and older.next_at < new.anchor else None

@@ -12,7 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import clock
+from accounts import clock, keys
 from accounts.api_parts import (
     ACCOUNT_PARAMETER,
     KEY_PARAMETER,
@@ -34,7 +34,7 @@ from accounts.api_requests import (
     WholeNumberField,
     idempotency_key,
 )
-from accounts.errors import FieldProblem, InvalidRequestError
+from accounts.errors import FieldProblem, InsufficientScopeError, InvalidRequestError
 from accounts.models import Account, Scope
 from accounts.public_ids import public_id
 from credits import given, ledger, selectors
@@ -93,16 +93,21 @@ class LotSerializer(serializers.Serializer[ledger.Lot]):
     amount = serializers.IntegerField()
 
 
+MOST_USED = 10**12  # of one spend: a million of the currency; sums of many stay whole numbers
+
+
 class UsageSerializer(serializers.Serializer[Any]):
     """What the AI behind a spend used, as the app tells it. All of it is optional."""
 
     model = PrintableField(required=False, max_length=100)
-    input_tokens = CountField(required=False)
-    output_tokens = CountField(required=False)
+    input_tokens = CountField(required=False, most=MOST_USED)
+    output_tokens = CountField(required=False, most=MOST_USED)
     provider_cost_micros = CountField(
-        required=False, help_text="Millionths of your currency that the provider charges."
+        required=False,
+        most=MOST_USED,
+        help_text="Millionths of your currency that the provider charges. Believed of service keys alone.",
     )
-    latency_ms = CountField(required=False)
+    latency_ms = CountField(required=False, most=MOST_USED)
 
 
 class TransactionSerializer(serializers.Serializer[Any]):
@@ -178,6 +183,11 @@ class GrantsView(APIView):
 def _grant_within_limits(request: Request, asked: dict[str, Any], *, key: str, now: datetime) -> ledger.Granted:
     """A grant that counts against its key's day and the account's. Raises GrantLimitExceededError."""
     caller, account = caller_of(request), account_of(request, now=now)
+    if keys.is_of_member(caller.actor, account):
+        raise InsufficientScopeError(
+            "A member of that account made or approved this key: nobody grants to themselves.",
+            required_scope=Scope.CREDITS_GRANT,
+        )
     own = caller.grants_per_day
     most = settings.SERVICE_KEY_GRANTS_PER_DAY if own is None else own
     with transaction.atomic():

@@ -26,7 +26,7 @@ from accounts.models import Scope
 from credits import explaining, ledger, selectors
 from credits.api import TransactionSerializer, transaction_data
 
-# A key that spends may undo its own for so long; who may grant, may undo any.
+# A key that spends may undo its own spends, and for so long; who may grant, may undo any.
 OWN_SPEND_FOR = timedelta(hours=24)
 
 
@@ -47,17 +47,21 @@ class ReverseView(APIView):
         responses={201: TransactionSerializer},
     )
     def post(self, request: Request, transaction_id: str) -> Response:
-        """Give a spend back, whole or in part, to the grants it came from. Spends of the last 24 hours, with
-        credits:spend; any, with credits:grant."""
+        """Give a spend back, whole or in part, to the grants it came from. The key's own spends of the last 24 hours,
+        with credits:spend; any, with credits:grant."""
         key, now = idempotency_key(request), clock.now()
         asked = checked(ReverseRequest, request.data)
         account = account_of(request, now=now)
         identifier = identifier_of("txn", transaction_id, "transaction")
         spent = selectors.transactions(account.pk).filter(pk=identifier).first()
-        may_any = Scope.CREDITS_GRANT in caller_of(request).scopes
-        if spent is not None and not may_any and spent.created_at < now - OWN_SPEND_FOR:
+        caller = caller_of(request)
+        may_any = Scope.CREDITS_GRANT in caller.scopes
+        is_recent = spent is None or spent.created_at >= now - OWN_SPEND_FOR
+        # (A buyer who may undo at all, where BUYERS_MAY_UNDO says so, undoes what their account was charged.)
+        is_own = spent is None or caller.account is not None or spent.actor == caller.actor
+        if not may_any and not (is_own and is_recent):
             raise InsufficientScopeError(
-                "Spends older than 24 hours are taken back with the scope credits:grant.",
+                "With credits:spend, a key takes back its own spends of the last 24 hours. Others take credits:grant.",
                 required_scope=Scope.CREDITS_GRANT,
             )
         corrected = ledger.reverse(
@@ -66,8 +70,8 @@ class ReverseView(APIView):
             idempotency_key=key,
             reason=asked["reason"],
             amount=asked.get("amount"),
-            actor=caller_of(request).actor,
-            side=caller_of(request).side,
+            actor=caller.actor,
+            side=caller.side,
             now=now,
         )
         return made(transaction_data(corrected.transaction), is_replayed=corrected.is_replayed)

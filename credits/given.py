@@ -68,5 +68,6 @@ def _add(subject: str, unit: str, amount: int, *, now: datetime) -> None:
 
 
 def _sum(subject: str, unit: str, *, now: datetime) -> int:
-    rows = GivenInHour.objects.filter(subject=subject, unit=unit, hour__gt=now - DAY)
+    # The hour that a day ago falls into counts whole: a window of 24 to 25 hours, never less than a day.
+    rows = GivenInHour.objects.filter(subject=subject, unit=unit, hour__gt=now - DAY - timedelta(hours=1))
     return rows.aggregate(total=Sum("amount"))["total"] or 0

@@ -424,6 +424,8 @@ class Allowance(models.Model):
     next_index = models.PositiveIntegerField(default=0)
     next_at = models.DateTimeField(_("next refill"), null=True, blank=True)
     last_day_start = models.DateTimeField(null=True, blank=True, editable=False)
+    # For so long after `paid_until` the last period's credits live on, while the next one is being paid for.
+    grace_s = models.PositiveIntegerField(default=0, editable=False)
     paused_at = models.DateTimeField(_("paused"), null=True, blank=True)
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
     created_at = models.DateTimeField(_("created"))

@@ -47,6 +47,30 @@ def _post(url: str, body: bytes) -> None:
         raise safe_http.UnreachableError(f"it answered {answer.status_code}")
 
 
+def published() -> dict[int, str]:
+    """The heads that SEAL_FILE holds; none where it is not set, or nothing was sealed yet. Raises HeadsFileError.
+
+    A file that is gone while there are seals is an error too: whoever removes it would remove what seals are compared
+    with.
+    """
+    if not settings.SEAL_FILE:
+        return {}
+    if not Path(settings.SEAL_FILE).is_file():
+        if Seal.objects.exists():
+            raise HeadsFileError(f"{settings.SEAL_FILE} (SEAL_FILE) is not there, and the ledger has seals.")
+        return {}
+    return read_heads(settings.SEAL_FILE)
+
+
+def check_chain() -> None:
+    """Nothing is sealed onto a chain that is not the published one. Raises HeadsFileError."""
+    heads = published()
+    known = {row.number: bytes(row.head).hex() for row in Seal.objects.only("number", "head").iterator()}
+    for number, head in sorted(heads.items()):
+        if known.get(number) != head:
+            raise HeadsFileError(f"Seal {number} is not the one that was published: nothing is sealed until you look.")
+
+
 def read_heads(path: str) -> dict[int, str]:
     """The heads in a file that `publish` wrote. Raises HeadsFileError."""
     heads: dict[int, str] = {}
@@ -55,7 +79,10 @@ def read_heads(path: str) -> dict[int, str]:
             continue
         try:
             number, head, *_when = line.split()
-            heads[int(number)] = bytes.fromhex(head).hex()
+            known = heads.setdefault(int(number), head)
+            bytes.fromhex(head)
         except ValueError:
             raise HeadsFileError(f"Line {place} of {path} is no seal: a number, a head, a moment.") from None
+        if known != head:
+            raise HeadsFileError(f"Line {place} of {path} has another head for seal {number}: it was sealed anew.")
     return heads

@@ -168,7 +168,7 @@ def _chain_breaches(published: Mapping[int, str]) -> Iterator[Breach]:
         elif bytes(row.previous) != previous:
             yield Breach(what="seal does not follow the one before it", subject=str(row.number))
         head = bytes(row.head)
-        if head_of(row) != head or not _is_signed(row):
+        if head_of(row) != head or not _is_signed(row) or not row.leaves:
             yield Breach(what="seal was changed", subject=str(row.number))
         if published.get(row.number, head.hex()) != head.hex():
             yield Breach(what="seal is not the one that was published", subject=str(row.number))
@@ -212,7 +212,7 @@ def _sealed() -> Iterator[Leaf]:
     for row in Seal.objects.order_by("number").iterator(1):
         found = list(row_leaves(row))
         late += [leaf for leaf in found if reached is not None and leaf[0] < reached]
-        reached = max(leaf[0] for leaf in found) if reached is None else max(reached, *(leaf[0] for leaf in found))
+        reached = max([*([reached] if reached else []), *(leaf[0] for leaf in found)], default=None)
     late.sort()
     waiting = iter(late)
     next_late = next(waiting, None)
@@ -240,7 +240,7 @@ def _seals_since(before: Seal) -> Iterable[Seal]:
 
 def _settled(last: Seal) -> uuid.UUID:
     """Below this id, everything was sealed with this seal or before it."""
-    latest = max(identifier for identifier, _ in row_leaves(last))
+    latest = max((identifier for identifier, _ in row_leaves(last)), default=uuid.UUID(int=0))
     return min(latest, _bound(last.sealed_at - LATE))
 
 

@@ -6,7 +6,7 @@ when it was due, so that the past can be told as it was.
 
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import Min
@@ -211,7 +211,7 @@ def _month_start(allowance: Allowance) -> datetime | None:
 def month_end(allowance: Allowance, index: int) -> datetime:
     """When period `index` ends: at the next boundary, but what was paid for lasts as long as it was paid for."""
     if allowance.paid_until is not None and allowance.periods == index + 1:
-        return allowance.paid_until
+        return allowance.paid_until + timedelta(seconds=allowance.grace_s)
     ends_at = month_boundary(allowance.anchor, index + 1, allowance.zone)
     return ends_at if allowance.paid_until is None else min(ends_at, allowance.paid_until)
 

@@ -42,6 +42,11 @@ def lapse_holds() -> None:
 def seal_ledger() -> None:
     """Append a head over what was added to the ledger, and publish it."""
     now = clock.now()
+    try:
+        publishing_seals.check_chain()
+    except publishing_seals.HeadsFileError as error:
+        alerts.raise_alert(Alert.Kind.LEDGER, "tampering", detail=str(error), now=now)
+        return
     while (made := seals.seal(now=now)) is not None:
         publishing_seals.publish(made, now=now)
 
@@ -64,7 +69,12 @@ def audit_ledger() -> None:
 def _verify_seals(*, now: datetime) -> None:
     """Whether the ledger is as it was sealed. What is not stays an alert until a person has looked."""
     found = 0
-    for found, breach in enumerate(seals.breaches(), start=1):  # noqa: B007 - counted
+    try:
+        published = publishing_seals.published()
+    except publishing_seals.HeadsFileError as error:
+        alerts.raise_alert(Alert.Kind.LEDGER, "tampering", detail=str(error), now=now)
+        return
+    for found, breach in enumerate(seals.breaches(published=published), start=1):  # noqa: B007 - counted
         logger.error("ledger_tampered", what=breach.what, subject=breach.subject)
     if found:
         detail = f"{found} differences from what was sealed. `manage.py audit_ledger --verify-seals` lists them."

@@ -23,8 +23,9 @@ from accounts.api_parts import (
     timestamp,
 )
 from accounts.api_requests import AccountField, PrintableField, TextField
-from accounts.errors import FieldProblem, InvalidRequestError, NotFoundError
+from accounts.errors import FieldProblem, InvalidRequestError, NotFoundError, SellerOnlyError
 from accounts.models import Account, Scope
+from accounts.sides import Side
 from outbox import safe_http, webhooks
 from outbox.models import WebhookDelivery, WebhookEndpoint
 
@@ -236,7 +237,10 @@ def _owner(request: Request, *, now: datetime) -> Account | None:
     """Whose endpoints: the account's, or (a service key that names none) the app's own."""
     body = request.data if isinstance(request.data, dict) else {}
     is_named = body.get("account") or request.query_params.get("account")
-    if caller_of(request).account is None and not is_named:
+    caller = caller_of(request)
+    if caller.account is None and not is_named:
+        if caller.side != Side.SELLER:
+            raise SellerOnlyError
         return None
     return account_of(request, now=now)
 

@@ -62,15 +62,15 @@ class TooManyEndpointsError(ApiError):
 
 
 class TooManyAttemptsError(ApiError):
-    """Tests and replays of one endpoint, in an hour."""
+    """Tests of an account, or replays of one endpoint, in an hour."""
 
     code = "too_many_attempts"
     title = "Enough for now"
     status_code = 429
 
     def __init__(self, most: int) -> None:
-        super().__init__(f"At most {most} an hour for one endpoint. Try again later.", retryable=True, limit=most)
-        self.retry_after_s = int(HOUR.total_seconds() // most)
+        super().__init__(f"At most {most} an hour. Try again later.", retryable=True, limit=most)
+        self.retry_after_s = int(HOUR.total_seconds() // max(1, most))
 
 
 def create_endpoint(
@@ -126,7 +126,8 @@ def enqueue(event: OutboxEvent) -> None:
 
 def send_test(endpoint: WebhookEndpoint, *, now: datetime) -> WebhookDelivery:
     """An event that says no more than that it is a test. Raises TooManyAttemptsError."""
-    tests = endpoint.deliveries.filter(event__name=TEST_EVENT, created_at__gt=now - HOUR)
+    # By account: an endpoint may be removed and made anew.
+    tests = OutboxEvent.objects.filter(account=endpoint.account_id, name=TEST_EVENT, created_at__gt=now - HOUR)
     _check_often(tests.count(), settings.MAX_WEBHOOK_TESTS_PER_HOUR)
     event = OutboxEvent.objects.create(
         name=TEST_EVENT,

@@ -17,7 +17,8 @@ from accounts import clock
 from accounts.addresses import own
 from accounts.public_ids import MalformedIdError, parse_id
 from accounts.sides import Side
-from billing import catalogue, checkout
+from accounts.throttling import RateLimitedError
+from billing import catalogue, checkout, pace
 from billing.errors import BillingError, FulfilmentError, PaymentProviderUnavailableError
 from billing.models import Order
 from credits import selectors
@@ -47,8 +48,10 @@ def buy(request: HttpRequest) -> HttpResponse:
     """Start a purchase and send the customer to where it is paid."""
     asked = request.POST
     try:
+        account = own_account(request)
+        pace.check(account)
         started = checkout.start(
-            account=own_account(request),
+            account=account,
             price=catalogue.find_price(item=asked.get("item", ""), interval=asked.get("interval", "")),
             quantity=_quantity(asked.get("quantity", "1")),
             ui=_ui(asked.get("ui", "")),
@@ -58,7 +61,7 @@ def buy(request: HttpRequest) -> HttpResponse:
             side=Side.BUYER,
             now=clock.now(),
         )
-    except BillingError as error:
+    except (BillingError, RateLimitedError) as error:
         messages.error(request, _(str(error)))
         return redirect("credits")
     order = started.order

@@ -10,6 +10,7 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 
 from accounts import clock
+from accounts.sides import Side
 from credits import ledger, selectors
 from credits.errors import CreditsError, DailyCapReachedError, InsufficientCreditsError
 from portal.acting import own_account
@@ -42,6 +43,7 @@ def example_ai(request: HttpRequest) -> HttpResponse:
                     metadata={"prompt_sha256": hashlib.sha256(shown["prompt"].encode()).hexdigest()},
                 ),
                 idempotency_key=f"example:{_token(request)}",
+                side=Side.INTERNAL,
                 actor=f"user:{request.user.pk}",
                 now=now,
             )

@@ -13,22 +13,26 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import stripe
 from django.contrib.auth.models import Group
+from django.core.cache import cache
 from django.test import Client
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from pytest_django import Settings
 
-from accounts import clock, keys, opening, teams
+from accounts import clock, keys, opening, teams, throttling
 from accounts.models import Account, ApiKey, User
-from billing import benefits
-from billing.models import Order, Promotion, Subscription
+from billing import benefits, closing
+from billing.models import Order, Price, Promotion, Subscription
 from billing.tests.conftest import Shop, customer, shop
 from console import roles
 from console.models import Approval, AuditEvent, BulkGrant
 from console.tests.test_operations import Desk, staff
 from credits import audit, ledger, limits, selectors
-from credits.models import Hold, Source, Transaction, Wallet
-from outbox.models import WebhookDelivery
+from credits.models import Grant, Hold, Source, Transaction, Wallet
+from outbox.models import Alert, WebhookDelivery
 from sandbox.local_stripe import customers as cards
 
 __all__ = ["customer", "shop"]
@@ -829,7 +833,7 @@ class Books:
         self.given += amount if answer.status_code == 201 else 0
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(moves=MOVES)
 def test_nobody_ends_with_more_than_was_given_and_bought_minus_what_they_used(
     present: Any, db: None, moves: list[tuple[str, str, int, int, str]]
@@ -847,3 +851,157 @@ def test_nobody_ends_with_more_than_was_given_and_bought_minus_what_they_used(
     wallet = Wallet.objects.get(account=account)
     assert wallet.balance + wallet.held == books.given - books.served
     assert list(audit.all_disagreements(account_id=account.pk)) == []
+
+
+# --- Payments that should not have been made ---------------------------------------------------------
+
+
+def test_a_page_that_is_paid_after_the_account_was_closed_gives_nothing_unseen(world: World, shop: Shop) -> None:
+    """Closing ends the pages that wait; what is paid all the same (a webhook on its way) is somebody's to look at."""
+    first, second = (shop.checkout(world.account, key=key) for key in "ab")
+    shop.pay(first)  # paid, and not heard of yet
+    closing.close_account(account=world.account, user=world.user, now=clock.now())
+
+    assert shop.stripe.store.get("checkout.session", second.stripe_session_id)["status"] == "expired"
+    shop.deliver()
+    first.refresh_from_db()
+    assert first.status == Order.Status.REVIEW
+    assert Alert.objects.filter(kind=Alert.Kind.REVIEW, resolved_at=None).exists()
+    assert world.balance == 0
+
+
+def test_two_plans_are_paid_at_once_and_the_second_one_is_spent(world: World, shop: Shop) -> None:
+    """The money of the second comes back: its credits are never there, whatever the customer does meanwhile."""
+    orders = [shop.checkout(world.account, item=item, key=item) for item in ("pro", "studio")]
+    for order in orders:
+        shop.pay(order)
+        shop.advance(seconds=1)
+    for _ in range(4):
+        shop.deliver()
+        world.app("credits/spend", amount=100)
+
+    wallet = Wallet.objects.get(account=world.account)
+    granted = Grant.objects.filter(account=world.account, source=Source.PLAN)
+    assert [grant.amount for grant in granted] == [100]
+    assert (world.balance - wallet.debt) <= FREE
+    assert Order.objects.get(pk=orders[1].pk).status == Order.Status.FAILED
+
+
+def test_up_and_down_again_in_stripe_s_portal_leaves_what_was_paid_for(world: World, shop: Shop) -> None:
+    """Stripe credits the upgrade as soon as it is taken back there; so are its credits, and owed if they were spent."""
+    shop.pay(shop.checkout(world.account, item="pro"))
+    shop.deliver()
+    subscription = Subscription.objects.get(account=world.account)
+    item = stripe.Subscription.retrieve(subscription.stripe_subscription_id)["items"]["data"][0]["id"]
+    prices = {code: Price.objects.get(plan__code=code, interval="month") for code in ("pro", "studio")}
+    before = world.balance
+    for code in ("studio", "pro"):
+        stripe.Subscription.modify(
+            subscription.stripe_subscription_id,
+            items=[{"id": item, "price": prices[code].stripe_price_id}],
+            proration_behavior="always_invoice",
+        )
+        shop.deliver()
+        if code == "studio":
+            assert world.balance == before + 300
+
+    assert world.balance == before
+
+
+# --- The customer uses up what everybody shares ------------------------------------------------------
+
+
+def test_an_endpoint_that_is_made_anew_is_not_tested_anew(world: World, settings: Settings) -> None:
+    settings.MAX_WEBHOOK_TESTS_PER_HOUR = 2
+    answers = []
+    for _ in range(4):
+        made = world.ask("webhook-endpoints", {"url": "https://example.com/hook"}, bearer=world.own).json()
+        answers.append(world.ask(f"webhook-endpoints/{made['id']}/test", {}, bearer=world.own).status_code)
+        Client().delete(f"/api/v1/webhook-endpoints/{made['id']}", headers={"Authorization": f"Bearer {world.own}"})
+
+    assert answers[2:] == [429, 429]
+
+
+def test_a_customer_does_not_say_what_the_seller_s_provider_charges(world: World) -> None:
+    """It falsifies the seller's margins; sums of many overflow the console's reports."""
+    usage = {"model": "large", "provider_cost_micros": 10**12}
+    spend = {"amount": 1, "usage": usage}
+
+    by_buyer = world.ask("credits/spend", spend, bearer=world.own)
+    by_app = world.app("credits/spend", **spend)
+    too_much = world.app("credits/spend", amount=1, usage={"provider_cost_micros": 2**53})
+
+    assert (by_buyer.status_code, by_buyer.json()["usage"]) == (201, {"model": "large"})
+    assert by_app.json()["usage"] == usage
+    assert too_much.status_code == 400
+
+
+def test_one_customer_does_not_use_up_stripe_s_rate_limit(
+    world: World, shop: Shop, monkeypatch: pytest.MonkeyPatch, settings: Settings
+) -> None:
+    asked: list[throttling.Limit] = []
+    monkeypatch.setattr(throttling, "count", lambda limits: asked.extend(limits) or [])
+    settings.PAYMENT_PAGES_PER_MINUTE = 7
+
+    world.ask("billing/checkouts", {"item": "credits-20"}, bearer=world.own)
+    world.ask("billing/portal-sessions", {}, bearer=world.own)
+    world.browser.post("/buy", {"item": "credits-20"})
+
+    pages = [(limit.who, limit.most) for limit in asked if limit.name == "payment_page"]
+    assert pages == [(str(world.account.pk), 7)] * 3
+
+
+# --- Somebody else's address -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def proving(settings: Settings) -> None:
+    """As in production: an address is confirmed before it opens anything."""
+    settings.ACCOUNT_EMAIL_VERIFICATION = "mandatory"
+    cache.clear()  # mails that other stories sent count against an address
+
+
+def test_a_stranger_s_password_does_not_wait_for_the_owner_of_an_address(
+    db: None, proving: None, mailoutbox: list[Any]
+) -> None:
+    """Sign up with a victim's address, and wait until they prove it, by whichever way they come."""
+    stranger, victim = Client(), Client()
+    stranger.post("/accounts/signup/", {"email": "victim@example.com", "password1": "Attacker-Pass-77!"})
+    mailoutbox.clear()
+
+    victim.post("/accounts/login/code/", {"email": "victim@example.com"})
+    (code,) = re.findall(r"^\s*([A-Z0-9]{3,4}-?[A-Z0-9]{3,4})\s*$", str(mailoutbox[0].body), re.M)
+    victim.post("/accounts/login/code/confirm/", {"code": code})
+
+    assert victim.get("/dashboard").status_code == 200
+    stranger.post("/accounts/login/", {"login": "victim@example.com", "password": "Attacker-Pass-77!"})
+    assert stranger.get("/dashboard").status_code != 200
+    assert balance(Account.objects.get(email="victim@example.com")) >= 0
+
+
+def test_the_owner_clicks_the_link_that_a_stranger_s_sign_up_sent(
+    db: None, proving: None, mailoutbox: list[Any]
+) -> None:
+    stranger, victim = Client(), Client()
+    stranger.post("/accounts/signup/", {"email": "victim@example.com", "password1": "Attacker-Pass-77!"})
+    (link,) = re.findall(r"https?://[^/]+(/accounts/confirm-email/\S+)", str(mailoutbox[0].body))
+
+    victim.post(link)
+
+    stranger.post("/accounts/login/", {"login": "victim@example.com", "password": "Attacker-Pass-77!"})
+    assert stranger.get("/dashboard").status_code != 200
+
+
+def test_an_unproven_sign_up_leaves_the_owner_their_free_credits(
+    world: World, proving: None, mailoutbox: list[Any]
+) -> None:
+    Client().post("/accounts/signup/", {"email": "victim+evil@example.com", "password1": "Attacker-Pass-77!"})
+    assert balance(Account.objects.get(email="victim+evil@example.com")) == 0
+    mailoutbox.clear()
+
+    victim = Client()
+    victim.post("/accounts/signup/", {"email": "victim@example.com", "password1": "a fine long horse"})
+    (link,) = re.findall(r"https?://[^/]+(/accounts/confirm-email/\S+)", str(mailoutbox[0].body))
+    victim.post(link)
+
+    assert balance(Account.objects.get(email="victim@example.com")) == FREE

@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import stripe
 from django.db import OperationalError
 from django.test import Client
 from pytest_django import Settings
@@ -74,6 +75,20 @@ class Kit:
         if not Pack.objects.exists():
             bootstrap.push(presets.load("demo"), say=lambda _line: None)
         return self.ask("POST", "billing/checkouts", {"item": item}, **more)
+
+    def stripe_answers(self, error: stripe.StripeError) -> Any:
+        """Buy once more, when Stripe answers with this."""
+
+        class Refusing(stripe.HTTPClient):
+            name = "refusing"
+
+            def request(self, *_arguments: Any, **_named: Any) -> Any:
+                raise error
+
+            def close(self) -> None: ...
+
+        self.monkeypatch.setattr(stripe, "default_http_client", Refusing())
+        return self.buy()
 
     def reverse(self, transaction: str, **body: Any) -> Any:
         return self.sell(f"credits/transactions/{transaction}/reverse", reason="r", **body)
@@ -235,19 +250,25 @@ def already_subscribed(kit: Kit) -> Any:
 
 
 def payment_provider_unavailable(kit: Kit) -> Any:
-    import stripe
-
-    class Away(stripe.HTTPClient):
-        name = "away"
-
-        def request(self, *_arguments: Any, **_named: Any) -> Any:
-            raise stripe.APIConnectionError("no route")
-
-        def close(self) -> None: ...
-
     kit.buy()
-    kit.monkeypatch.setattr(stripe, "default_http_client", Away())
-    return kit.buy()
+    return kit.stripe_answers(stripe.APIConnectionError("no route"))
+
+
+def payment_provider_refused(kit: Kit) -> Any:
+    kit.buy()
+    return kit.stripe_answers(stripe.AuthenticationError("Invalid API Key provided: sk_test_***", http_status=401))
+
+
+def currency_mixed(kit: Kit) -> Any:
+    kit.buy()
+    told = "You cannot combine currencies on a single customer."
+    return kit.stripe_answers(stripe.InvalidRequestError(told, param="", http_status=400))
+
+
+def too_many_attempts(kit: Kit) -> Any:
+    kit.settings.MAX_WEBHOOK_TESTS_PER_HOUR = 0
+    made = kit.ask("POST", "webhook-endpoints", {"url": "https://example.com/hook"}).json()
+    return kit.ask("POST", f"webhook-endpoints/{made['id']}/test", {})
 
 
 PROVOKED: dict[str, Callable[[Kit], Any]] = {
@@ -292,6 +313,9 @@ PROVOKED: dict[str, Callable[[Kit], Any]] = {
     "already_subscribed": already_subscribed,
     "no_customer": lambda kit: kit.ask("POST", "billing/portal-sessions", {}),
     "payment_provider_unavailable": payment_provider_unavailable,
+    "payment_provider_refused": payment_provider_refused,
+    "currency_mixed": currency_mixed,
+    "too_many_attempts": too_many_attempts,
 }
 
 

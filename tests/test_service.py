@@ -113,6 +113,9 @@ SLOW = [
     b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX-",  # a head that does
     b"POST /accounts/login/ HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
     b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\nGET /healthz HT",  # the next one, behind a whole one
+    b"POST /api/credits/use HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 00000000000000000000100\r\n\r\n{",
+    b"POST / HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"a" * 8_000) for n in range(9)),
+    b"POST /api/credits/use HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n0\r\n\r\n",
     b"",
 ]
 
@@ -131,6 +134,30 @@ def test_slow_clients_hold_no_thread(service: Service) -> None:
             with closing(service.connect()) as client:
                 client._connection.timeout = 5
                 assert client.ask("GET", "/healthz")[0] == http.client.OK
+    web.send_signal(signal.SIGTERM)
+    assert web.wait(40) == 0
+
+
+def test_clients_that_do_not_read_hold_no_thread(service: Service) -> None:
+    """Each asks for more than the kernel keeps for it, and takes none of it; others send "close", and do not."""
+    web = service.run_web()
+    large = (
+        b"GET /static/drf_spectacular_sidecar/swagger-ui-dist/swagger-ui-bundle.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    )
+    last = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
+    with ExitStack() as stack:
+        for number in range(60):
+            line = stack.enter_context(socket.socket())
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+            line.connect(("127.0.0.1", service.ports.web))
+            line.sendall(large * 12 if number % 2 else last)
+        for _ in range(10):
+            with closing(service.connect()) as client:
+                client._connection.timeout = 5
+                assert client.ask("GET", "/healthz")[0] == http.client.OK
+    with closing(service.connect()) as client:
+        status, _, body = client.ask("GET", large.split()[1].decode())
+    assert (status, len(body) > 1_000_000) == (http.client.OK, True)
     web.send_signal(signal.SIGTERM)
     assert web.wait(40) == 0
 
@@ -166,6 +193,9 @@ def test_a_request_in_pieces_is_one_request(service: Service) -> None:
     assert heard.startswith(b"HTTP/1.1 100 Continue\r\n\r\n")
     assert b" 413 " in say(head + b"Content-Length: 99999999\r\n\r\n")
     assert b" 400 " in say(b"nonsense\r\n\r\n")
+    assert b" 400 " in say(head + b"Content-Length: 00000000000000000000100\r\n\r\n{")
+    assert b" 400 " in say(head + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+    assert b" 431 " in say(head + b"X: " + b"a" * 70_000)
     web.send_signal(signal.SIGTERM)
     assert web.wait(40) == 0
 

@@ -106,7 +106,7 @@ def test_questions_about_plans_and_people(desk: Desk) -> None:
 
     desk.open()  # 8. "I never got the e-mail."
     desk.operate("Resend an e-mail", event="0")
-    desk.sees(f"Sent to {desk.customer}.")
+    desk.sees(f"Sent to {desk.customer[0]}…@example.com.")  # as the audit log may keep it
 
     desk.open()  # 9. "Somebody has my key!"
     page.locator("a[href*='/accounts/apikey/']").first.click()

@@ -6,9 +6,10 @@ from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import TabularInline
 
 from accounts import clock
+from accounts.admin_parts import OperatorAdmin
 from usage import rates
 from usage.models import Feature, FeaturePrice
 
@@ -41,7 +42,8 @@ class PriceInline(TabularInline):  # type: ignore[misc]
 
 
 @admin.register(Feature)
-class FeatureAdmin(ModelAdmin):  # type: ignore[misc]
+class FeatureAdmin(OperatorAdmin):
+    tells_values = True
     list_display = ("code", "name", "unit", "price", "is_active")
     list_filter = ("is_active",)
     search_fields = ("code", "name")

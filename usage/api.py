@@ -17,6 +17,7 @@ from accounts.addresses import own
 from accounts.api_parts import ACCOUNT_PARAMETER, KEY_PARAMETER, account_of, caller_of, checked, made
 from accounts.api_requests import MAX_METADATA_BYTES, AccountField, PrintableField, WholeNumberField, idempotency_key
 from accounts.models import Account, Scope
+from accounts.sides import Side
 from credits import ledger, selectors
 from credits.api import RefillSerializer, TransactionSerializer, UsageSerializer, spent_data
 from credits.errors import InsufficientCreditsError
@@ -73,15 +74,18 @@ EXAMPLES = [
 ]
 
 
-def work(asked: dict[str, Any]) -> spending.Work:
-    """What a SpendRequest asks for."""
+def work(asked: dict[str, Any], *, side: Side) -> spending.Work:
+    """What a SpendRequest asks for. What a provider charges the seller is not believed of a buyer."""
+    usage = asked.get("usage", {})
+    if side == Side.BUYER:
+        usage = {name: value for name, value in usage.items() if name != "provider_cost_micros"}
     return spending.Work(
         amount=asked.get("amount"),
         feature=asked.get("feature", ""),
         quantity=asked.get("quantity"),
         description=asked["description"],
         metadata=asked["metadata"],
-        usage=asked.get("usage", {}),
+        usage=usage,
     )
 
 
@@ -128,7 +132,7 @@ class SpendView(APIView):
         key, now = idempotency_key(request), clock.now()
         asked = checked(SpendRequest, request.data)
         account = account_of(request, now=now, is_checked_later=True)
-        asked_for = work(asked)
+        asked_for = work(asked, side=caller_of(request).side)
         with telling_of_more(account, now=now):
             spent = spending.spend(
                 account=account,
@@ -173,7 +177,7 @@ class CheckView(APIView):
         now = clock.now()
         asked = checked(CheckRequest, request.data)
         account = account_of(request, now=now)
-        cost = work(asked).priced(at=now).credits
+        cost = work(asked, side=caller_of(request).side).priced(at=now).credits
         found = ledger.check(account_id=account.pk, amount=cost, now=now)
         return Response(
             {"allowed": not found.refusal, "cost": cost, "available": found.available, "reason": found.refusal}

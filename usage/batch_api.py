@@ -73,7 +73,7 @@ class SpendBatchView(APIView):
         with transaction.atomic():
             # In the order of accounts, so that two batches never wait for each other.
             for account, number, item in sorted(ready, key=lambda entry: (entry[0].pk, entry[1])):
-                done = work(item)
+                done = work(item, side=caller.side)
                 try:
                     spent = spending.spend(
                         account=account,

@@ -108,7 +108,7 @@ class HoldsView(APIView):
         with telling_of_more(account, now=now):
             held = spending.hold(
                 account=account,
-                work=work(asked),
+                work=work(asked, side=caller_of(request).side),
                 idempotency_key=key,
                 expires_at=now + expiry,
                 actor=caller_of(request).actor,

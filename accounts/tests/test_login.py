@@ -133,11 +133,22 @@ def test_a_crowd_behind_one_address_is_stopped(client: Client, db: None, setting
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [("ada@example.com", "Ada+1@example.com"), ("a.da@gmail.com", "ad.a+x@googlemail.com"), ("a@x.org", "a@x.org")],
+    [
+        ("ada@example.com", "Ada+1@example.com"),
+        ("a.da@gmail.com", "ad.a+x@googlemail.com"),
+        ("a@x.org", "a@x.org"),
+        # Spellings that Django's validator takes, and that mail is delivered for to the same mailbox.
+        ("vic@gmail.com", "vic@\uff47mail.com"),
+        ("vic@gmail.com", "vic@g\u24dcail.com"),
+        ("vic@gmail.com", "vic@gma\u2148l.com"),
+        ("vic@gmail.com", '"v\\ic"@gmail.com'),
+        ("vic@x.org", '"vic"@X.ORG'),
+        ("a@b\u00fccher.example", "a@xn--bcher-kva.example"),
+    ],
 )
 def test_addresses_of_one_mailbox_are_known(first: str, second: str) -> None:
     assert mailbox_of(first) == mailbox_of(second) != ""
-    assert "ada" not in mailbox_of(first)
+    assert first not in mailbox_of(first)
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,12 @@ from typing import Any
 
 from django.conf import settings
 
+from accounts import clock
 from accounts.addresses import own
 from accounts.models import Account
 from billing import alignment, benefits, fulfilment, mirror, stripe_api, stripe_objects
-from billing.models import Order, Subscription
+from billing.errors import StaleCustomerError
+from billing.models import Order, Subscription, TopUp
 from billing.providers import Opened
 
 
@@ -16,8 +18,14 @@ class StripeProvider:
     """Stripe, through the official client; what became of a payment is read back and mirrored by `alignment`."""
 
     def open(self, order: Order) -> Opened:
+        opens = _open_form if order.ui == Order.Ui.ELEMENTS else _open_page
         customer_id = customer_of(order.account)
-        return _open_form(order, customer_id) if order.ui == Order.Ui.ELEMENTS else _open_page(order, customer_id)
+        try:
+            return opens(order, customer_id)
+        except StaleCustomerError:
+            # Somebody deleted it, and nobody told us: the account gets a new one.
+            mirror.note_deleted_customer(customer_id, now=clock.now())
+            return opens(order, customer_of(order.account))
 
     def refresh(self, order: Order, *, now: datetime) -> None:
         if order.stripe_session_id:
@@ -45,6 +53,7 @@ def customer_of(account: Account) -> str:
         email=account.email,
         name=account.name or account.public_id,
     )
+    mirror.keep_customer(str(created["id"]), account, now=clock.now())
     mirror.sync("customer", created)
     return str(created["id"])
 
@@ -75,7 +84,7 @@ def _open_page(order: Order, customer_id: str) -> Opened:
         metadata=metadata,
         success_url=order.success_url or back,
         cancel_url=order.cancel_url or f"{own('credits')}?left={order.public_id}",
-        **(_for_a_plan(order, metadata) if order.is_for_a_plan else _for_a_pack(metadata)),
+        **(_for_a_plan(order, metadata) if order.is_for_a_plan else _for_a_pack(order, metadata)),
         **_tax(),
     )
     return Opened(session_id=session["id"], url=session["url"], expires_at=stripe_objects.moment(session["expires_at"]))
@@ -88,12 +97,22 @@ def _for_a_plan(order: Order, metadata: dict[str, str]) -> dict[str, Any]:
     is_known = Subscription.objects.filter(account=order.account).exists()
     if plan and plan.trial_days and not is_known and not benefits.is_used(benefits.Kind.TRIAL, order.account):
         data["trial_period_days"] = plan.trial_days
-    return {"subscription_data": data}
+    return {"subscription_data": data, "allow_promotion_codes": settings.STRIPE_PROMOTION_CODES}
 
 
-def _for_a_pack(metadata: dict[str, str]) -> dict[str, Any]:
+def _is_for_top_ups(account: Account) -> bool:
+    """Whether the card is to be there for automatic top-ups: then the bank is asked now, with its owner there."""
+    return TopUp.objects.filter(account=account, is_on=True).exists()
+
+
+def _for_a_pack(order: Order, metadata: dict[str, str]) -> dict[str, Any]:
+    data: dict[str, Any] = {"metadata": metadata}
+    if _is_for_top_ups(order.account):
+        data["setup_future_usage"] = "off_session"
     return {
-        "payment_intent_data": {"metadata": metadata},
+        "payment_intent_data": data,
+        # A receipt with VAT for whoever wants one, as plans have.
+        **({"invoice_creation": {"enabled": True}} if settings.STRIPE_TAX else {}),
         "allow_promotion_codes": settings.STRIPE_PROMOTION_CODES,
         "saved_payment_method_options": {"payment_method_save": "enabled"},
     }
@@ -123,6 +142,7 @@ def _open_form(order: Order, customer_id: str) -> Opened:
         description=order.description,
         metadata=identity(order, kind=fulfilment.CARD_FORM),
         automatic_payment_methods={"enabled": True},
+        **({"setup_future_usage": "off_session"} if _is_for_top_ups(order.account) else {}),
     )
     return Opened(payment_id=intent["id"], client_secret=intent["client_secret"])
 

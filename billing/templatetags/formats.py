@@ -4,12 +4,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from babel import Locale
-from babel.numbers import format_currency, get_currency_precision
+from babel.numbers import format_currency
 from django import template
 from django.utils import formats
 from django.utils.timesince import timeuntil
 from django.utils.translation import get_language, gettext
 
+from accounts import currencies
 from accounts.models import Scope
 from billing.models import Order, Price
 from billing.money import amount_in_words
@@ -66,7 +67,7 @@ def price_per_credit(price: Price, credits: int) -> str:
 def each_of(minor: int, currency: str, credits: int) -> str:
     """What one of so many credits comes to."""
     code = currency.upper()
-    amount = Decimal(minor).scaleb(-get_currency_precision(code)) / credits
+    amount = currencies.major(minor, currency) / credits
     locale = (get_language() or "en").replace("-", "_")
     return str(format_currency(amount, code, locale=locale, decimal_quantization=False, format="¤0.00#"))
 

@@ -150,6 +150,8 @@ def the_end(account: Account, began: datetime) -> dict[str, Any]:
             .values_list("transaction__kind", "total")
         )
         back = moved.pop("revoke", 0) + moved.pop("restore", 0)
+        if back == -grant.amount and set(moved) == {"grant"}:
+            continue  # taken back whole: as if it had never been (a plan too many, which was heard of first)
         until = grant.expires_at and round((grant.expires_at - began) / timedelta(hours=1))
         facts = (str(grant.source), grant.amount, grant.remaining, grant.paid_minor, until)
         grants.append((*facts, back, sorted(moved.items())))

@@ -322,9 +322,9 @@ def test_an_operator_syncs_prices_with_a_button(shop: Shop, client: Client) -> N
     client.force_login(User.objects.create_superuser("op@example.com"))
     stripe.Product.modify("tegoed_pack_credits-20", name="Twenty")
 
-    asked = client.get("/admin/billing/pack/sync").content.decode()
+    asked = client.get("/admin/billing/pack/sync", follow=True).content.decode()
     assert "Products and prices are read from Stripe" in asked
     assert Pack.objects.get(code="credits-20").name == "20 credits"  # looking changes nothing
-    answer = client.post("/admin/billing/pack/sync", follow=True)
+    answer = client.post("/admin/billing/pack/sync/", follow=True)
 
     assert "20 credits is now called Twenty." in answer.content.decode()

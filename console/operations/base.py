@@ -110,6 +110,9 @@ class Operation:
     # Nobody of the staff gives, takes back or decides for an account that they are a member of.
     is_for_own_account: ClassVar[bool] = False
     is_for_closed_account: ClassVar[bool] = False
+    # Whether all that it does is in our own database, so that it is done and written down in one transaction.
+    is_here_only: ClassVar[bool] = False
+    is_undo_only: ClassVar[bool] = False  # takes back another operation, and is asked for by nobody
     place: ClassVar[int] = 50  # among the buttons; the lowest first
 
     def is_offered(self, account: Account, now: datetime) -> bool:

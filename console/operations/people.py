@@ -1,5 +1,6 @@
 """Notes, e-mails, the customer's own view; accounts merged, exported, erased."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from urllib.parse import quote
 
@@ -11,7 +12,7 @@ from django.utils.translation import gettext_lazy as later
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from accounts import opening, teams
-from accounts.models import Account, User
+from accounts.models import Account, Membership, User
 from accounts.public_ids import MalformedIdError, parse_id
 from billing import closing, mails, merging, plan_changes
 from console.operations.base import (
@@ -32,6 +33,7 @@ LATEST_MAILS = 30
 
 @register
 class Note(Operation):
+    is_here_only = True
     code, label, icon, permission = "note", later("Write a note"), "edit_note", "write_note"
     is_for_own_account = is_for_closed_account = True
     place = 10
@@ -88,12 +90,13 @@ class ResendMail(Operation):
 
 def _masked(email: str) -> str:
     """An address as the audit log may keep it."""
-    name, _at, host = email.partition("@")
-    return f"{name[:1]}…@{host}"
+    name, at, host = email.partition("@")
+    return f"{name[:1]}…@{host}" if at else ""
 
 
 @register
 class ViewAs(Operation):
+    is_here_only = True
     code, label, icon, permission = "view-as", later("View as customer"), "visibility", "view_as_customer"
     is_for_own_account = is_for_closed_account = True
     place = 9
@@ -123,6 +126,7 @@ class MergeForm(OperationForm):
 
 @register
 class Merge(Operation):
+    is_here_only = True
     code, label, icon, permission, form = "merge", later("Merge into another"), "merge", "merge_accounts", MergeForm
     is_grave = True
     place = 70
@@ -134,6 +138,11 @@ class Merge(Operation):
         moved = merging.plan(asked.account, asked.data["target"], now=asked.now)
         return Given(amount=moved.credits, to=asked.data["target"])
 
+    def needs_second_person(self, asked: Asked) -> bool:
+        """Who goes over may spend what the other account has, and sees what it did."""
+        moved = merging.plan(asked.account, asked.data["target"], now=asked.now)
+        return bool(moved.members or moved.names)
+
     def effects(self, asked: Asked) -> list[Effect]:
         target = asked.data["target"]
         moved = merging.plan(asked.account, target, now=asked.now)
@@ -141,9 +150,10 @@ class Merge(Operation):
         there = selectors.balance(account_id=target.pk, now=asked.now).available
         return [
             Effect(_("Credits here"), str(here), "0"),
-            Effect(_("Credits of %s") % target, str(there), str(there + moved.credits)),
+            Effect(_("Credits of %s") % target.public_id, str(there), str(there + moved.credits)),
             Effect(_("Free credits that are lost"), str(moved.lost), "0"),
-            Effect(_("People and names that go over"), "–", f"{moved.members} + {moved.names}"),
+            Effect(_("People who go over, as members"), "–", _people(merging.new_members(asked.account, target))),
+            Effect(_("Names in other systems that go over"), "–", str(moved.names)),
             Effect(_("API keys that stop"), str(moved.keys), "0"),
             Effect(_("This account"), _("open"), _("closed; its history stays here")),
         ]
@@ -152,9 +162,14 @@ class Merge(Operation):
         target = asked.data["target"]
         moved = merging.merge(source=asked.account, target=target, key=asked.key, actor=asked.actor, now=asked.now)
         return Done(
-            text=_("%(credits)d credits went over to %(target)s.") % {"credits": moved.credits, "target": target},
+            text=_("%(credits)d credits went over to %(target)s.")
+            % {"credits": moved.credits, "target": target.public_id},
             go_to=reverse("admin:accounts_account_change", args=[target.pk]),
         )
+
+
+def _people(rows: Iterable[Membership]) -> str:
+    return ", ".join(_masked(row.user.email) for row in rows) or "–"
 
 
 @register
@@ -196,11 +211,12 @@ class Erase(Operation):
         "erase_person",
         EraseForm,
     )
-    is_grave = True
+    is_grave = is_for_closed_account = True
     place = 80
 
     def is_offered(self, account: Account, now: datetime) -> bool:
-        return account.closed_at is None
+        """Also for an account that was merged into another one, and so is closed with its name."""
+        return account.closed_at is None or bool(account.name or account.email)
 
     def needs_second_person(self, asked: Asked) -> bool:
         return True
@@ -214,7 +230,8 @@ class Erase(Operation):
         plan = plan_changes.find_running(asked.account)
         left = selectors.balance(account_id=asked.account.pk, now=asked.now).available
         return [
-            Effect(_("Name and e-mail address"), asked.account.email or str(asked.account), _("erased")),
+            # The audit log keeps what is written here: not the address itself.
+            Effect(_("Name and e-mail address"), _masked(asked.account.email) or "…", _("erased")),
             Effect(_("Plan"), str(plan.price.plan) if plan else "–", _("ended") if plan else "–"),
             Effect(_("Credits to spend"), str(left), "0"),
             Effect(_("Ledger and invoices"), _("kept"), _("kept, without a name (GDPR, article 17(3)(b))")),

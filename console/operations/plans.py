@@ -4,7 +4,6 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from babel.numbers import get_currency_precision
 from django import forms
 from django.utils.formats import date_format
 from django.utils.translation import gettext as _
@@ -15,6 +14,7 @@ from unfold.widgets import (
     UnfoldAdminSelectWidget,
 )
 
+from accounts import currencies
 from accounts.admin_parts import money
 from accounts.models import Account
 from accounts.public_ids import parse_id
@@ -61,8 +61,7 @@ class RefundForm(OperationForm):
         found: dict[str, Any] = super().clean() or {}
         if "order" in found:
             order = Order.objects.with_what_it_says().get(account=self.account, pk=parse_id("co", found["order"]))
-            digits = get_currency_precision(order.currency.upper())
-            amount, scale = found.get("amount"), Decimal(10) ** digits
+            amount, scale = found.get("amount"), Decimal(10) ** currencies.digits(order.currency)
             if amount is not None and amount * scale != int(amount * scale):
                 raise forms.ValidationError(_("This currency has no smaller part than that."))
             found["row"] = order

@@ -62,6 +62,7 @@ class GrantForm(OperationForm):
 
 @register
 class Grant(Operation):
+    is_here_only = True
     code, label, icon, permission, form = "grant", later("Grant credits"), "add_circle", "grant_credits", GrantForm
     place = 1
 
@@ -112,6 +113,7 @@ class TakeForm(OperationForm):
 
 @register
 class Take(Operation):
+    is_here_only = True
     code, label, icon, permission, form = "adjust", later("Take or forgive"), "remove_circle", "take_credits", TakeForm
     place = 3
 
@@ -166,6 +168,7 @@ class RevokeForm(OperationForm):
 
 @register
 class Revoke(Operation):
+    is_here_only = True
     code, label, icon, permission, form = "revoke", later("Revoke a grant"), "undo", "take_credits", RevokeForm
     place = 4
 
@@ -218,6 +221,7 @@ class ReverseForm(OperationForm):
 
 @register
 class Reverse(Operation):
+    is_here_only = True
     code, label, icon, permission, form = "reverse", later("Give back a spend"), "replay", "reverse_spend", ReverseForm
     place = 2
 
@@ -261,6 +265,7 @@ class Reverse(Operation):
 
 @register
 class Freeze(Operation):
+    is_here_only = True
     code, label, icon, permission = "freeze", later("Stop spending"), "ac_unit", "freeze_account"
     is_grave = True
     place = 60
@@ -278,6 +283,7 @@ class Freeze(Operation):
 
 @register
 class Unfreeze(Operation):
+    is_here_only = True
     code, label, icon, permission = "unfreeze", later("Allow spending"), "local_fire_department", "freeze_account"
     place = 60
 
@@ -301,6 +307,7 @@ class RestoreForm(OperationForm):
 class Restore(Operation):
     """Undoes a revocation; not offered by itself."""
 
+    is_here_only = is_undo_only = True
     code, label, permission, form = "restore", later("Restore what was revoked"), "take_credits", RestoreForm
 
     def is_offered(self, account: Account, now: datetime) -> bool:

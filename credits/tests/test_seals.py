@@ -16,7 +16,7 @@ from pytest_django import Settings
 
 from accounts.models import Account
 from accounts.public_ids import new_id
-from credits import publishing_seals, seals
+from credits import publishing_seals, seals, tasks
 from credits.models import Entry, Seal, Source, Transaction
 from credits.tests.test_spending import give, spend
 from outbox.models import Alert
@@ -213,6 +213,70 @@ def test_a_new_chain_with_the_secret_key_is_not_the_published_one(
 
     with pytest.raises(CommandError, match="1 differences"):
         call_command("audit_ledger", "--verify-seals", stdout=StringIO())
+
+
+def test_nothing_is_sealed_onto_another_chain_than_the_published_one(
+    ledger: Account, now: datetime, settings: Settings, tmp_path: Path
+) -> None:
+    """A superuser changes a row, removes the seals that cover it, and lets the application seal what is there now."""
+    settings.SEAL_FILE = str(tmp_path / "heads.txt")
+    publishing_seals.publish(Seal.objects.get(), now=now)
+    spend(ledger, 1, now, key="more")
+    with superuser() as cursor:
+        cursor.execute("UPDATE credits_transaction SET amount = 20000 WHERE kind = 'grant'")
+        cursor.execute("DELETE FROM credits_seal")
+
+    tasks.seal_ledger()
+
+    assert not Seal.objects.exists()
+    assert Alert.objects.filter(kind=Alert.Kind.LEDGER, subject="tampering").exists()
+    with pytest.raises(CommandError, match="Seal 1 is not the one that was published"):
+        call_command("seal_ledger")
+    with pytest.raises(CommandError, match="differences"):
+        call_command("audit_ledger", "--verify-seals", stdout=StringIO())
+
+
+def test_a_second_head_for_one_number_and_a_file_that_is_gone_are_breaches(
+    ledger: Account, now: datetime, settings: Settings, tmp_path: Path
+) -> None:
+    path = tmp_path / "heads.txt"
+    settings.SEAL_FILE = str(path)
+    with pytest.raises(CommandError, match="is not there, and the ledger has seals"):
+        call_command("audit_ledger", "--verify-seals")
+    publishing_seals.publish(Seal.objects.get(), now=now)
+    with path.open("a") as file:
+        file.write(f"1 {'0' * 64} 2026-01-01T00:00:00+00:00\n")
+
+    with pytest.raises(CommandError, match="another head for seal 1"):
+        call_command("audit_ledger", "--verify-seals")
+    tasks.audit_ledger()
+
+    assert Alert.objects.filter(kind=Alert.Kind.LEDGER, subject="tampering").exists()
+
+
+def test_the_nightly_audit_compares_with_what_was_published(
+    ledger: Account, now: datetime, settings: Settings, tmp_path: Path
+) -> None:
+    settings.SEAL_FILE = str(tmp_path / "heads.txt")
+    publishing_seals.publish(Seal.objects.get(), now=now)
+    with superuser() as cursor:
+        cursor.execute("DELETE FROM credits_seal")
+
+    tasks.audit_ledger()
+
+    assert Alert.objects.filter(kind=Alert.Kind.LEDGER, subject="tampering").exists()
+
+
+def test_a_seal_of_nothing_is_found_and_stops_nobody(ledger: Account, now: datetime) -> None:
+    last = Seal.objects.get()
+    Seal.objects.create(
+        number=2, leaves=b"", transactions=0, previous=last.head, head=b"x" * 32, signature=b"x" * 32,
+        sealed_at=now, clock_at=now,
+    )  # fmt: skip
+    spend(ledger, 1, now, key="more")
+
+    assert "seal was changed" in found()
+    assert seals.seal(now=now) is not None
 
 
 def test_a_rotated_secret_key_still_vouches(ledger: Account, settings: Settings) -> None:

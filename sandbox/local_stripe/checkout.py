@@ -26,6 +26,12 @@ class Outcome(enum.StrEnum):
     ABANDON = "abandon"
 
 
+INVOICE_DATA: Row = {
+    "account_tax_ids": None, "custom_fields": None, "description": None, "footer": None, "issuer": None,
+    "metadata": {}, "rendering_options": None,
+}  # fmt: skip
+
+
 @route("POST", "/v1/checkout/sessions", "checkout.SessionCreateParams")
 def create_session(stripe: LocalStripe, values: Row) -> Row:
     mode = values.get("mode")
@@ -40,6 +46,8 @@ def create_session(stripe: LocalStripe, values: Row) -> Row:
     total = 0 if subscription_data.get("trial_period_days") else sum(line["amount_total"] for line in lines)
     is_taxed = bool(values.pop("automatic_tax", {}).get("enabled"))
     values.pop("customer_update", None)  # an instruction, no part of the session
+    if "invoice_creation" in values:
+        values["invoice_creation"] = {"enabled": False} | values["invoice_creation"] | {"invoice_data": INVOICE_DATA}
     if "tax_id_collection" in values:
         values["tax_id_collection"] = {"required": "never"} | values["tax_id_collection"]
     session = stripe.new(

@@ -4,10 +4,8 @@ import json
 import sys
 from argparse import ArgumentParser
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
@@ -59,9 +57,9 @@ class Command(BaseCommand):
             self.stdout.write(f"The ledger agrees with itself: {len(audit.CHECKS)} checks, 0 disagreements.")
 
     def _verify_seals(self, options: dict[str, Any]) -> None:
-        path = options["heads"] or (settings.SEAL_FILE if Path(settings.SEAL_FILE or "-").is_file() else "")
+        path = options["heads"]
         try:
-            published = publishing_seals.read_heads(path) if path else {}
+            published = publishing_seals.read_heads(path) if path else publishing_seals.published()
         except (OSError, publishing_seals.HeadsFileError) as error:
             raise CommandError(str(error)) from error
         found = 0
@@ -70,5 +68,5 @@ class Command(BaseCommand):
         if found:
             raise CommandError(f"{found} differences from what was sealed.", returncode=1)
         if not options["json"]:
-            compared = f", compared with {len(published)} published heads" if path else ""
+            compared = f", compared with {len(published)} published heads" if published else ""
             self.stdout.write(f"The ledger is as it was sealed: {Seal.objects.count()} seals{compared}.")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from accounts import clock
 from credits import publishing_seals, seals
@@ -17,6 +17,10 @@ class Command(BaseCommand):
     def handle(self, *_arguments: Any, **_options: Any) -> None:
         now = clock.now()
         count = 0
+        try:
+            publishing_seals.check_chain()
+        except publishing_seals.HeadsFileError as error:
+            raise CommandError(str(error)) from error
         while (made := seals.seal(now=now)) is not None:
             count += 1
             publishing_seals.publish(made, now=now)
