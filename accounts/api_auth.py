@@ -40,6 +40,7 @@ class Caller:
     scopes: frozenset[str]
     actor: str  # who did it, for the ledger: `key_...` or `user:...`
     grants_per_day: int | None = None  # of a key that has a limit of its own
+    is_approved: bool = False  # a key that was made on the server, or that a second person has approved
     is_token: bool = False  # a token makes no further token: it would never end
 
     is_authenticated = True
@@ -159,7 +160,13 @@ def _caller_of_key(secret: str, *, now: datetime) -> Caller:
         raise KeyRevokedError("Who this key belongs to can no longer sign in. Make a new one with a working login.")
     keys.note_use(key=key, today=now.date())
     account = Account.from_db(None, ["id", "closed_at"], [key.account_id, key.closed_at]) if key.account_id else None
-    return Caller(account=account, scopes=key.may, actor=public_id("key", key.id), grants_per_day=key.grants_per_day)
+    return Caller(
+        account=account,
+        scopes=key.may,
+        actor=public_id("key", key.id),
+        grants_per_day=key.grants_per_day,
+        is_approved=key.grants_approved_at is not None,
+    )
 
 
 def _caller_of_own_token(text: str, *, now: datetime) -> Caller:

@@ -26,7 +26,7 @@ from accounts.models import Scope
 from credits import explaining, ledger, selectors
 from credits.api import TransactionSerializer, transaction_data
 
-# A key that spends may undo its own spends, and for so long; who may grant, may undo any.
+# A key that spends may undo spends for so long; who may grant, may undo any.
 OWN_SPEND_FOR = timedelta(hours=24)
 
 
@@ -47,8 +47,8 @@ class ReverseView(APIView):
         responses={201: TransactionSerializer},
     )
     def post(self, request: Request, transaction_id: str) -> Response:
-        """Give a spend back, whole or in part, to the grants it came from. The key's own spends of the last 24 hours,
-        with credits:spend; any, with credits:grant."""
+        """Give a spend back, whole or in part, to the grants it came from. Spends of the last 24 hours, with
+        credits:spend (a key that was made in the console and not approved: its own); any, with credits:grant."""
         key, now = idempotency_key(request), clock.now()
         asked = checked(ReverseRequest, request.data)
         account = account_of(request, now=now)
@@ -58,10 +58,12 @@ class ReverseView(APIView):
         may_any = Scope.CREDITS_GRANT in caller.scopes
         is_recent = spent is None or spent.created_at >= now - OWN_SPEND_FOR
         # (A buyer who may undo at all, where BUYERS_MAY_UNDO says so, undoes what their account was charged.)
-        is_own = spent is None or caller.account is not None or spent.actor == caller.actor
+        # (A key that somebody made alone must not make the use of a friend free.)
+        is_own = spent is None or caller.account is not None or caller.is_approved or spent.actor == caller.actor
         if not may_any and not (is_own and is_recent):
             raise InsufficientScopeError(
-                "With credits:spend, a key takes back its own spends of the last 24 hours. Others take credits:grant.",
+                "With credits:spend, spends of the last 24 hours are taken back; by a key that was made in the console "
+                "and not approved, its own. Others take credits:grant.",
                 required_scope=Scope.CREDITS_GRANT,
             )
         corrected = ledger.reverse(
