@@ -65,6 +65,8 @@ def _bring(kind: str, object_id: str, *, now: datetime) -> Stripe | None:
         if kind == "customer":
             mirror.note_deleted_customer(object_id, now=now)
         return None
+    if kind == "subscription":
+        current = placing.with_plan_first(current)
     if not _is_ours(kind, current, now=now):
         return current
     if kind == "invoice" and settings.FINALIZE_RENEWALS and plan_fulfilment.is_plan_draft(current):

@@ -42,6 +42,18 @@ def known_price(price_id: str) -> Price:
     return price
 
 
+def with_plan_first(subscription: Stripe) -> Stripe:
+    """A subscription whose first item is that of its plan: add-ons and metered items may stand before it at Stripe."""
+    plans = Price.objects.filter(
+        stripe_price_id__in=stripe_objects.subscription_price_ids(subscription), plan__isnull=False
+    )
+    known = set(plans.values_list("stripe_price_id", flat=True))
+    items = subscription["items"]["data"]
+    # (Stable: of two plans the first one stays first.)
+    ordered = sorted(items, key=lambda item: stripe_objects.reference(item["price"]) not in known)
+    return {**subscription, "items": {**subscription["items"], "data": ordered}}
+
+
 def order_of_session(session: Stripe) -> Order:
     order = _orders().filter(stripe_session_id=session["id"]).first()
     if order is None:

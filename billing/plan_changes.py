@@ -53,10 +53,17 @@ def change(*, account: Account, price: Price, now: datetime) -> Subscription:
         on_trial = current.status == Subscription.Status.TRIALING
         if on_trial or is_at_once(current.price, price):
             stripe_api.change_subscription(
-                current.stripe_subscription_id, price_id=price.stripe_price_id, is_billed=not on_trial
+                current.stripe_subscription_id,
+                old_price_id=current.price.stripe_price_id,
+                price_id=price.stripe_price_id,
+                is_billed=not on_trial,
             )
         else:
-            stripe_api.plan_change(current.stripe_subscription_id, price_id=price.stripe_price_id)
+            stripe_api.plan_change(
+                current.stripe_subscription_id,
+                old_price_id=current.price.stripe_price_id,
+                price_id=price.stripe_price_id,
+            )
     return _in_line(current, now=now)
 
 
@@ -92,7 +99,8 @@ def extend(*, account: Account, days: int, key: str, now: datetime) -> Subscript
     current = running(account)
     starts, until = current.current_period_end, extended_until(current, days=days)
     stripe_api.move_next_payment(current.stripe_subscription_id, to=int(until.timestamp()), idempotency_key=key)
-    plan, quantity = current.price.plan, stripe_api.quantity_of(current.stripe_subscription_id)
+    plan = current.price.plan
+    quantity = stripe_api.quantity_of(current.stripe_subscription_id, price_id=current.price.stripe_price_id)
     if plan is not None and plan.monthly_credits and quantity:
         allowances.start(
             account=account,

@@ -41,7 +41,13 @@ def of_change(*, account: Account, price: Price, now: datetime) -> ChangePreview
     is_at_once = is_on_trial or plan_changes.is_at_once(current.price, price)
     is_billed = is_at_once and not is_on_trial and price != current.price
     bill = (
-        stripe_api.preview_change(current.stripe_subscription_id, price_id=price.stripe_price_id) if is_billed else {}
+        stripe_api.preview_change(
+            current.stripe_subscription_id,
+            old_price_id=current.price.stripe_price_id,
+            price_id=price.stripe_price_id,
+        )
+        if is_billed
+        else {}
     )
     running = allowances.running(account_id=account.pk, series=series_of(current.stripe_subscription_id), now=now)
     begins_anew = is_billed and price.months != current.price.months

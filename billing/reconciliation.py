@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-from billing import alignment, extra_plans, fulfilment, mirror, money_back, stripe_api, stripe_objects
+from billing import alignment, extra_plans, fulfilment, mirror, money_back, placing, stripe_api, stripe_objects
 from billing.errors import BillingError, FulfilmentError
 from billing.models import RUNNING, Order, PaidInvoice, Subscription
 from billing.stripe_objects import Stripe
@@ -129,6 +129,7 @@ def _of_subscriptions(watch: Watch) -> Iterator[Difference]:
 def _of_subscription(subscription: Stripe) -> Iterator[Difference]:
     if mirror.account_of_customer(stripe_objects.customer_id(subscription)) is None:
         return
+    subscription = placing.with_plan_first(subscription)
     known = Subscription.objects.filter(stripe_subscription_id=subscription["id"]).select_related("price").first()
     theirs = {
         "status": subscription["status"],

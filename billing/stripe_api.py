@@ -314,11 +314,16 @@ def _key(name: str, parameters: dict[str, Any]) -> str:
     return f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
 
-def change_subscription(subscription_id: str, *, price_id: str, is_billed: bool) -> None:
+def _item_of(items: list[Any], price_id: str) -> Any:
+    """The item of a price, among add-ons; the first one, if that price was changed meanwhile."""
+    return next((item for item in items if reference(item["price"]) == price_id), items[0])
+
+
+def change_subscription(subscription_id: str, *, old_price_id: str, price_id: str, is_billed: bool) -> None:
     """Put another price in place now; `is_billed` for its difference at once. Raises PaymentDeclinedError."""
     with calling():
         current = plain(stripe.Subscription.retrieve(subscription_id))
-        item = current["items"]["data"][0]
+        item = _item_of(current["items"]["data"], old_price_id)
         stripe.Subscription.modify(
             subscription_id,
             items=[{"id": item["id"], "price": price_id}],
@@ -327,10 +332,10 @@ def change_subscription(subscription_id: str, *, price_id: str, is_billed: bool)
         )
 
 
-def preview_change(subscription_id: str, *, price_id: str) -> Stripe:
+def preview_change(subscription_id: str, *, old_price_id: str, price_id: str) -> Stripe:
     """The invoice that `change_subscription` would make, were it called now; nothing happens."""
     with calling():
-        item = plain(stripe.Subscription.retrieve(subscription_id))["items"]["data"][0]
+        item = _item_of(plain(stripe.Subscription.retrieve(subscription_id))["items"]["data"], old_price_id)
         details: Any = {"items": [{"id": item["id"], "price": price_id}], "proration_behavior": "always_invoice"}
         return plain(stripe.Invoice.create_preview(subscription=subscription_id, subscription_details=details))
 
@@ -362,14 +367,14 @@ def move_next_payment(subscription_id: str, *, to: int, idempotency_key: str) ->
         )
 
 
-def plan_change(subscription_id: str, *, price_id: str) -> None:
+def plan_change(subscription_id: str, *, old_price_id: str, price_id: str) -> None:
     """Put another price in place when the running period ends; all else goes on as it is."""
     with calling():
         schedule = plain(stripe.SubscriptionSchedule.create(from_subscription=subscription_id))
         (phase,) = schedule["phases"]
         kept = _kept_of_phase(phase)
         now, then = kept["items"], [{**item} for item in kept["items"]]
-        then[0]["price"] = price_id
+        _item_of(then, old_price_id)["price"] = price_id
         phases: Any = [
             {**kept, "items": now, "start_date": phase["start_date"], "end_date": phase["end_date"]},
             {**kept, "items": then, "proration_behavior": "none"},
@@ -432,10 +437,12 @@ def keep_going(subscription_id: str) -> None:
             stripe.Subscription.modify(subscription_id, cancel_at="")
 
 
-def quantity_of(subscription_id: str) -> int:
+def quantity_of(subscription_id: str, *, price_id: str) -> int:
     """How many of its plan a subscription has."""
     with calling():
-        return stripe_objects.subscription_quantity(plain(stripe.Subscription.retrieve(subscription_id)))
+        items = plain(stripe.Subscription.retrieve(subscription_id))["items"]["data"]
+    quantity = _item_of(items, price_id).get("quantity")
+    return 1 if quantity is None else int(quantity)
 
 
 def update_subscription(subscription_id: str, **changes: Any) -> None:

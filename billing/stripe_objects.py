@@ -160,11 +160,6 @@ def cancels_at(subscription: Stripe) -> datetime | None:
     return subscription_period_end(subscription) if subscription.get("cancel_at_period_end") else None
 
 
-def subscription_quantity(subscription: Stripe) -> int:
-    quantity = _first_item(subscription).get("quantity")
-    return 1 if quantity is None else int(quantity)
-
-
 def session_order_id(session: Stripe) -> str:
     """Our own order, as we named it when we made the session."""
     return str(session.get("client_reference_id") or "")

@@ -11,7 +11,7 @@ import stripe
 
 from accounts import clock, currencies
 from accounts.models import Account
-from billing import alignment, mirror, plan_fulfilment, stripe_api, stripe_objects, tasks
+from billing import alignment, mirror, placing, plan_fulfilment, stripe_api, stripe_objects, tasks
 from billing.errors import (
     CurrencyMixError,
     FulfilmentError,
@@ -93,6 +93,20 @@ def test_a_plan_beside_an_add_on_in_either_order(pro: Subscription, begins: date
 
     assert fulfil(told) == [(100, 2000)]
     assert fulfil({**told, "lines": {"data": told["lines"]["data"][::-1], "has_more": False}}) == [(100, 2000)]
+
+
+def test_the_plan_s_item_is_found_among_others(shop: Shop, pro: Subscription) -> None:
+    """An add-on before the plan: the subscription is the plan's, and changing the plan leaves the add-on alone."""
+    found = stripe.Subscription.retrieve(pro.stripe_subscription_id)
+    told = stripe_api.plain(found)
+    own = told["items"]["data"][0]
+    add_on = {**own, "id": "si_add_on", "price": {**own["price"], "id": "price_add_on"}, "quantity": 7}
+    mixed = {**told, "items": {**told["items"], "data": [add_on, own]}}
+
+    plan_fulfilment.fulfil_subscription(placing.with_plan_first(mixed), now=clock.now())
+
+    assert Subscription.objects.get().price == pro.price
+    assert stripe_api._item_of(mixed["items"]["data"], pro.price.stripe_price_id) is own
 
 
 def test_a_discount_and_vat_inside_the_price_are_not_what_credits_cost(pro: Subscription, begins: datetime) -> None:
@@ -213,7 +227,7 @@ def test_a_schedule_keeps_what_the_subscription_had(shop: Shop, pro: Subscriptio
     monkeypatch.setattr(stripe.SubscriptionSchedule, "create", lambda **_: schedule)
     monkeypatch.setattr(stripe.SubscriptionSchedule, "modify", lambda _id, **told: sent.update(told))
 
-    stripe_api.plan_change("sub_1", price_id="price_b")
+    stripe_api.plan_change("sub_1", old_price_id="price_a", price_id="price_b")
 
     now, then = sent["phases"]
     for kept in (now, then):
