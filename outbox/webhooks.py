@@ -18,7 +18,7 @@ from django.db.models import F, Q, QuerySet
 
 from accounts import encryption, webhook_signatures
 from accounts.errors import ApiError
-from accounts.models import Account, ExternalIdentity
+from accounts.models import Account, ExternalIdentity, Membership
 from outbox import alerts, doorbell, safe_http
 from outbox.models import Alert, OutboxEvent, WebhookDelivery, WebhookEndpoint
 
@@ -43,7 +43,7 @@ PAUSES = [
     timedelta(hours=10), timedelta(hours=14), timedelta(hours=20), timedelta(hours=24),
 ]  # fmt: skip
 CLAIM = timedelta(minutes=2)  # longer than a try takes (safe_http.DEADLINE_S): until then nobody else tries
-MOST_AT_ONCE_PER_ACCOUNT = 2  # endpoints of one account that are sent to at the same time
+MOST_AT_ONCE_PER_OWNER = 2  # endpoints of all accounts of one owner that are sent to at the same time
 HOUR = timedelta(hours=1)
 BETWEEN_REPLAYS = timedelta(seconds=30)  # of one delivery
 OFF_AFTER = timedelta(days=5)
@@ -155,7 +155,7 @@ def resend(delivery: WebhookDelivery, *, now: datetime) -> None:
 def attempt(*, delivery_id: uuid.UUID, now: datetime) -> None:
     """One try, if it is due and its endpoint is free. How it went is kept; the next one follows after a pause.
 
-    An endpoint is sent to once at a time, and an account's endpoints MOST_AT_ONCE_PER_ACCOUNT at a time: what finds
+    An endpoint is sent to once at a time, and those of an owner's accounts MOST_AT_ONCE_PER_OWNER at a time: what finds
     them busy stays due, and follows when they are free.
     """
     waiting = WebhookDelivery.objects.filter(pk=delivery_id, next_attempt_at__lte=now)
@@ -191,18 +191,28 @@ def _try(delivery: WebhookDelivery, waiting: QuerySet[WebhookDelivery], *, now: 
 
 
 def _take(endpoint: WebhookEndpoint, *, now: datetime) -> bool:
-    """Have an endpoint to oneself for CLAIM; False when somebody else has it, or its account has enough."""
+    """Have an endpoint to oneself for CLAIM; False when somebody else has it, or its owner has enough."""
     is_busy = Q(busy_until__gt=now)
-    others = WebhookEndpoint.objects.filter(is_busy, account=endpoint.account_id).exclude(pk=endpoint.pk)
-    if endpoint.account_id is not None and others.count() >= MOST_AT_ONCE_PER_ACCOUNT:
-        return False
+    if endpoint.account_id is not None:
+        others = WebhookEndpoint.objects.filter(is_busy, account__in=_accounts_with(endpoint.account_id))
+        if others.exclude(pk=endpoint.pk).count() >= MOST_AT_ONCE_PER_OWNER:
+            return False
     return bool(WebhookEndpoint.objects.filter(pk=endpoint.pk).exclude(is_busy).update(busy_until=now + CLAIM))
 
 
+def _accounts_with(account_id: uuid.UUID) -> list[uuid.UUID]:
+    """An account and all others of its owners: a person's teams are that person's."""
+    owned = Membership.objects.filter(role=Membership.Role.OWNER)
+    owners = owned.filter(account=account_id).values("user")
+    return [account_id, *owned.filter(user__in=owners).exclude(account=account_id).values_list("account", flat=True)]
+
+
 def _give_free(endpoint: WebhookEndpoint, *, now: datetime) -> None:
-    """Let the next one have it: what waited for this endpoint, or for one of the same account, is rung for."""
+    """Let the next one have it: what waited for this endpoint, or for one of the same owner, is rung for."""
     WebhookEndpoint.objects.filter(pk=endpoint.pk).update(busy_until=None)
-    same = Q(endpoint__account=endpoint.account_id) if endpoint.account_id else Q(endpoint=endpoint)
+    same = Q(endpoint=endpoint)
+    if endpoint.account_id is not None:
+        same = Q(endpoint__account__in=_accounts_with(endpoint.account_id))
     following = WebhookDelivery.objects.filter(same, next_attempt_at__lte=now, endpoint__busy_until=None)
     if (pk := following.order_by("next_attempt_at").values_list("pk", flat=True).first()) is not None:
         transaction.on_commit(lambda: _ring(pk))

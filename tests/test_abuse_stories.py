@@ -32,6 +32,7 @@ from console.models import Approval, AuditEvent, BulkGrant
 from console.tests.test_operations import Desk, staff
 from credits import audit, ledger, limits, selectors
 from credits.models import Grant, Hold, Source, Transaction, Wallet
+from outbox import webhooks
 from outbox.models import Alert, WebhookDelivery
 from sandbox.local_stripe import customers as cards
 
@@ -920,6 +921,27 @@ def test_an_endpoint_that_is_made_anew_is_not_tested_anew(world: World, settings
         Client().delete(f"/api/v1/webhook-endpoints/{made['id']}", headers={"Authorization": f"Bearer {world.own}"})
 
     assert answers[2:] == [429, 429]
+
+
+def test_ten_teams_of_one_person_do_not_hold_all_who_send_webhooks(world: World, ada: User) -> None:
+    """Each account may have two endpoints sent to at once; a person has as many accounts as they make teams."""
+    now = clock.now()
+    teams_of_ada = [
+        teams.create_team(name=f"T{number}", owner=ada, language="en", time_zone="UTC", now=now) for number in range(5)
+    ]
+    others = opening.personal_account(user=User.objects.create_user("bob@example.com"), now=now)
+    endpoints = [
+        webhooks.create_endpoint(
+            account=account, url="https://example.com/hook", events=[], description="", actor="t", now=now
+        )[0]
+        for account in [world.account, *teams_of_ada, others]
+    ]
+
+    taken = [webhooks._take(endpoint, now=now) for endpoint in endpoints]
+
+    assert taken == [True, True, False, False, False, False, True]
+    webhooks._give_free(endpoints[0], now=now)
+    assert webhooks._take(endpoints[2], now=now)
 
 
 def test_a_customer_does_not_say_what_the_seller_s_provider_charges(world: World) -> None:
