@@ -17,6 +17,7 @@ from accounts import clock, teams
 from accounts.errors import TeamError
 from accounts.models import Account, Membership, User
 from billing import seats
+from outbox.models import WebhookEndpoint
 from portal import acting as here
 from portal import members, periods
 from portal.acting import Role, acting, admins_only
@@ -133,7 +134,10 @@ def change_role(request: HttpRequest, membership_id: int) -> HttpResponse:
         changed = teams.change_role(
             account=who.account, membership_id=membership_id, role=request.POST.get("role", ""), by=who.membership
         )
-        return _("%(name)s: %(role)s.") % {"name": changed.user.get_full_name(), "role": changed.get_role_display()}
+        text = _("%(name)s: %(role)s.") % {"name": changed.user.get_full_name(), "role": changed.get_role_display()}
+        if changed.role == Membership.Role.MEMBER:
+            text += _what_goes_on(who.account, changed.user)
+        return text
 
     return _done(request, do)
 
@@ -151,13 +155,21 @@ def remove(request: HttpRequest, membership_id: int) -> HttpResponse:
         gone = teams.remove(account=who.account, membership_id=membership_id, by=who.membership)
         if is_leaving:
             return _("You left %s.") % who.account.name
-        text = _("%s is no longer in the team.") % gone.user.get_full_name()
-        keys = who.account.api_keys.filter(created_by=gone.user, revoked_at=None).count()
-        if keys:
-            text += " " + _("The %d API keys that they made go on working: look whether you want that.") % keys
-        return text
+        return _("%s is no longer in the team.") % gone.user.get_full_name() + _what_goes_on(who.account, gone.user)
 
     return _done(request, do, back="dashboard" if is_leaving else "team")
+
+
+def _what_goes_on(account: Account, user: User) -> str:
+    """What somebody made while they might, and still works: the team decides whether it should."""
+    text = ""
+    if keys := account.api_keys.filter(created_by=user, revoked_at=None).count():
+        text += " " + _("The %d API keys that they made go on working: look whether you want that.") % keys
+    if endpoints := WebhookEndpoint.objects.filter(account=account, created_by=f"user:{user.pk}").count():
+        text += (
+            " " + _("The %d webhook endpoints that they made are still told: look whether you want that.") % endpoints
+        )
+    return text
 
 
 @never_cache

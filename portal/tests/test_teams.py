@@ -15,6 +15,7 @@ from billing.models import Plan
 from billing.tests.conftest import Shop, shop
 from credits import ledger, selectors
 from credits.models import Source
+from outbox import webhooks
 from outbox.models import OutboxEvent
 from portal import members, periods
 from tests.threads import together
@@ -210,6 +211,24 @@ def test_admins_make_no_owners_and_touch_none(
     client.post(f"/team/members/{membership(engines, ada).pk}/remove")
 
     assert (membership(engines, ada).role, membership(engines, bob).role) == (Role.OWNER, Role.ADMIN)
+
+
+@pytest.mark.parametrize("step", ["role", "remove"])
+def test_what_somebody_made_while_they_might_is_told_of(
+    engines: Account, ada: User, bob: User, signed_in: Callable[..., Client], step: str
+) -> None:
+    """A key and an endpoint go on with their rights when whoever made them has lost theirs."""
+    row = join(engines, bob, Role.ADMIN)
+    keys.create_key(account=engines, name="k", scopes=["billing:write"], created_by=bob, now=clock.now())
+    webhooks.create_endpoint(
+        account=engines, url="https://example.com/", events=[], description="", actor=f"user:{bob.pk}", now=clock.now()
+    )
+    client = signed_in(ada, engines)
+
+    shown = client.post(f"/team/members/{row.pk}/{step}", {"role": "member"}, follow=True).content.decode()
+
+    assert "The 1 API keys that they made go on working" in shown
+    assert "The 1 webhook endpoints that they made are still told" in shown
 
 
 def test_an_owner_always_remains(engines: Account, ada: User, bob: User, signed_in: Callable[..., Client]) -> None:
