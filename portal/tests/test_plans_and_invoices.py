@@ -64,7 +64,8 @@ def test_a_preview_is_what_then_happens(
     shop.deliver()
     (bill,) = [row for row in mirror.invoices_of(customer.pk, limit=10) if row["id"] not in paid]
     after = selectors.balance(account_id=customer.pk, now=clock.now()).available
-    assert (told.is_at_once, told.due_now_minor) == (True, bill["amount_paid"])
+    assert told.is_at_once
+    assert abs(told.due_now_minor - bill["amount_paid"]) <= 1  # prorated by the second, a second later
     assert told.credited_minor > 0
     assert after - before == told.credits_now - told.credits_gone
 
@@ -85,10 +86,12 @@ def test_a_downgrade_is_previewed_as_later_and_free(
 def test_the_page_says_what_is_charged_and_charges_that(
     client: Client, customer: Account, subscribed: Subscription, shop: Shop, page: Callable[..., str]
 ) -> None:
-    due = preview(customer, "studio").due_now_minor
+    # Stripe prorates by the second: every few minutes it is a cent less.
+    before = preview(customer, "studio").due_now_minor
     shown = page("/billing/plan/preview", item="studio", interval="month")
+    after = preview(customer, "studio").due_now_minor
 
-    assert f"Pay €{due / 100:.2f} and change" in shown
+    assert any(f"Pay €{due / 100:.2f} and change" in shown for due in (before, after))
     assert "+300" in shown
     client.post("/billing/plan", {"item": "studio", "interval": "month"})
     shop.deliver()
