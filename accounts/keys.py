@@ -10,7 +10,7 @@ from datetime import date, datetime, timedelta
 from django.conf import settings
 from django.db.models import Q
 
-from accounts import prepared
+from accounts import prepared, teams
 from accounts.errors import ApiError
 from accounts.models import Account, ApiKey, Scope, User
 from accounts.public_ids import MalformedIdError, parse_id
@@ -160,13 +160,13 @@ def approve_grants(*, key: ApiKey, approved_by: User, now: datetime) -> None:
 
 
 def is_of_member(actor: str, account: Account) -> bool:
-    """Whether the key that acts as `actor` was made or approved by a member of this account."""
+    """Whether the key that acts as `actor` was made or approved by somebody of this account (teams.is_of)."""
     try:
         key = ApiKey.objects.filter(pk=parse_id("key", actor)).first()
     except MalformedIdError:
         return False
-    people = [key.created_by_id, key.grants_approved_by_id] if key else []
-    return account.memberships.filter(user__in=[person for person in people if person]).exists()
+    people = [key.created_by, key.grants_approved_by] if key else []
+    return any(teams.is_of(person, [account]) for person in people if person)
 
 
 def find_key(secret: str) -> FoundKey | None:

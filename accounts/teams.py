@@ -4,6 +4,7 @@ Every change locks the account's row, so that seats are not taken twice and an o
 """
 
 import uuid
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -12,7 +13,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from accounts.errors import TeamError
-from accounts.models import Account, Invitation, Membership, User
+from accounts.models import Account, ApiKey, Invitation, Membership, User
 from accounts.public_ids import MalformedIdError, parse_id
 from accounts.signals import account_opened, member_invited
 
@@ -41,6 +42,17 @@ def create_team(*, name: str, owner: User, language: str, time_zone: str, now: d
         Membership.objects.create(account=account, user=owner, role=Role.OWNER, created_at=now)
         account_opened.send(sender=Account, account=account, now=now, is_proven=True)
     return account
+
+
+def is_of(person: User, accounts: Iterable[Account | uuid.UUID]) -> bool:
+    """Whether somebody is a member of one of these accounts, was invited to it, or holds a key of it: who leaves a team
+    for a minute is still of it."""
+    own = list(accounts)
+    return (
+        person.memberships.filter(account__in=own).exists()
+        or Invitation.objects.filter(email=person.email, account__in=own, ended_at=None).exists()
+        or ApiKey.objects.filter(created_by=person, account__in=own, revoked_at=None).exists()
+    )
 
 
 def open_invitations(account: Account, *, now: datetime):  # type: ignore[no-untyped-def]

@@ -16,7 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as later
 from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidget
 
-from accounts.models import Account, Membership, User
+from accounts import teams
+from accounts.models import Account, User
 from accounts.public_ids import MalformedIdError, parse_id
 from console import auditing
 from console.models import BulkGrant
@@ -115,9 +116,9 @@ def start(row: BulkGrant, *, operator: Any, now: datetime, request: HttpRequest 
     told = plan(row)
     if not told.accounts:
         raise BulkRefusedError(_("No row can be granted."))
-    accounts = [line["account"] for line in row.rows if not line["problem"]]
+    accounts = [uuid.UUID(line["account"]) for line in row.rows if not line["problem"]]
     for person in (row.made_by, operator):
-        if Membership.objects.filter(user=person, account__in=accounts).exists():
+        if teams.is_of(person, accounts):
             raise BulkRefusedError(_("The file holds an account that %s is a member of. Leave it out.") % person)
     if not (row.made_by.is_active and row.made_by.is_staff and row.made_by.has_perm("console.grant_without_limit")):
         raise BulkRefusedError(_("%s, who uploaded this, may not do so any more.") % row.made_by)

@@ -11,7 +11,8 @@ from datetime import datetime
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from accounts.models import Account, ApiKey, Invitation, User
+from accounts import teams
+from accounts.models import Account, User
 from console.operations.base import Asked, Given, Operation, OperationRefusedError
 from credits import given
 from credits.errors import GrantLimitExceededError
@@ -31,12 +32,8 @@ def check(operation: Operation, asked: Asked, *, by: User | None = None) -> None
 
 
 def refuse_own_accounts(person: User, accounts: Iterable[Account]) -> None:
-    """Raises OperationRefusedError if this person is a member of one of these accounts, was invited to it, or holds a
-    key of it: who leaves a team for a minute is still of it."""
-    own = list(accounts)
-    is_invited = Invitation.objects.filter(email=person.email, account__in=own, ended_at=None).exists()
-    has_key = ApiKey.objects.filter(created_by=person, account__in=own, revoked_at=None).exists()
-    if is_invited or has_key or person.memberships.filter(account__in=own).exists():
+    """Raises OperationRefusedError if this person is of one of these accounts (teams.is_of)."""
+    if teams.is_of(person, accounts):
         raise OperationRefusedError(_("Nobody does this for an account that they are a member of. Ask a colleague."))
 
 

@@ -22,7 +22,7 @@ from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 
-from accounts import clock, viewing
+from accounts import clock, teams, viewing
 from accounts.errors import AccountsError
 from accounts.models import Account, User
 from billing.errors import BillingError, FulfilmentError
@@ -39,7 +39,7 @@ _SEEN = Signer(salt="console.effects")
 def offered(user: User, account: Account) -> list[Operation]:
     """What this operator can do to this account now."""
     now, known = clock.now(), sorted(OPERATIONS.values(), key=lambda row: row.place)
-    is_own = user.memberships.filter(account=account).exists()
+    is_own = teams.is_of(user, [account])
     return [
         row
         for row in known
