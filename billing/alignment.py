@@ -6,6 +6,7 @@ object rests on is looked at before it: a price's product, an invoice's subscrip
 
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 
@@ -55,23 +56,19 @@ def bring_changed_subscription_in_line(subscription_id: str, *, now: datetime) -
 def _bring(kind: str, object_id: str, *, now: datetime) -> Stripe | None:
     """Like `bring_in_line`, answering the object."""
     try:
-        found = stripe_api.retrieve(kind, object_id)
+        found, current = _read(kind, object_id)
     except NotAtStripeError:
         return None
-    current = stripe_api.plain(found)
-    if kind == "invoice":
-        current = stripe_api.with_all_lines(current)
     if current.get("deleted"):
         if kind == "customer":
             mirror.note_deleted_customer(object_id, now=now)
         return None
-    if kind == "subscription":
-        current = placing.with_plan_first(current)
     if not _is_ours(kind, current, now=now):
         return current
     if kind == "invoice" and settings.FINALIZE_RENEWALS and plan_fulfilment.is_plan_draft(current):
+        # Once: a draft that Stripe does not finalise (an address is missing for its tax) waits as it would have.
         stripe_api.collect_draft(object_id)
-        return _bring(kind, object_id, now=now)
+        found, current = _read(kind, object_id)
     for kind_below, id_below in _rests_on(kind, current):
         _bring(kind_below, id_below, now=now)
     mirror.sync(kind, found)
@@ -80,6 +77,17 @@ def _bring(kind: str, object_id: str, *, now: datetime) -> Stripe | None:
         FULFIL[kind](current, now=now)
     _follow(kind, current, now=now)
     return current
+
+
+def _read(kind: str, object_id: str) -> tuple[Any, Stripe]:
+    """An object as Stripe has it now: as its client answers it, and as it is read here. Raises NotAtStripeError."""
+    found = stripe_api.retrieve(kind, object_id)
+    current = stripe_api.plain(found)
+    if kind == "invoice":
+        current = stripe_api.with_all_lines(current)
+    elif kind == "subscription" and not current.get("deleted"):
+        current = placing.with_plan_first(current)
+    return found, current
 
 
 def _follow(kind: str, current: Stripe, *, now: datetime) -> None:

@@ -49,9 +49,14 @@ def sync(kind: str, found: Any, *, now: datetime | None = None) -> bool:
     except Exception as error:  # noqa: BLE001 - whatever it was, it is kept, counted and tried again
         _record_failure(kind, object_id, error, now=now or clock.now())
         return False
-    if MirrorFailure.objects.filter(object_id=object_id).delete()[0]:
-        alerts.resolve(Alert.Kind.MIRROR, object_id, now=now or clock.now(), note="copied")
+    settle_failure(object_id, "copied", now=now or clock.now())
     return True
+
+
+def settle_failure(object_id: str, note: str, *, now: datetime) -> None:
+    """An object that could not be copied is tried no more: `note` says why."""
+    if MirrorFailure.objects.filter(object_id=object_id).delete()[0]:
+        alerts.resolve(Alert.Kind.MIRROR, object_id, now=now, note=note)
 
 
 def failures_due(*, now: datetime) -> list[tuple[str, str]]:

@@ -100,7 +100,9 @@ def retry_copies() -> None:
     for kind, object_id in mirror.failures_due(now=now):
         try:
             mirror.sync(kind, stripe_api.retrieve(kind, object_id), now=now)
-        except (PaymentProviderUnavailableError, PaymentProviderRefusedError, stripe_api.NotAtStripeError) as error:
+        except stripe_api.NotAtStripeError:
+            mirror.settle_failure(object_id, "gone at Stripe", now=now)
+        except (PaymentProviderUnavailableError, PaymentProviderRefusedError) as error:
             logger.warning("copy_not_retried", kind=kind, object_id=object_id, error=str(error))
 
 

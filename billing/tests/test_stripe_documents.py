@@ -310,6 +310,36 @@ def test_a_copy_that_cannot_be_stored_stops_no_payment(
     assert not Alert.objects.filter(kind=Alert.Kind.MIRROR, resolved_at=None).exists()
 
 
+def test_a_copy_of_what_is_gone_is_not_tried_for_ever(shop: Shop) -> None:
+    MirrorFailure.objects.create(kind="customer", object_id="cus_gone", error="x", next_attempt_at=clock.now())
+
+    tasks.retry_copies()
+
+    assert not MirrorFailure.objects.exists()
+
+
+def test_a_draft_that_stripe_does_not_finalise_is_tried_once(
+    shop: Shop, pro: Subscription, begins: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """docs.stripe.com/tax/customer-locations: without a location, finalising an invoice with automatic tax fails."""
+    told = invoice(
+        pro, line(pro.price.stripe_price_id, begins), status="draft", auto_advance=True,
+        billing_reason="subscription_cycle",
+    )  # fmt: skip
+    real, asked = stripe_api.retrieve, []
+
+    def retrieve(kind: str, identifier: str) -> Any:
+        draft = stripe.Invoice.construct_from(told, "k")
+        return draft if kind == "invoice" else real(kind, identifier)
+
+    monkeypatch.setattr(stripe_api, "retrieve", retrieve)
+    monkeypatch.setattr(stripe_api, "collect_draft", asked.append)
+
+    assert alignment.bring_in_line(kind="invoice", object_id=told["id"], now=clock.now())
+    assert asked == [told["id"]]
+    assert not Grant.objects.filter(source=Source.PLAN).exists()
+
+
 def test_the_hour_of_a_renewal_s_draft_has_credits(shop: Shop, customer: Account) -> None:
     """docs.stripe.com/billing/invoices/subscription#invoice-lifecycle: a renewal is a draft for about an hour."""
     shop.pay(shop.checkout(customer, item="pro"))
