@@ -1,9 +1,11 @@
 """Fixtures for every room's tests: real PostgreSQL, the local Stripe in-process, a clock that stands still."""
 
+import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import stripe
@@ -15,7 +17,7 @@ from pytest_django import Settings
 from accounts import clock
 from accounts.models import Account, User
 from accounts.opening import personal_account
-from billing import stripe_api
+from billing import permissions, stripe_api
 from sandbox.clock import SandboxClock
 from sandbox.local_stripe.core import LocalStripe
 from sandbox.local_stripe.store import Store
@@ -62,11 +64,25 @@ def clock_file(tmp_path: Path, settings: Settings) -> Path:
     return path
 
 
+# What only tests and the sandbox ask for.
+OF_TESTS = re.compile(r"/v1/(test_helpers/.*|payment_methods/\w+/(at|de)tach|payment_intents/\w+/confirm|tax/.*)")
+
+
+class WithPermissions(InProcessClient):
+    """Holds every call of the whole suite to the permissions that the documentation asks of a restricted key."""
+
+    def request(self, method: str, url: str, headers: Any, post_data: Any = None, **usage: Any) -> Any:
+        path = urlsplit(url).path
+        if permissions.needed(method.upper(), path) is None and not OF_TESTS.fullmatch(path):
+            raise AssertionError(f"{method} {path} needs a permission that billing/permissions.py does not name")
+        return super().request(method, url, headers, post_data, **usage)
+
+
 @pytest.fixture
 def local_stripe(clock_file: Path) -> Iterator[LocalStripe]:
     """A fresh Stripe account, answering the official client in this process."""
     local = LocalStripe(store=Store(), clock=SandboxClock(clock_file))
-    stripe.default_http_client = InProcessClient(local)
+    stripe.default_http_client = WithPermissions(local)
     yield local
     stripe_api.configure()
 

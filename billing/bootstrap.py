@@ -9,7 +9,7 @@ import stripe
 from django.conf import settings
 
 from accounts import clock
-from billing import catalogue_sync, stripe_api
+from billing import catalogue_sync, portal_settings, stripe_api
 from billing.models import Plan
 from billing.presets import Preset
 from billing.stripe_api import NotAtStripeError
@@ -43,7 +43,10 @@ EVENTS = [
 
 
 def push(preset: Preset, *, say: Say) -> None:
-    """Make the preset's products and prices in Stripe, its free plan and rate card here, then pull what Stripe has."""
+    """Make the preset's products and prices in Stripe, its free plan and rate card here, then pull what Stripe has.
+
+    The billing portal's settings follow.
+    """
     for line in preset.features:
         about = {name: value for name, value in line.items() if name not in PRICE_FIELDS}
         feature, is_new = Feature.objects.get_or_create(code=line["code"], defaults=about)
@@ -59,6 +62,7 @@ def push(preset: Preset, *, say: Say) -> None:
         _push_item("pack", pack, pack["credits"], position, say)
     for change in catalogue_sync.pull():
         say(change)
+    portal_settings.keep(say=say)
 
 
 def register_endpoint(url: str, *, say: Say) -> None:
@@ -89,6 +93,8 @@ def register_endpoint(url: str, *, say: Say) -> None:
 def _keep_free_plan(plan: dict[str, Any], position: int) -> None:
     values = {name: plan[name] for name in ("name", "description", "daily_credits", "monthly_credits", "is_default")}
     values |= {"features": "\n".join(plan["features"]), "position": position}
+    if Plan.objects.filter(is_default=True).exclude(code=plan["code"]).exists():
+        values["is_default"] = False  # another preset's stays the one that everybody has
     Plan.objects.get_or_create(code=plan["code"], defaults=values)
 
 

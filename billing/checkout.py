@@ -18,12 +18,13 @@ from accounts.addresses import own
 from accounts.models import Account
 from accounts.public_ids import parse_id
 from accounts.sides import Side
-from billing import mirror, promotions, providers, stripe_api
+from billing import mirror, portal_settings, promotions, providers, stripe_api
 from billing.errors import (
     AlreadySubscribedError,
     BillingError,
     ForeignUrlError,
     OrderKeyReusedError,
+    PortalNotSetUpError,
     PriceNotSellableError,
 )
 from billing.models import RUNNING, Order, Price, Subscription
@@ -147,7 +148,15 @@ def portal_url(*, account: Account, return_url: str = "") -> str:
     customer_id = mirror.customer_of_account(account.pk)
     if not customer_id:
         raise NoCustomerError("There is nothing to manage yet: it starts with your first purchase.")
-    return stripe_api.create_portal_session(customer_id=customer_id, return_url=return_url or own("billing"))
+    about = {"customer_id": customer_id, "return_url": return_url or own("billing")}
+    configuration = portal_settings.known_id()
+    try:
+        return stripe_api.create_portal_session(**about, configuration=configuration)
+    except PortalNotSetUpError:
+        if not configuration:
+            raise
+        portal_settings.forget()  # made anew since we looked
+        return stripe_api.create_portal_session(**about, configuration=portal_settings.known_id())
 
 
 def frozen(price: Price, quantity: int) -> dict[str, object]:

@@ -7,6 +7,7 @@ BillingError
     ForeignUrlError                  400  success_url or cancel_url leaves our own site
     OrderKeyReusedError              422  the idempotency key belongs to another order
     PaymentDeclinedError             402  the bank said no; nothing was charged or changed
+    PaymentActionRequiredError       402  the customer's bank wants to hear from them first: `url` is where
     NotSubscribedError               409  there is no plan to change
     RefundRefusedError               409  this much cannot be given back
     TaxNumberRefusedError            422  the payment provider does not take this number
@@ -108,6 +109,14 @@ class PaymentDeclinedError(BillingError):
 
     code = "payment_declined"
     title = "The payment was declined"
+    status_code = 402
+
+
+class PaymentActionRequiredError(BillingError):
+    """Nothing is charged or changed until the customer has approved the payment; `url` (in `extra`) is where."""
+
+    code = "payment_action_required"
+    title = "The bank asks for approval"
     status_code = 402
 
 

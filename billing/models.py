@@ -378,6 +378,12 @@ class Subscription(models.Model):
     next_price = models.ForeignKey(
         Price, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("changes then to")
     )
+    # A dearer plan that waits for the customer to approve its payment at their bank.
+    pending_price = models.ForeignKey(
+        Price, on_delete=models.PROTECT, null=True, blank=True, related_name="+", verbose_name=_("waits for approval")
+    )
+    pending_until = models.DateTimeField(_("waits until"), null=True, blank=True)
+    pending_invoice_id = models.CharField(max_length=255, blank=True)
     is_paused = models.BooleanField(_("paused"), default=False, help_text=_("Not billed, and no new credits."))
     resumes_at = models.DateTimeField(_("resumes"), null=True, blank=True)
     trial_ends_at = models.DateTimeField(_("on trial until"), null=True, blank=True)

@@ -3,22 +3,36 @@
 Each asks Stripe, and then brings everything in line with what Stripe made of it, as its webhooks will once more.
 """
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+
+from django.conf import settings
 
 from accounts.models import Account
 from billing import alignment, stripe_api
-from billing.errors import AlreadySubscribedError, NotSubscribedError, PriceNotSellableError
+from billing.errors import (
+    AlreadySubscribedError,
+    NotSubscribedError,
+    PaymentActionRequiredError,
+    PaymentDeclinedError,
+    PriceNotSellableError,
+)
 from billing.models import RUNNING, Price, Subscription, series_of
 from credits import allowances
 from credits.models import Allowance, Source
 
 SHORTEST_MONTH_DAYS = 28
+NEEDS_APPROVAL = "authentication_required"
 
 
 def find_running(account: Account) -> Subscription | None:
     """The account's plan, if it has one that is paid for."""
     found = Subscription.objects.filter(account=account, status__in=RUNNING)
-    return found.select_related("price__plan", "account", "next_price__plan").order_by("started_at").first()
+    return (
+        found.select_related("price__plan", "account", "next_price__plan", "pending_price__plan")
+        .order_by("started_at")
+        .first()
+    )
 
 
 def running(account: Account) -> Subscription:
@@ -38,7 +52,8 @@ def change(*, account: Account, price: Price, now: datetime) -> Subscription:
     """Go on with another plan, or the same by the year or month. Back to the running one undoes a planned change.
 
     Raises NotSubscribedError, PriceNotSellableError, AlreadySubscribedError when nothing would change,
-    PaymentDeclinedError (then nothing has changed) and PaymentProviderUnavailableError.
+    PaymentDeclinedError (then nothing has changed), PaymentActionRequiredError (then it waits for the customer's
+    approval) and PaymentProviderUnavailableError.
     """
     current = running(account)
     if price.plan is None or not price.is_active or price.currency != current.price.currency:
@@ -52,18 +67,59 @@ def change(*, account: Account, price: Price, now: datetime) -> Subscription:
     if price != current.price:
         on_trial = current.status == Subscription.Status.TRIALING
         if on_trial or is_at_once(current.price, price):
-            stripe_api.change_subscription(
-                current.stripe_subscription_id,
-                old_price_id=current.price.stripe_price_id,
-                price_id=price.stripe_price_id,
-                is_billed=not on_trial,
-            )
+            try:
+                stripe_api.change_subscription(
+                    current.stripe_subscription_id,
+                    old_price_id=current.price.stripe_price_id,
+                    price_id=price.stripe_price_id,
+                    is_billed=not on_trial,
+                )
+            except PaymentActionRequiredError:
+                _in_line(current, now=now)
+                raise
         else:
             stripe_api.plan_change(
                 current.stripe_subscription_id,
                 old_price_id=current.price.stripe_price_id,
                 price_id=price.stripe_price_id,
             )
+    return _in_line(current, now=now)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approval:
+    """Where the customer approves a payment: by the provider's script (a secret for it), or on the invoice's page."""
+
+    client_secret: str
+    invoice_url: str
+
+
+def approval(subscription: Subscription) -> Approval:
+    """How the change that waits is approved. Raises PaymentProviderUnavailableError."""
+    invoice_id = subscription.pending_invoice_id
+    return Approval(
+        client_secret=stripe_api.secret_of_invoice(invoice_id) if settings.STRIPE_PUBLISHABLE_KEY else "",
+        invoice_url=stripe_api.page_of_invoice(invoice_id),
+    )
+
+
+def look_again(*, account: Account, now: datetime) -> Subscription:
+    """See what became of a change that waited for the customer's approval.
+
+    Raises PaymentDeclinedError when the bank has said no: then nothing waits any more.
+    """
+    current = _in_line(running(account), now=now)
+    if current.pending_invoice_id and stripe_api.why_refused(current.pending_invoice_id) != NEEDS_APPROVAL:
+        drop_pending(account=account, now=now)
+        raise PaymentDeclinedError("Your bank has not approved the payment. Your plan stays as it is.")
+    return current
+
+
+def drop_pending(*, account: Account, now: datetime) -> Subscription:
+    """Go on as it is: a change that waits for the customer's approval does not take place."""
+    current = running(account)
+    if current.pending_invoice_id:
+        stripe_api.void_invoice(current.pending_invoice_id)
     return _in_line(current, now=now)
 
 

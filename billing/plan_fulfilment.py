@@ -5,6 +5,7 @@ promised by a paid invoice only, once by its source key.
 """
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -52,6 +53,7 @@ def fulfil_subscription(subscription: Stripe, *, now: datetime) -> None:
                 "cancel_at_period_end": stripe_objects.cancels_at(subscription) is not None,
                 "next_price": placing.known_price(next_price_id) if next_price_id else None,
                 "stripe_schedule_id": stripe_objects.reference(subscription.get("schedule")),
+                **_pending(subscription),
                 "is_paused": is_paused,
                 "resumes_at": resumes_at,
                 "trial_ends_at": stripe_objects.moment(trial_ends) if trial_ends else None,
@@ -65,6 +67,16 @@ def fulfil_subscription(subscription: Stripe, *, now: datetime) -> None:
             allowances.end(account_id=account.pk, series=series_of(subscription["id"]), keep_paid=True, now=now)
         _set_daily_cap(account)
         _tell_changes(before, current, now=now)
+
+
+def _pending(subscription: Stripe) -> dict[str, Any]:
+    """What of a subscription waits for the customer's bank."""
+    found = stripe_objects.pending_update(subscription)
+    if found is None:
+        return {"pending_price": None, "pending_until": None, "pending_invoice_id": ""}
+    prices, until, invoice_id = found
+    price = Price.objects.filter(stripe_price_id__in=prices, plan__isnull=False).first()
+    return {"pending_price": price, "pending_until": until, "pending_invoice_id": invoice_id}
 
 
 def fulfil_invoice(invoice: Stripe, *, now: datetime) -> None:
@@ -249,8 +261,9 @@ def note_refused(invoice: Stripe, *, why: str, now: datetime) -> None:
     """
     account = placing.account_of(invoice)
     lines = _plan_lines(invoice)
-    if not lines:
-        return
+    is_pending_change = Subscription.objects.filter(pending_invoice_id=invoice["id"]).exists()
+    if not lines or is_pending_change:
+        return  # (whoever asked for a change is told where they asked)
     if invoice.get("billing_reason") == RENEWAL:
         subscription_id = stripe_objects.invoice_subscription_id(invoice)
         allowances.end_grace(account_id=account.pk, series=series_of(subscription_id), now=now)

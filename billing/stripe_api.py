@@ -19,6 +19,7 @@ from billing import stripe_objects
 from billing.errors import (
     BillingError,
     CurrencyMixError,
+    PaymentActionRequiredError,
     PaymentDeclinedError,
     PaymentProviderKeyError,
     PaymentProviderRefusedError,
@@ -320,16 +321,61 @@ def _item_of(items: list[Any], price_id: str) -> Any:
 
 
 def change_subscription(subscription_id: str, *, old_price_id: str, price_id: str, is_billed: bool) -> None:
-    """Put another price in place now; `is_billed` for its difference at once. Raises PaymentDeclinedError."""
+    """Put another price in place now; `is_billed` for its difference at once.
+
+    It takes place once it is paid. Raises PaymentDeclinedError, and then nothing has changed; or
+    PaymentActionRequiredError, and then it waits for the customer's approval for a day at most
+    (docs.stripe.com/billing/subscriptions/pending-updates).
+    """
     with calling():
         current = plain(stripe.Subscription.retrieve(subscription_id))
         item = _item_of(current["items"]["data"], old_price_id)
-        stripe.Subscription.modify(
-            subscription_id,
-            items=[{"id": item["id"], "price": price_id}],
-            proration_behavior="always_invoice" if is_billed else "none",
-            payment_behavior="error_if_incomplete",
+        change: Any = {
+            "items": [{"id": item["id"], "price": price_id}],
+            "proration_behavior": "always_invoice" if is_billed else "none",
+        }
+        try:
+            made = stripe.Subscription.modify(subscription_id, payment_behavior="pending_if_incomplete", **change)
+        except stripe.InvalidRequestError as error:
+            if error.param != "payment_behavior":
+                raise
+            # How it is paid (a bank's debit) knows no pending updates.
+            made = stripe.Subscription.modify(subscription_id, payment_behavior="error_if_incomplete", **change)
+    changed = plain(made)
+    if not changed.get("pending_update"):
+        return
+    invoice_id = reference(changed.get("latest_invoice"))
+    why = why_refused(invoice_id)
+    if why == "authentication_required":
+        invoice = plain(retrieve("invoice", invoice_id))
+        raise PaymentActionRequiredError(
+            "Your bank asks you to approve the payment. Your plan changes once you have.",
+            url=str(invoice.get("hosted_invoice_url") or ""),
         )
+    void_invoice(invoice_id)
+    raise PaymentDeclinedError("Your card was declined.", reason=why or "card_declined")
+
+
+def void_invoice(invoice_id: str) -> None:
+    """Let nobody pay an open invoice any more: a change that waits for it is dropped. A paid one stays so."""
+    with calling():
+        try:
+            stripe.Invoice.void_invoice(invoice_id)
+        except stripe.InvalidRequestError as error:
+            logger.info("invoice_not_voided", invoice_id=invoice_id, error=str(error))
+
+
+def page_of_invoice(invoice_id: str) -> str:
+    """Where the provider shows an invoice, to be paid there."""
+    return str(plain(retrieve("invoice", invoice_id)).get("hosted_invoice_url") or "")
+
+
+def secret_of_invoice(invoice_id: str) -> str:
+    """What the provider's script needs to have an invoice's payment approved by the customer; empty for none."""
+    with calling():
+        found = plain(stripe.Invoice.retrieve(invoice_id, expand=["confirmation_secret"]))
+    secret = (found.get("confirmation_secret") or {}).get("client_secret")
+    return str(secret or "") if found.get("status") == "open" else ""
 
 
 def preview_change(subscription_id: str, *, old_price_id: str, price_id: str) -> Stripe:
@@ -451,9 +497,12 @@ def update_subscription(subscription_id: str, **changes: Any) -> None:
 
 
 def cancel_subscription(subscription_id: str) -> None:
-    """End a subscription now."""
-    with calling():
-        stripe.Subscription.cancel(subscription_id)
+    """End a subscription now; one that has ended stays so."""
+    try:
+        with calling():
+            stripe.Subscription.cancel(subscription_id)
+    except NotAtStripeError:
+        logger.info("subscription_not_cancelled", subscription_id=subscription_id)
 
 
 def expire_session(session_id: str) -> None:
@@ -480,10 +529,20 @@ def events_since(since: int) -> Iterator[Stripe]:
             yield plain(event)
 
 
-def create_portal_session(*, customer_id: str, return_url: str) -> str:
-    """The address of the billing portal for this customer; it works for some minutes."""
+def create_portal_session(*, customer_id: str, return_url: str, configuration: str = "") -> str:
+    """The address of the billing portal for this customer; it works for some minutes.
+
+    Raises PortalNotSetUpError when there is no such configuration, or (without one) no default.
+    """
+    chosen: Any = {"configuration": configuration} if configuration else {}
     with calling():
-        return str(stripe.billing_portal.Session.create(customer=customer_id, return_url=return_url).url)
+        try:
+            made = stripe.billing_portal.Session.create(customer=customer_id, return_url=return_url, **chosen)
+        except stripe.InvalidRequestError as error:
+            if error.param == "configuration":
+                raise PortalNotSetUpError("The billing portal's settings are gone. Please try again.") from error
+            raise
+        return str(made.url)
 
 
 def list_all(kind: str, **filters: Any) -> Iterator[Any]:

@@ -64,6 +64,15 @@ def subscription_next_price_id(subscription: Stripe) -> str:
     return reference(later[0]["items"][0]["price"]) if later else ""
 
 
+def pending_update(subscription: Stripe) -> tuple[list[str], datetime, str] | None:
+    """A change that waits for its payment: the prices there will be, until when it waits, and its invoice."""
+    pending = subscription.get("pending_update")
+    if not pending or not pending.get("subscription_items"):
+        return None
+    prices = [reference(item["price"]) for item in pending["subscription_items"]]
+    return prices, moment(pending["expires_at"]), reference(subscription.get("latest_invoice"))
+
+
 def subscription_pause(subscription: Stripe) -> tuple[bool, datetime | None]:
     """Whether its invoices are not collected, and until when (None for until further notice)."""
     pause = subscription.get("pause_collection")

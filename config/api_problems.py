@@ -95,6 +95,7 @@ OPERATIONS: dict[str, list[Refusal]] = {
 ELSEWHERE: list[Refusal] = [
     keys.KeyApprovalRefusedError,
     money.NotSubscribedError,
+    money.PaymentActionRequiredError,
     money.RefundRefusedError,
     rates.TooSoonError,
 ]

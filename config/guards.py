@@ -8,6 +8,10 @@ LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 SHORTEST_SECRET_KEY = 50
 SHORTEST_ADMIN_KEY = 32  # it grants credits to everybody, and nothing slows down who guesses
 PROVIDERS = {"stripe", "payconiq"}
+# What runs before Stripe's webhooks have a secret: none of these takes a payment.
+SETTING_UP = {
+    "check", "collectstatic", "createsuperuser", "migrate", "release", "stripe_bootstrap", "stripe_doctor",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +33,7 @@ class Deployment:
     payconiq_api_key: str = ""
     payconiq_profile_id: str = ""
     admin_api_key: str = ""
+    command: str = ""  # of manage.py
 
 
 def problems(deployment: Deployment) -> list[str]:
@@ -48,10 +53,12 @@ def _everywhere(deployment: Deployment) -> Iterator[str]:
         yield "DATABASE_URL must name a PostgreSQL database: the ledger's guarantees live there."
     if not deployment.secret_key:
         yield "SECRET_KEY is missing: give it 50 or more random characters."
-    if bool(deployment.stripe_secret_key) != bool(deployment.stripe_webhook_secrets):
+    is_half = bool(deployment.stripe_secret_key) != bool(deployment.stripe_webhook_secrets)
+    if is_half and not (deployment.stripe_secret_key and deployment.command in SETTING_UP):
         yield (
             "STRIPE_SECRET_KEY and STRIPE_WEBHOOK_SECRETS go together: with one of them alone, "
-            "payments would be taken and never credited."
+            "payments would be taken and never credited. `manage.py stripe_bootstrap` runs with the key alone, and "
+            "prints the secret."
         )
     if 0 < len(deployment.admin_api_key) < SHORTEST_ADMIN_KEY:
         yield f"ADMIN_API_KEY is too short: give it {SHORTEST_ADMIN_KEY} or more random characters, or leave it empty."

@@ -4,6 +4,7 @@ Three ways to run: the sandbox (`SANDBOX=1`: one machine, the local Stripe, a cl
 development (`DEBUG=1`) and production (neither), which refuses to start with an unsafe value.
 """
 
+import sys
 from pathlib import Path
 
 import environ
@@ -61,6 +62,7 @@ _problems = guards.problems(
         payconiq_api_key=PAYCONIQ_API_KEY,
         payconiq_profile_id=PAYCONIQ_PROFILE_ID,
         admin_api_key=ADMIN_API_KEY,
+        command=sys.argv[1] if Path(sys.argv[0]).name == "manage.py" and len(sys.argv) > 1 else "",
     )
 )
 if _problems:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+from csp.decorators import csp_update
+from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -11,11 +13,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
 from accounts import clock
+from accounts.addresses import own
 from billing import catalogue, plan_changes, previews, top_ups
-from billing.errors import BillingError
+from billing.errors import BillingError, PaymentActionRequiredError
 from billing.models import Subscription
 from credits import selectors
 from portal.acting import admins_only, own_account
+from portal.buying import CARD_FORM_CSP
 
 
 @never_cache
@@ -48,7 +52,48 @@ def change_plan(request: HttpRequest) -> HttpResponse:
             }
         return _("Your plan is %(plan)s now.") % {"plan": current.price.plan}
 
-    return _done(request, change)
+    try:
+        return _done(request, change)
+    except PaymentActionRequiredError:
+        return redirect("approve-plan")
+
+
+@csp_update(CARD_FORM_CSP)
+@never_cache
+@admins_only
+def approve_plan(request: HttpRequest) -> HttpResponse:
+    """The bank wants the customer to approve a dearer plan's payment: to its page, and back here; or leave it."""
+    account, now = own_account(request), clock.now()
+    if request.method == "POST":
+
+        def drop() -> str:
+            current = plan_changes.drop_pending(account=account, now=now)
+            return _("Nothing changes: your plan is %(plan)s.") % {"plan": current.price.plan}
+
+        return _done(request, drop)
+    try:
+        current = plan_changes.look_again(account=account, now=now)
+        if current.pending_price is None:
+            messages.info(request, _("Your plan is %(plan)s now.") % {"plan": current.price.plan})
+            return redirect("billing")
+        return _approval_page(request, current)
+    except BillingError as error:
+        messages.error(request, _(str(error)))
+        return redirect("billing")
+
+
+def _approval_page(request: HttpRequest, current: Subscription) -> HttpResponse:
+    """Stripe's script brings the customer to their bank and back; without its key, the invoice's own page does."""
+    if "answered" in request.GET:
+        messages.error(request, _("Your bank still waits for your approval."))
+    shown = {
+        "subscription": current,
+        "approval": plan_changes.approval(current),
+        "publishable_key": settings.STRIPE_PUBLISHABLE_KEY,
+        "script_url": settings.STRIPE_JS_URL,
+        "return_url": own("approve-plan"),
+    }
+    return render(request, "portal/approve_plan.html", shown)
 
 
 @never_cache
@@ -110,9 +155,11 @@ def top_up(request: HttpRequest) -> HttpResponse:
 
 
 def _done(request: HttpRequest, what: Callable[[], str], *, back: str = "billing") -> HttpResponse:
-    """Do it, and say what became of it where it was asked for."""
+    """Do it, and say what became of it where it was asked for. Raises PaymentActionRequiredError."""
     try:
         messages.info(request, what())
+    except PaymentActionRequiredError:
+        raise
     except BillingError as error:
         messages.error(request, _(str(error)))
     return redirect(back)

@@ -46,6 +46,7 @@ urlpatterns = [
     path("billing/details", billing_details.billing_details, name="billing-details"),
     path("billing/plan/preview", plans.preview_plan, name="preview-plan"),
     path("billing/plan", plans.change_plan, name="change-plan"),
+    path("billing/plan/approve", plans.approve_plan, name="approve-plan"),
     path("billing/plan/cancel", plans.cancel_plan, name="cancel-plan"),
     path("billing/plan/resume", plans.resume_plan, name="resume-plan"),
     path("billing/top-up", plans.top_up, name="top-up"),

@@ -22,6 +22,8 @@ atexit.register(_servers.close)  # also when pytest itself fails to start
 # A test run may lose its database: speed instead of durability. (The kill tests start their own, with fsync.)
 FAST = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"]
 
+OTHER_DATABASES = 15  # Redis has sixteen by itself
+
 TEST_ENVIRONMENT = {
     "DJANGO_SETTINGS_MODULE": "config.settings",
     "SANDBOX": "1",
@@ -41,7 +43,8 @@ def pytest_load_initial_conftests() -> None:
     for name, value in TEST_ENVIRONMENT.items():
         os.environ[name] = value
     os.environ.setdefault("SECRET_KEY", secrets.token_urlsafe(50))
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        _use_own_redis_database(worker)
         return
     folder = tempfile.mkdtemp(prefix="tegoed-tests-")
     _servers.callback(shutil.rmtree, folder, ignore_errors=True)  # after the servers have stopped
@@ -52,6 +55,13 @@ def pytest_load_initial_conftests() -> None:
         os.environ["DATABASE_URL"] = postgres.url()
     if not os.environ.get("REDIS_URL"):
         os.environ["REDIS_URL"] = _servers.enter_context(Redis(place)).url
+
+
+def _use_own_redis_database(worker: str) -> None:
+    """Emptying the cache empties a whole Redis database: each of xdist's workers has its own."""
+    url = os.environ.get("REDIS_URL", "")
+    if url.startswith("unix://") and "?" not in url:
+        os.environ["REDIS_URL"] = f"{url}?db={1 + int(worker.removeprefix('gw')) % OTHER_DATABASES}"
 
 
 def pytest_report_header() -> str:

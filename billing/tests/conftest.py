@@ -40,9 +40,22 @@ class Shop:
         )
         return started.order
 
-    def pay(self, order: Order, outcome: Outcome = Outcome.SUCCESS, *, promotion_code: str = "") -> None:
-        """Finish the hosted page."""
-        hosted.complete(self.stripe, order.stripe_session_id or "", outcome, promotion_code=promotion_code)
+    def pay(
+        self,
+        order: Order,
+        outcome: Outcome = Outcome.SUCCESS,
+        *,
+        promotion_code: str = "",
+        saves_card: bool = False,
+    ) -> None:
+        """Finish the hosted page; `saves_card` ticks that the card is kept."""
+        hosted.complete(
+            self.stripe,
+            order.stripe_session_id or "",
+            outcome,
+            promotion_code=promotion_code,
+            saves_card=saves_card,
+        )
 
     def deliver(self, **how: Any) -> list[int]:
         """Bring every queued webhook to the receiver, and work off the inbox."""

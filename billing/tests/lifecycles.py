@@ -121,7 +121,7 @@ def two_plans_are_paid_by_mistake(shop: Shop, ada: Account, hear: Hear) -> None:
 
 
 def credits_are_bought_by_the_other_ways(shop: Shop, ada: Account, hear: Hear) -> None:
-    shop.pay(shop.checkout(ada, key="saves-the-card"))
+    shop.pay(shop.checkout(ada, key="saves-the-card"), saves_card=True)
     form = start(ada, key="form", ui=Order.Ui.ELEMENTS).order
     payments.confirm(shop.stripe, form.payment_id or "", is_there=True)
     hear()

@@ -25,7 +25,7 @@ FREE = 8
 @pytest.fixture
 def topped_up(shop: Shop, customer: Account) -> Account:
     """Ada bought a pack, so that her card is saved, and wants another one below 5 credits, twice a month."""
-    shop.pay(shop.checkout(customer))
+    shop.pay(shop.checkout(customer), saves_card=True)
     shop.deliver()
     top_ups.switch_on(
         account=customer, price=catalogue.find_price(item="credits-20"), below=5, max_per_month=2, now=clock.now()

@@ -97,11 +97,10 @@ def create_price(stripe: LocalStripe, values: Row) -> Row:
     price = stripe.new(
         "price",
         "price",
-        **{"active": True, "metadata": {}, "billing_scheme": "per_unit"} | values,
+        **{"active": True, "metadata": {}, "billing_scheme": "per_unit", "tax_behavior": "unspecified"} | values,
         recurring=recurring,
         type="recurring" if recurring else "one_time",
         unit_amount_decimal=str(values["unit_amount"]),
-        tax_behavior="unspecified",
     )
     stripe.emit("price.created", price)
     return price

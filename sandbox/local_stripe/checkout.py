@@ -3,17 +3,16 @@
 import enum
 from typing import Any
 
-from sandbox.local_stripe import payments, promotions, subscriptions
+from sandbox.local_stripe import invoices, payments, promotions, subscriptions, tax
 from sandbox.local_stripe.catalogue import update
 from sandbox.local_stripe.core import LocalStripe, route, timer
-from sandbox.local_stripe.customers import attach_card
+from sandbox.local_stripe.customers import card_of
 from sandbox.local_stripe.errors import StripeApiError, declined, invalid
 from sandbox.local_stripe.store import new_id
 
 Row = dict[str, Any]
 
 OPEN_FOR_S = 24 * 3600
-VAT_PERCENT = 21  # what the sandbox charges where tax is switched on
 
 
 class Outcome(enum.StrEnum):
@@ -125,12 +124,18 @@ def expire(stripe: LocalStripe, values: Row, session_id: str) -> Row:
     return row
 
 
-def complete(stripe: LocalStripe, session_id: str, outcome: Outcome, *, promotion_code: str = "") -> Row:
-    """End a visit to the hosted page. Raises the card error that the page shows when the card is declined."""
+def complete(
+    stripe: LocalStripe, session_id: str, outcome: Outcome, *, promotion_code: str = "", saves_card: bool = False
+) -> Row:
+    """End a visit to the hosted page, where the customer may tick that their card is kept (`saves_card`).
+
+    Raises the card error that the page shows when the card is declined.
+    """
     with stripe.lock:
         row = _open_session(stripe, session_id)
         try:
             if outcome is not Outcome.ABANDON:
+                _take_note(stripe, row, saves_card=saves_card)
                 _reckon(stripe, row, promotion_code)
             _COMPLETIONS[row["mode"]](stripe, row, outcome)
         finally:
@@ -153,6 +158,7 @@ def _settle(stripe: LocalStripe, session_id: str) -> None:
     if plan.get("settles") == Outcome.DELAYED_SUCCESS:
         payments.succeed(stripe, intent)
         row |= {"payment_status": "paid"}
+        _invoice(stripe, row, intent)
         stripe.changed("checkout.session", row)
         stripe.emit("checkout.session.async_payment_succeeded", row)
     else:
@@ -167,23 +173,35 @@ def _open_session(stripe: LocalStripe, session_id: str) -> Row:
     return row
 
 
+def _take_note(stripe: LocalStripe, row: Row, *, saves_card: bool) -> None:
+    """What the customer ticks and types: a card that is kept, an address where tax asks for one."""
+    may_save = (row["saved_payment_method_options"] or {}).get("payment_method_save") == "enabled"
+    if saves_card and not may_save:
+        raise invalid("This session has no box to keep the card.", param="saved_payment_method_options")
+    plan = stripe.store.get("_intentions", row["id"]) or {}
+    stripe.store.put("_intentions", row["id"], plan | {"saves_card": saves_card})
+    if row["automatic_tax"]["enabled"] and row["customer"]:
+        tax.locate(stripe, stripe.get("customer", row["customer"]))
+
+
 def _reckon(stripe: LocalStripe, row: Row, code: str) -> None:
-    """What there is to pay, once the page knows the customer's code and address: discount first, tax on top."""
+    """What there is to pay, once the page knows the customer's code and address: discount first, then tax."""
     off = 0
     if code:
-        if not row["allow_promotion_codes"] or row["mode"] != "payment":
+        if not row["allow_promotion_codes"]:
             raise invalid("This session takes no promotion codes.", param="promotion_code")
         promotion, off = promotions.discount(stripe, code, row["amount_subtotal"])
         promotions.redeem(stripe, promotion)
         row["discounts"] = [{"coupon": None, "promotion_code": promotion["id"]}]
-    tax = (row["amount_subtotal"] - off) * VAT_PERCENT // 100 if row["automatic_tax"]["enabled"] else 0
+    line = row["line_items"]["data"][0]
+    behavior = tax.behavior_of(line["price"])
+    due = row["amount_subtotal"] - off
+    amount = tax.part(due, behavior) if row["automatic_tax"]["enabled"] else 0
     if row["automatic_tax"]["enabled"]:
         row["automatic_tax"]["status"] = "complete"
-    row["total_details"] = {"amount_discount": off, "amount_shipping": 0, "amount_tax": tax}
-    row["amount_total"] = row["amount_subtotal"] - off + tax
-    if row["line_items"]["data"]:
-        line = row["line_items"]["data"][0]
-        line |= {"amount_discount": off, "amount_tax": tax, "amount_total": row["amount_total"]}
+    row["total_details"] = {"amount_discount": off, "amount_shipping": 0, "amount_tax": amount}
+    row["amount_total"] = due + (amount if behavior == "exclusive" else 0)
+    line |= {"amount_discount": off, "amount_tax": amount, "amount_total": row["amount_total"]}
     stripe.changed("checkout.session", row)
 
 
@@ -227,6 +245,7 @@ def _complete_payment(stripe: LocalStripe, row: Row, outcome: Outcome) -> None:
     if outcome is Outcome.SUCCESS:
         payments.succeed(stripe, intent)
         row["payment_status"] = "paid"
+        _invoice(stripe, row, intent)
     else:
         payments.process(stripe, intent)
         plan = stripe.store.get("_intentions", row["id"]) or {}
@@ -234,6 +253,11 @@ def _complete_payment(stripe: LocalStripe, row: Row, outcome: Outcome) -> None:
         stripe.at(stripe.timestamp() + payments.DELAY_S, "settle_session", row["id"])
     stripe.changed("checkout.session", row)
     stripe.emit("checkout.session.completed", row)
+
+
+def _invoice(stripe: LocalStripe, row: Row, intent: Row) -> None:
+    if (row["invoice_creation"] or {}).get("enabled"):
+        row["invoice"] = invoices.for_checkout(stripe, row, intent)["id"]
 
 
 def _complete_subscription(stripe: LocalStripe, row: Row, outcome: Outcome) -> None:
@@ -244,17 +268,17 @@ def _complete_subscription(stripe: LocalStripe, row: Row, outcome: Outcome) -> N
     if outcome is not Outcome.SUCCESS:
         raise StripeApiError(400, "invalid_request_error", "Delayed methods are for one-time payments here.")
     customer = stripe.get("customer", row["customer"])
-    card = attach_card(stripe, customer)
+    card = card_of(stripe, customer, saves=True)
     data = (stripe.store.get("_intentions", row["id"]) or {}).get("subscription", {})
-    line = row["line_items"]["data"][0]
     subscription = subscriptions.start(
         stripe,
         customer,
         card,
-        line["price"],
-        line["quantity"],
+        [(line["price"], line["quantity"]) for line in row["line_items"]["data"]],
         data.get("metadata", {}),
         trial_days=data.get("trial_period_days", 0),
+        discounts=[{"promotion_code": each["promotion_code"]} for each in row["discounts"] or []],
+        is_taxed=row["automatic_tax"]["enabled"],
     )
     row |= {
         "status": "complete",
@@ -274,7 +298,9 @@ def _intent(stripe: LocalStripe, row: Row) -> Row:
     plan = stripe.store.get("_intentions", row["id"]) or {}
     metadata = plan.get("payment_intent", {}).get("metadata", {})
     customer = stripe.get("customer", row["customer"])
-    intent = payments.open_intent(stripe, customer, row["amount_total"], row["currency"], metadata)
+    asked = plan.get("payment_intent", {}).get("setup_future_usage")
+    saves = asked or ("off_session" if plan.get("saves_card") else None)
+    intent = payments.open_intent(stripe, customer, row["amount_total"], row["currency"], metadata, saves=saves)
     row["payment_intent"] = intent["id"]
     stripe.changed("checkout.session", row)
     return intent

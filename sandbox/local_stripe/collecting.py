@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sandbox.local_stripe import payments
+from sandbox.local_stripe import invoices, payments
 from sandbox.local_stripe.core import LocalStripe, route, timer
 from sandbox.local_stripe.errors import declined, invalid
 
@@ -28,23 +28,96 @@ def refusal(stripe: LocalStripe, customer_id: str) -> str:
     return ("authentication_required" if found.get("needs_action") else "card_declined") if found.get("is_on") else ""
 
 
-def void(stripe: LocalStripe, bill: Row) -> None:
-    """An invoice that nobody need pay: its subscription is paused."""
-    bill |= {"status": "void", "auto_advance": False}
-    bill["status_transitions"] |= {"voided_at": stripe.timestamp()}
-    stripe.changed("invoice", bill)
-    stripe.emit("invoice.voided", bill)
+def pay(stripe: LocalStripe, bill: Row, *, is_part_of_a_change: bool = False, is_there: bool = False) -> bool:
+    """Collect an invoice with the customer's card, who may be there; whether it was paid.
 
-
-def pay(stripe: LocalStripe, row: Row) -> bool:
-    """Collect a subscription's latest invoice with the customer's card; whether it was paid."""
-    bill = stripe.get("invoice", row["latest_invoice"])
+    A change that waits for its payment (a pending update) is not tried again, and leaves the subscription as it is.
+    """
     if not bill["amount_due"]:
-        _settle(stripe, bill, row)  # nothing to pay: what is over is the customer's credit at Stripe
+        _settle(stripe, bill)  # nothing to pay: what is over is the customer's credit at Stripe
         return True
+    intent = _intent_of(stripe, bill)
+    why = "" if is_there else refusal(stripe, bill["customer"])
+    if why == "authentication_required":
+        payments.ask_owner(stripe, intent)
+        stripe.emit("invoice.payment_action_required", bill)
+        _fail(stripe, bill, is_tried_again=not is_part_of_a_change)
+        return False
+    if why:
+        payments.fail(stripe, intent, why)
+        _fail(stripe, bill, is_tried_again=not is_part_of_a_change)
+        return False
+    payments.succeed(stripe, intent)
+    return True
+
+
+def intent_paid(stripe: LocalStripe, intent: Row) -> None:
+    """A payment arrived: the invoice that it is for, if any, is paid."""
+    for attempt in stripe.store.all("invoice_payment"):
+        if attempt["payment"]["payment_intent"] == intent["id"] and attempt["status"] == "open":
+            bill = stripe.get("invoice", attempt["invoice"])
+            attempt |= {"status": "paid", "amount_paid": bill["amount_due"]}
+            attempt["status_transitions"] |= {"paid_at": stripe.timestamp()}
+            stripe.changed("invoice_payment", attempt)
+            _settle(stripe, bill)
+
+
+@route("POST", "/v1/invoices/{invoice_id}/pay", "InvoicePayParams")
+def pay_invoice(stripe: LocalStripe, values: Row, invoice_id: str) -> Row:
+    bill = stripe.get("invoice", invoice_id)
+    if bill["status"] == "paid":
+        raise invalid("Invoice is already paid", code="invoice_already_paid")
+    if bill["status"] == "draft":
+        invoices.finalize(stripe, bill)
+    if bill["status"] != "open":
+        raise invalid(f"Invoice is {bill['status']}: it cannot be paid.", code="invoice_not_editable")
+    if not pay(stripe, bill):
+        why = refusal(stripe, bill["customer"])
+        code = "invoice_payment_intent_requires_action" if why == "authentication_required" else why
+        raise declined(payments.DECLINED, code=code)
+    return bill
+
+
+def pay_on_page(stripe: LocalStripe, invoice_id: str) -> None:
+    """The customer pays an open invoice on its own page, with a card that works from then on."""
+    with stripe.lock:
+        bill = stripe.get("invoice", invoice_id)
+        if bill["status"] != "open":
+            raise invalid(f"Invoice is {bill['status']}: it cannot be paid.", code="invoice_not_editable")
+        set_declines(stripe, bill["customer"], is_on=False)
+        pay(stripe, bill, is_there=True)
+        stripe.store.save()
+
+
+@timer("collect_invoice")
+def _collect(stripe: LocalStripe, invoice_id: str) -> None:
+    """An invoice that was finalised by itself is charged."""
+    bill = stripe.get("invoice", invoice_id)
+    if bill["status"] == "open" and not bill["attempted"] and _is_of_a_running_plan(stripe, bill):
+        pay(stripe, bill)
+
+
+@timer("retry_invoice")
+def _retry(stripe: LocalStripe, invoice_id: str) -> None:
+    bill = stripe.get("invoice", invoice_id)
+    if bill["status"] == "open" and _is_of_a_running_plan(stripe, bill):
+        pay(stripe, bill)
+
+
+def _is_of_a_running_plan(stripe: LocalStripe, bill: Row) -> bool:
+    row = stripe.store.get("subscription", invoices.subscription_id(bill) or "")
+    return row is not None and row["status"] != "canceled"
+
+
+def _intent_of(stripe: LocalStripe, bill: Row) -> Row:
+    """The payment of an invoice, made at the first try (docs.stripe.com/api/invoices/object: `payments`)."""
+    for known in stripe.store.all("invoice_payment"):
+        if known["invoice"] == bill["id"] and known["status"] == "open":
+            return stripe.get("payment_intent", known["payment"]["payment_intent"])
     intent = payments.open_intent(
-        stripe, stripe.get("customer", row["customer"]), bill["amount_due"], bill["currency"], {}
-    )
+        stripe, stripe.get("customer", bill["customer"]), bill["amount_due"], bill["currency"], {},
+        saves="off_session",
+    )  # fmt: skip
     attempt = stripe.new(
         "invoice_payment",
         "inpay",
@@ -56,49 +129,14 @@ def pay(stripe: LocalStripe, row: Row) -> bool:
         status="open",
         status_transitions={"canceled_at": None, "paid_at": None},
     )
-    if why := refusal(stripe, row["customer"]):
-        payments.fail(stripe, intent, why)
-        if why == "authentication_required":
-            stripe.emit("invoice.payment_action_required", bill)
-        _fail(stripe, bill, row)
-        return False
-    payments.succeed(stripe, intent)
-    attempt |= {"status": "paid", "amount_paid": bill["amount_due"]}
-    attempt["status_transitions"] |= {"paid_at": stripe.timestamp()}
-    stripe.changed("invoice_payment", attempt)
-    _settle(stripe, bill, row)
-    return True
+    listed = {"object": "list", "has_more": False, "url": f"/v1/invoice_payments?invoice={bill['id']}"}
+    bill["payments"] = {**listed, "data": [attempt]}
+    bill["confirmation_secret"] = {"client_secret": intent["client_secret"], "type": "payment_intent"}
+    stripe.changed("invoice", bill)
+    return intent
 
 
-@route("POST", "/v1/invoices/{invoice_id}/pay", "InvoicePayParams")
-def pay_invoice(stripe: LocalStripe, values: Row, invoice_id: str) -> Row:
-    bill = stripe.get("invoice", invoice_id)
-    if bill["status"] != "open":
-        raise invalid(f"Invoice is {bill['status']}: it cannot be paid.", code="invoice_not_editable")
-    row = stripe.get("subscription", bill["parent"]["subscription_details"]["subscription"])
-    if not pay(stripe, row):
-        raise declined(payments.DECLINED)
-    return stripe.get("invoice", invoice_id)
-
-
-def pay_on_page(stripe: LocalStripe, invoice_id: str) -> None:
-    """The customer pays an open invoice on its own page, with a card that works from then on."""
-    with stripe.lock:
-        bill = stripe.get("invoice", invoice_id)
-        set_declines(stripe, bill["customer"], is_on=False)
-        pay_invoice(stripe, {}, invoice_id)
-        stripe.store.save()
-
-
-@timer("retry_invoice")
-def _retry(stripe: LocalStripe, invoice_id: str) -> None:
-    bill = stripe.get("invoice", invoice_id)
-    row = stripe.get("subscription", bill["parent"]["subscription_details"]["subscription"])
-    if bill["status"] == "open" and row["status"] != "canceled":
-        pay(stripe, row)
-
-
-def _settle(stripe: LocalStripe, bill: Row, row: Row) -> None:
+def _settle(stripe: LocalStripe, bill: Row) -> None:
     bill |= {
         "status": "paid",
         "amount_paid": bill["amount_due"],
@@ -112,27 +150,36 @@ def _settle(stripe: LocalStripe, bill: Row, row: Row) -> None:
     stripe.changed("invoice", bill)
     stripe.emit("invoice.paid", bill)
     stripe.emit("invoice.payment_succeeded", bill)
-    _stand(stripe, row, "active")
+    from sandbox.local_stripe import subscriptions  # which begins and renews what is collected here
+
+    subscriptions.apply_pending_update(stripe, bill)
+    _stand(stripe, bill, "active")
 
 
-def _fail(stripe: LocalStripe, bill: Row, row: Row) -> None:
+def _fail(stripe: LocalStripe, bill: Row, *, is_tried_again: bool) -> None:
     """The bank said no: try again later; after the last time the subscription ends."""
     tries = bill["attempt_count"]
-    next_at = stripe.timestamp() + RETRY_AFTER_DAYS[tries] * DAY_S if tries < len(RETRY_AFTER_DAYS) else None
+    may_retry = is_tried_again and tries < len(RETRY_AFTER_DAYS)
+    next_at = stripe.timestamp() + RETRY_AFTER_DAYS[tries] * DAY_S if may_retry else None
     bill |= {"attempt_count": tries + 1, "attempted": True, "next_payment_attempt": next_at}
     stripe.changed("invoice", bill)
     stripe.emit("invoice.payment_failed", bill)
+    if not is_tried_again:
+        return
     if next_at is not None:
         stripe.at(next_at, "retry_invoice", bill["id"])
-        _stand(stripe, row, "past_due")
+        _stand(stripe, bill, "past_due")
         return
-    from sandbox.local_stripe import subscriptions  # which begins and renews what is collected here
+    from sandbox.local_stripe import subscriptions
 
-    subscriptions.cancel_subscription(stripe, {}, row["id"])
+    row = stripe.get("subscription", invoices.subscription_id(bill) or "")
+    if row["status"] != "canceled":
+        subscriptions.cancel_subscription(stripe, {}, row["id"])
 
 
-def _stand(stripe: LocalStripe, row: Row, status: str) -> None:
-    if row["status"] not in (status, "trialing", "canceled"):
+def _stand(stripe: LocalStripe, bill: Row, status: str) -> None:
+    row = stripe.store.get("subscription", invoices.subscription_id(bill) or "")
+    if row is not None and row["status"] not in (status, "trialing", "canceled"):
         previous = {"status": row["status"]}
         row["status"] = status
         stripe.changed("subscription", row)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.local_stripe import checkout, collecting, events, money_back, pages
+from sandbox.local_stripe import checkout, collecting, events, faults, money_back, pages
 from sandbox.local_stripe.core import LocalStripe
 from sandbox.local_stripe.errors import StripeApiError, invalid
 
@@ -29,7 +29,13 @@ def _complete(stripe: LocalStripe, values: Row, _send: events.Send, session_id: 
     except ValueError:
         raise invalid(f"outcome must be one of {', '.join(checkout.Outcome)}.", param="outcome") from None
     try:
-        checkout.complete(stripe, session_id, outcome, promotion_code=values.get("promotion_code", ""))
+        checkout.complete(
+            stripe,
+            session_id,
+            outcome,
+            promotion_code=values.get("promotion_code", ""),
+            saves_card=values.get("saves_card") is True,
+        )
     except StripeApiError as error:
         if error.body["error"]["type"] != "card_error":
             raise
@@ -57,6 +63,17 @@ def _change(stripe: LocalStripe, values: Row, _send: events.Send, subscription_i
 def _pay_invoice(stripe: LocalStripe, _values: Row, _send: events.Send, invoice_id: str) -> Row:
     collecting.pay_on_page(stripe, invoice_id)
     return {"invoice": invoice_id, "status": stripe.get("invoice", invoice_id)["status"]}
+
+
+def _refund(stripe: LocalStripe, values: Row, _send: events.Send, charge_id: str) -> Row:
+    about = {name: values[name] for name in ("amount", "reason") if name in values}
+    made = money_back.create_refund(stripe, {"charge": charge_id, **about})
+    stripe.store.save()
+    return {"refund": made["id"], "amount": made["amount"]}
+
+
+def _fail(stripe: LocalStripe, values: Row, _send: events.Send) -> Row:
+    return faults.plan(stripe, values)
 
 
 def _dispute(stripe: LocalStripe, _values: Row, _send: events.Send, charge_id: str) -> Row:
@@ -106,7 +123,9 @@ _ROUTES: list[tuple[str, str, Callable[..., Row]]] = [
     ("POST", r"customers/(\w+)/card", _card),
     ("POST", r"subscriptions/(\w+)/change", _change),
     ("POST", r"invoices/(\w+)/pay", _pay_invoice),
+    ("POST", r"charges/(\w+)/refund", _refund),
     ("POST", r"charges/(\w+)/dispute", _dispute),
+    ("POST", r"faults", _fail),
     ("POST", r"disputes/(\w+)/close", _close_dispute),
     ("POST", r"clock/advance", _advance),
     ("POST", r"webhooks", _mode),

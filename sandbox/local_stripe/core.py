@@ -32,6 +32,7 @@ SHOWN_ON_REQUEST = {
 }
 MAX_PAGE = 100
 DEFAULT_PAGE = 10
+REMEMBERED_S = 24 * 3600  # an idempotency key
 
 Handler = Callable[..., dict[str, Any]]
 
@@ -88,20 +89,24 @@ class LocalStripe:
         from sandbox.local_stripe import (
             catalogue,
             checkout,
+            clocks,
             collecting,
             customers,
             events,
+            faults,
+            invoices,
             money_back,
             payments,
             portal,
             promotions,
             schedules,
             subscriptions,
+            tax,
         )
 
         self.parts = (
-            catalogue, checkout, collecting, customers, events, money_back, payments, portal, promotions, schedules,
-            subscriptions,
+            catalogue, checkout, clocks, collecting, customers, events, faults, invoices, money_back, payments, portal,
+            promotions, schedules, subscriptions, tax,
         )  # fmt: skip
         self.store = store
         self.clock = clock
@@ -112,14 +117,21 @@ class LocalStripe:
 
     def request(self, method: str, path: str, encoded: str, headers: Mapping[str, str]) -> Answer:
         """Answer one API call. `encoded` is the query of a GET or DELETE, or the body of a POST."""
+        from sandbox.local_stripe import faults
+
         answer_headers = {"Request-Id": f"req_{secrets.token_hex(7)}", "Stripe-Version": API_VERSION}
         with self.lock:
+            fault = faults.next_one(self, method, path)
             try:
                 self._check_key(headers.get("authorization", ""))
-                status, body, extra = self._idempotent(method, path, encoded, headers.get("idempotency-key"))
+                faults.before(fault)
+                status, body, extra = self._idempotent(
+                    method, path, encoded, headers.get("idempotency-key"), fails=faults.inside(fault)
+                )
             except StripeApiError as error:
                 status, body, extra = error.status, error.body, {}
             self.store.save()
+        faults.after(fault)
         return Answer(status, body, answer_headers | extra)
 
     def _check_key(self, authorization: str) -> None:
@@ -130,12 +142,20 @@ class LocalStripe:
             raise StripeApiError(401, "invalid_request_error", "Invalid API Key provided.")
 
     def _idempotent(
-        self, method: str, path: str, encoded: str, key: str | None
+        self, method: str, path: str, encoded: str, key: str | None, *, fails: StripeApiError | None = None
     ) -> tuple[int, dict[str, Any], dict[str, str]]:
+        """Answer a repeated key with the first answer, also where that was an error.
+
+        docs.stripe.com/api/idempotent_requests. `fails` is an error of Stripe's own, which is remembered as well. Keys
+        are kept for a day.
+        """
         if key is None or method != "POST":
+            if fails is not None:
+                raise fails
             return *self._carry_out(method, path, encoded), {}
         request = {"path": path, "encoded": encoded}
-        if known := self.store.get(IDEMPOTENCY, key):
+        known = self.store.get(IDEMPOTENCY, key)
+        if known and known["at"] > self.timestamp() - REMEMBERED_S:
             if known["request"] != request:
                 raise StripeApiError(
                     400,
@@ -144,10 +164,13 @@ class LocalStripe:
                 )
             return known["status"], known["body"], {"Idempotent-Replayed": "true"}
         try:
+            if fails is not None:
+                raise fails
             status, body = self._carry_out(method, path, encoded)
         except StripeApiError as error:
             status, body = error.status, error.body
-        self.store.put(IDEMPOTENCY, key, {"request": request, "status": status, "body": body})
+        kept = {"request": request, "status": status, "body": body, "at": self.timestamp()}
+        self.store.put(IDEMPOTENCY, key, kept)
         return status, body, {}
 
     def _carry_out(self, method: str, path: str, encoded: str) -> tuple[int, dict[str, Any]]:

@@ -28,6 +28,8 @@ CARD = {
 
 @route("POST", "/v1/customers", "CustomerCreateParams")
 def create_customer(stripe: LocalStripe, values: Row) -> Row:
+    if clock_id := values.get("test_clock"):
+        stripe.get("test_helpers.test_clock", clock_id)
     values = {"metadata": {}, "balance": 0, "delinquent": False, "preferred_locales": [], "tax_exempt": "none"} | values
     customer = stripe.new(
         "customer",
@@ -117,17 +119,57 @@ def _fingerprint(stripe: LocalStripe, customer_id: str) -> str:
     return str(known.get("fingerprint") or hashlib.sha256(customer_id.encode()).hexdigest()[:16])
 
 
-def attach_card(stripe: LocalStripe, customer: Row) -> Row:
-    """A card as the customer typed it on a hosted page; it becomes the default one."""
+@route("POST", "/v1/payment_methods/{payment_method_id}/attach", "PaymentMethodAttachParams")
+def attach(stripe: LocalStripe, values: Row, payment_method_id: str) -> Row:
+    """Leave a card with a customer. Stripe's own test cards (docs.stripe.com/testing) are made on the way."""
+    customer = stripe.get("customer", values["customer"])
+    if payment_method_id.startswith("pm_card_"):
+        from sandbox.local_stripe import collecting  # which knows whose card is refused
+
+        row = _keep(stripe, _new_card(stripe, customer), customer)
+        asks = payment_method_id == "pm_card_authenticationRequired"
+        is_bad = payment_method_id == "pm_card_chargeCustomerFail"
+        collecting.set_declines(stripe, customer["id"], is_on=is_bad, needs_action=asks)
+        return row
+    return _keep(stripe, stripe.get("payment_method", payment_method_id), customer)
+
+
+@route("POST", "/v1/payment_methods/{payment_method_id}/detach", "PaymentMethodDetachParams")
+def detach(stripe: LocalStripe, values: Row, payment_method_id: str) -> Row:
+    row = stripe.get("payment_method", payment_method_id)
+    row["customer"] = None
+    stripe.changed("payment_method", row)
+    stripe.emit("payment_method.detached", row)
+    return row
+
+
+def card_of(stripe: LocalStripe, customer: Row, *, saves: bool) -> Row:
+    """The card of a payment: the one that the customer left, else one as they type it now.
+
+    It stays with the customer only when that was asked for: by `setup_future_usage`, by a subscription, or by their
+    own tick (docs.stripe.com/payments/checkout/save-during-payment).
+    """
     kept = next((row for row in stripe.store.all("payment_method") if row["customer"] == customer["id"]), None)
     if kept is not None:
         return kept
+    card = _new_card(stripe, customer)
+    return _keep(stripe, card, customer) if saves else card
+
+
+def _keep(stripe: LocalStripe, card: Row, customer: Row) -> Row:
+    card["customer"] = customer["id"]
+    stripe.changed("payment_method", card)
+    stripe.emit("payment_method.attached", card)
+    return card
+
+
+def _new_card(stripe: LocalStripe, customer: Row) -> Row:
     card = stripe.new(
         "payment_method",
         "pm",
         type="card",
         card=CARD | {"fingerprint": _fingerprint(stripe, customer["id"])},
-        customer=customer["id"],
+        customer=None,
         billing_details={
             "address": None,
             "email": customer["email"],
@@ -140,6 +182,4 @@ def attach_card(stripe: LocalStripe, customer: Row) -> Row:
     )
     for name in [name for name, value in card.items() if value is None and name not in ("customer", "metadata")]:
         del card[name]  # a payment method shows only the details of its own type
-    stripe.emit("payment_method.attached", card)
-    update_customer(stripe, {"invoice_settings": {"default_payment_method": card["id"]}}, customer["id"])
     return card

@@ -15,8 +15,9 @@ Row = dict[str, Any]
 # Sends a body with its signature to a URL and answers the HTTP status, or 0 when nobody answered.
 Send = Callable[[str, str, str], int]
 
-MAX_TRIES = 12
-LONGEST_PAUSE_S = 60
+# docs.stripe.com/webhooks#automatic-retries: for up to three days, with an exponential back-off.
+LONGEST_PAUSE_S = 12 * 3600
+GIVEN_UP_AFTER_S = 3 * 86_400
 MODE = "_mode"
 
 
@@ -109,18 +110,20 @@ def is_held(stripe: LocalStripe) -> bool:
     return bool((stripe.store.get(MODE, "delivery") or {}).get("held"))
 
 
-def deliver_due(stripe: LocalStripe, send: Send, *, tick_s: float) -> None:
-    """Send what is due, in order; what is refused is tried again, later each time."""
+def deliver_due(stripe: LocalStripe, send: Send) -> None:
+    """Send what is due, in order; what is refused is tried again, later each time, over days of the clock."""
     with stripe.lock:
         if is_held(stripe):
             return
-        due = [row for row in stripe.store.all(DELIVERY) if row["not_before"] <= tick_s]
+        now = stripe.timestamp()
+        due = [row for row in stripe.store.all(DELIVERY) if row["not_before"] <= now]
     for row in due:
         if not _deliver(stripe, row, send):
             with stripe.lock:
                 row["tries"] += 1
-                row["not_before"] = tick_s + min(2 ** row["tries"], LONGEST_PAUSE_S)
-                if row["tries"] >= MAX_TRIES:
+                row["since"] = row.get("since") or now
+                row["not_before"] = now + min(2 ** row["tries"], LONGEST_PAUSE_S)
+                if now - row["since"] > GIVEN_UP_AFTER_S:
                     stripe.store.remove(DELIVERY, row["id"])
                 stripe.store.save()
 

@@ -9,6 +9,7 @@ from django.template import Context, Engine
 from sandbox.local_stripe import checkout, events, payments, subscriptions
 from sandbox.local_stripe.core import LocalStripe
 from sandbox.local_stripe.errors import StripeApiError, invalid
+from sandbox.local_stripe.portal import may_switch_to
 
 Row = dict[str, Any]
 
@@ -60,11 +61,17 @@ def checkout_page(stripe: LocalStripe, session_id: str, *, error: str = "") -> s
     )
 
 
-def pay(stripe: LocalStripe, session_id: str, outcome: str, promotion_code: str = "") -> tuple[str, str]:
+def pay(stripe: LocalStripe, session_id: str, form: dict[str, str]) -> tuple[str, str]:
     """Carry out what the customer chose: where to go next, or the page again with what went wrong."""
-    row = stripe.get("checkout.session", session_id)
+    row, outcome = stripe.get("checkout.session", session_id), form.get("outcome", "")
     try:
-        checkout.complete(stripe, session_id, checkout.Outcome(outcome), promotion_code=promotion_code)
+        checkout.complete(
+            stripe,
+            session_id,
+            checkout.Outcome(outcome),
+            promotion_code=form.get("promotion_code", ""),
+            saves_card=form.get("saves_card") == "on",
+        )
     except StripeApiError as error:
         return "", checkout_page(stripe, session_id, error=str(error))
     if outcome == checkout.Outcome.ABANDON:
@@ -88,21 +95,41 @@ def confirm(stripe: LocalStripe, payment_intent_id: str, form: dict[str, str]) -
     return f"{back}{joint}payment_intent={payment_intent_id}&redirect_status={status}"
 
 
+def bank_page(stripe: LocalStripe, payment_intent_id: str, back: str) -> str:
+    """Where the customer's bank asks whether it is really them."""
+    intent = stripe.get("payment_intent", payment_intent_id)
+    return render("bank.html", intent=intent, total=money(intent["amount"], intent["currency"]), back=back)
+
+
+def answer_bank(stripe: LocalStripe, payment_intent_id: str, form: dict[str, str]) -> str:
+    """The customer says yes or no to their bank; where the browser goes next."""
+    with stripe.lock:
+        intent = stripe.get("payment_intent", payment_intent_id)
+        if intent["status"] == "requires_action":
+            if form.get("answer") == "yes":
+                payments.succeed(stripe, intent)
+            else:
+                payments.fail(stripe, intent, "payment_intent_authentication_failure")
+        stripe.store.save()
+        return form["back"]
+
+
 def portal_page(stripe: LocalStripe, portal_id: str) -> str:
     """Where the customer sees what they pay for, and stops or resumes it."""
     portal = stripe.get("billing_portal.session", portal_id)
     rows = [row for row in stripe.store.all("subscription") if row["customer"] == portal["customer"]]
+    offered = may_switch_to(stripe, portal)
     return render(
         "portal.html",
         portal=portal,
         customer=stripe.get("customer", portal["customer"]),
-        subscriptions=[_subscription(stripe, row) for row in reversed(rows)],
+        subscriptions=[_subscription(stripe, row, offered) for row in reversed(rows)],
         invoices=[_invoice(row) for row in reversed(list(stripe.store.all("invoice"))) if _is_of(row, portal)],
     )
 
 
 def change_subscription(stripe: LocalStripe, subscription_id: str, action: str, price_id: str = "") -> None:
-    """What a button on the portal page does."""
+    """What somebody does in Stripe's dashboard: it bills each change at once, whatever the portal's settings say."""
     with stripe.lock:
         if action == "cancel_now":
             subscriptions.cancel_subscription(stripe, {}, subscription_id)
@@ -111,8 +138,8 @@ def change_subscription(stripe: LocalStripe, subscription_id: str, action: str, 
             change = {"items": [{"id": item["id"], "price": price_id}], "proration_behavior": "always_invoice"}
             subscriptions.update_subscription(stripe, change, subscription_id)
         else:
-            ends = {"cancel": True, "resume": False}[action]
-            subscriptions.update_subscription(stripe, {"cancel_at_period_end": ends}, subscription_id)
+            ends = {"cancel": "min_period_end", "resume": ""}[action]
+            subscriptions.update_subscription(stripe, {"cancel_at": ends}, subscription_id)
         stripe.store.save()
 
 
@@ -148,17 +175,18 @@ def money(minor: int, currency: str) -> str:
     return f"{ {'eur': '€', 'usd': '$', 'gbp': '£'}.get(currency, currency.upper()) } {minor // 100}.{minor % 100:02d}"
 
 
-def _subscription(stripe: LocalStripe, row: Row) -> Row:
+def _subscription(stripe: LocalStripe, row: Row, offered: set[str]) -> Row:
     item = row["items"]["data"][0]
+    others = [stripe.get("price", price) for price in sorted(offered)]
     return {
         "id": row["id"],
         "name": stripe.get("product", item["price"]["product"])["name"],
         "price": money(item["price"]["unit_amount"], item["price"]["currency"]),
         "interval": item["price"]["recurring"]["interval"],
         "is_active": row["status"] != "canceled",
-        "is_ending": row["cancel_at_period_end"],
+        "is_ending": bool(row["cancel_at"]),
         "until": _time(item["current_period_end"]),
-        "others": [_offer(stripe, price) for price in stripe.store.all("price") if _is_other(price, item["price"])],
+        "others": [_offer(stripe, price) for price in others if _is_other(price, item["price"])],
     }
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from sandbox.local_stripe.core import LocalStripe, route, timer
-from sandbox.local_stripe.customers import attach_card
+from sandbox.local_stripe.customers import card_of
 from sandbox.local_stripe.errors import declined, invalid
 from sandbox.local_stripe.store import new_id
 
@@ -28,13 +28,57 @@ def payment_intent(stripe: LocalStripe, values: Row, payment_intent_id: str) -> 
 def create_payment_intent(stripe: LocalStripe, values: Row) -> Row:
     if values.get("amount", 0) <= 0:
         raise invalid("This value must be greater than or equal to 1.", param="amount")
+    if values.get("confirm"):
+        _check_return_url(values)
     customer = stripe.get("customer", values.get("customer", ""))
-    intent = open_intent(stripe, customer, values["amount"], values["currency"], values.get("metadata") or {})
+    intent = open_intent(
+        stripe, customer, values["amount"], values["currency"], values.get("metadata") or {},
+        saves=values.get("setup_future_usage"),
+    )  # fmt: skip
     intent["description"] = values.get("description")
+    _take_tax(stripe, intent, values.get("hooks"))
     stripe.changed("payment_intent", intent)
     if values.get("confirm"):
         confirm(stripe, intent["id"], payment_method=values.get("payment_method"), is_there=False)
     return intent
+
+
+@route("POST", "/v1/payment_intents/{payment_intent_id}", "PaymentIntentModifyParams")
+def update_payment_intent(stripe: LocalStripe, values: Row, payment_intent_id: str) -> Row:
+    intent = stripe.get("payment_intent", payment_intent_id)
+    if intent["status"] not in ("requires_payment_method", "requires_confirmation", "requires_action"):
+        raise invalid(f"This PaymentIntent's status is {intent['status']}: it cannot be changed.")
+    _take_tax(stripe, intent, values.pop("hooks", None))
+    intent |= values
+    return stripe.changed("payment_intent", intent)
+
+
+@route("POST", "/v1/payment_intents/{payment_intent_id}/confirm", "PaymentIntentConfirmParams")
+def confirm_payment_intent(stripe: LocalStripe, values: Row, payment_intent_id: str) -> Row:
+    """With the customer there (docs.stripe.com/testing: `pm_card_visa` and others stand for what they would type)."""
+    _check_return_url({"automatic_payment_methods": {"enabled": True}, **values})
+    outcome = "declined" if values.get("payment_method") == "pm_card_chargeDeclined" else ""
+    return confirm(stripe, payment_intent_id, is_there=True, outcome=outcome)
+
+
+def _check_return_url(values: Row) -> None:
+    """docs.stripe.com/api/payment_intents/create: a method that redirects needs somewhere to come back to."""
+    automatic = values.get("automatic_payment_methods") or {}
+    may_redirect = automatic.get("enabled") and automatic.get("allow_redirects", "always") == "always"
+    if may_redirect and not values.get("return_url"):
+        raise invalid(
+            "This PaymentIntent is configured to accept payment methods enabled in your Dashboard. Because some of "
+            "these payment methods might redirect your customer off of your page, you must provide a `return_url`.",
+            param="return_url",
+        )
+
+
+def _take_tax(stripe: LocalStripe, intent: Row, hooks: Row | None) -> None:
+    """A tax calculation may belong to a payment, whose amount is then the calculation's total."""
+    if not hooks:
+        return
+    calculation = stripe.get("tax.calculation", hooks["inputs"]["tax"]["calculation"])
+    intent["hooks"] = {"inputs": {"tax": {"calculation": calculation["id"]}}}
 
 
 @route("POST", "/v1/payment_intents/{payment_intent_id}/cancel", "PaymentIntentCancelParams")
@@ -85,6 +129,31 @@ def _settle(stripe: LocalStripe, payment_intent_id: str) -> None:
         fail(stripe, intent)
 
 
+@route("GET", "/v1/payment_method_configurations", "PaymentMethodConfigurationListParams")
+def list_ways_to_pay(stripe: LocalStripe, values: Row) -> Row:
+    """Which ways to pay the account has switched on."""
+    on = {"available": True, "display_preference": {"overridable": None, "preference": "on", "value": "on"}}
+    row = {
+        "id": "pmc_sandbox",
+        "object": "payment_method_configuration",
+        "active": True,
+        "application": None,
+        "card": on,
+        "ideal": on,
+        "is_default": True,
+        "livemode": False,
+        "name": "Default",
+        "parent": None,
+    }
+    return {"object": "list", "url": "/v1/payment_method_configurations", "has_more": False, "data": [row]}
+
+
+@route("GET", "/v1/balance_transactions", "BalanceTransactionListParams")
+def list_balance_transactions(stripe: LocalStripe, values: Row) -> Row:
+    """The sandbox keeps no balance."""
+    return stripe.listed("balance_transaction", values)
+
+
 @route("GET", "/v1/charges", "ChargeListParams")
 def list_charges(stripe: LocalStripe, values: Row) -> Row:
     return stripe.listed("charge", values, by=("customer", "payment_intent"))
@@ -95,8 +164,16 @@ def charge(stripe: LocalStripe, values: Row, charge_id: str) -> Row:
     return stripe.get("charge", charge_id)
 
 
-def open_intent(stripe: LocalStripe, customer: Row, amount: int, currency: str, metadata: dict[str, str]) -> Row:
-    """A payment that waits to be made."""
+def open_intent(
+    stripe: LocalStripe,
+    customer: Row,
+    amount: int,
+    currency: str,
+    metadata: dict[str, str],
+    *,
+    saves: str | None = None,
+) -> Row:
+    """A payment that waits to be made; `saves` is its `setup_future_usage`."""
     identifier = new_id("pi")
     intent = stripe.new(
         "payment_intent",
@@ -113,6 +190,7 @@ def open_intent(stripe: LocalStripe, customer: Row, amount: int, currency: str, 
         confirmation_method="automatic",
         client_secret=f"{identifier}_secret_{new_id('x')[2:]}",
         payment_method_types=["card", "ideal"],
+        setup_future_usage=saves,
     )
     stripe.emit("payment_intent.created", intent)
     return intent
@@ -121,7 +199,7 @@ def open_intent(stripe: LocalStripe, customer: Row, amount: int, currency: str, 
 def succeed(stripe: LocalStripe, intent: Row) -> Row:
     """The money arrives: a charge is made and the intent succeeds."""
     customer = stripe.get("customer", intent["customer"])
-    card = attach_card(stripe, customer)
+    card = card_of(stripe, customer, saves=bool(intent["setup_future_usage"]))
     made = _charge(stripe, intent, card, status="succeeded")
     intent |= {
         "status": "succeeded",
@@ -129,11 +207,26 @@ def succeed(stripe: LocalStripe, intent: Row) -> Row:
         "latest_charge": made["id"],
         "payment_method": card["id"],
         "last_payment_error": None,
+        "next_action": None,
     }
     stripe.changed("payment_intent", intent)
     stripe.emit("charge.succeeded", made)
     stripe.emit("payment_intent.succeeded", intent)
+    from sandbox.local_stripe import collecting
+
+    collecting.intent_paid(stripe, intent)
     return made
+
+
+def ask_owner(stripe: LocalStripe, intent: Row) -> None:
+    """The bank wants to hear from the card's owner (3-D Secure): the payment waits for that."""
+    intent |= {
+        "status": "requires_action",
+        "payment_method": card_of(stripe, stripe.get("customer", intent["customer"]), saves=False)["id"],
+        "next_action": {"type": "use_stripe_sdk", "use_stripe_sdk": {"type": "three_d_secure_redirect"}},
+    }
+    stripe.changed("payment_intent", intent)
+    stripe.emit("payment_intent.requires_action", intent)
 
 
 def fail(stripe: LocalStripe, intent: Row, why: str = "card_declined") -> None:

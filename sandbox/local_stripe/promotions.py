@@ -21,6 +21,11 @@ def create_coupon(stripe: LocalStripe, values: Row) -> Row:
     return coupon
 
 
+@route("GET", "/v1/coupons", "CouponListParams")
+def list_coupons(stripe: LocalStripe, values: Row) -> Row:
+    return stripe.listed("coupon", values)
+
+
 @route("GET", "/v1/coupons/{coupon_id}")
 def coupon(stripe: LocalStripe, values: Row, coupon_id: str) -> Row:
     return stripe.get("coupon", coupon_id)
@@ -58,13 +63,60 @@ def discount(stripe: LocalStripe, code: str, total: int) -> tuple[Row, int]:
     row = next((row for row in stripe.store.all("promotion_code") if row["code"].upper() == code.strip().upper()), None)
     if row is None or not row["active"] or row["times_redeemed"] == row["max_redemptions"]:
         raise StripeApiError(400, "invalid_request_error", "This promotion code is invalid.", param="promotion_code")
-    found = stripe.get("coupon", row["promotion"]["coupon"])
-    if found["percent_off"]:
-        return row, total * round(found["percent_off"] * 100) // 10_000
-    return row, min(total, found["amount_off"])
+    return row, _off(stripe.get("coupon", row["promotion"]["coupon"]), total)
 
 
 def redeem(stripe: LocalStripe, row: Row) -> None:
     """Count a use of a code."""
     row["times_redeemed"] += 1
     stripe.changed("promotion_code", row)
+
+
+def attach(stripe: LocalStripe, row: Row, wanted: list[Row] | None) -> None:
+    """Put discounts on a subscription: its ids are what other objects show (`discounts` of the API's objects)."""
+    row["discounts"] = [_discount(stripe, row, each) for each in wanted or []]
+
+
+def take_off(stripe: LocalStripe, row: Row, lines: list[Row]) -> list[Row]:
+    """Take a subscription's discounts off an invoice's lines; the totals. Coupons that count once are used up."""
+    totals = []
+    for discount_id in row["discounts"]:
+        found = stripe.get("discount", discount_id)
+        coupon = stripe.get("coupon", found["source"]["coupon"])
+        payable = [line for line in lines if line["discountable"] and line["amount"] > 0]
+        whole = sum(line["amount"] for line in payable)
+        off = _off(coupon, whole)
+        left = off
+        for number, line in enumerate(payable):
+            share = left if number == len(payable) - 1 else off * line["amount"] // whole
+            left -= share
+            line["discount_amounts"].append({"amount": share, "discount": discount_id})
+            line["discounts"].append(discount_id)
+        if payable:
+            totals.append({"amount": off, "discount": discount_id})
+            if coupon["duration"] == "once":
+                row["discounts"] = [other for other in row["discounts"] if other != discount_id]
+    return totals
+
+
+def _discount(stripe: LocalStripe, row: Row, wanted: Row) -> str:
+    if known := wanted.get("discount"):
+        return str(stripe.get("discount", known)["id"])
+    code = stripe.get("promotion_code", wanted["promotion_code"]) if wanted.get("promotion_code") else None
+    coupon = stripe.get("coupon", code["promotion"]["coupon"] if code else wanted["coupon"])
+    made = stripe.new(
+        "discount",
+        "di",
+        customer=row["customer"],
+        subscription=row["id"],
+        promotion_code=code["id"] if code else None,
+        source={"type": "coupon", "coupon": coupon["id"]},
+        start=stripe.timestamp(),
+    )
+    return str(made["id"])
+
+
+def _off(coupon: Row, total: int) -> int:
+    if coupon["percent_off"]:
+        return int(total * round(coupon["percent_off"] * 100) // 10_000)
+    return int(min(total, coupon["amount_off"]))

@@ -63,9 +63,12 @@ def update_schedule(stripe: LocalStripe, values: Row, schedule_id: str) -> Row:
         raise invalid("You can not modify the start date of the current phase.", param="phases")
     first, second = (phase["items"][0] for phase in phases)
     ends = phases[0].get("end_date", row["phases"][0]["end_date"])
+    from sandbox.local_stripe import subscriptions  # which knows how long a period is
+
+    last = subscriptions.after(ends, stripe.get("price", second["price"]), 1)  # one period, unless it says otherwise
     row |= {
         "end_behavior": values.get("end_behavior", row["end_behavior"]),
-        "phases": [_phase(stripe, first, row["phases"][0]["start_date"], ends), _phase(stripe, second, ends, ends)],
+        "phases": [_phase(stripe, first, row["phases"][0]["start_date"], ends), _phase(stripe, second, ends, last)],
     }
     stripe.changed("subscription_schedule", row)
     stripe.emit("subscription_schedule.updated", row)
@@ -84,18 +87,35 @@ def release_schedule(stripe: LocalStripe, values: Row, schedule_id: str) -> Row:
 
 
 def begin_next_phase(stripe: LocalStripe, subscription: Row) -> None:
-    """At the end of a period: what was planned becomes so, and the schedule lets go."""
+    """At the end of a period: what was planned becomes so. The schedule lasts to the end of its last phase.
+
+    docs.stripe.com/billing/subscriptions/subscription-schedules: with `end_behavior=release` it lets go then.
+    """
     if not subscription.get("schedule"):
         return
     row = stripe.get("subscription_schedule", subscription["schedule"])
-    item = subscription["items"]["data"][0]
-    if len(row["phases"]) > 1:
-        planned = row["phases"][1]["items"][0]
-        price = stripe.get("price", planned["price"])
-        if price["recurring"] != item["price"]["recurring"]:
-            subscription["billing_cycle_anchor"] = item["current_period_end"]
-        item |= {"price": price, "quantity": planned["quantity"]}
-    _release(stripe, row, subscription)
+    item, now = subscription["items"]["data"][0], subscription["items"]["data"][0]["current_period_end"]
+    later = [phase for phase in row["phases"] if phase["start_date"] >= now]
+    if not later:
+        _release(stripe, row, subscription)
+        return
+    phase = later[0]
+    planned = phase["items"][0]
+    price = stripe.get("price", planned["price"])
+    if price["recurring"] != item["price"]["recurring"]:
+        subscription["billing_cycle_anchor"] = now
+    item |= {"price": price, "quantity": planned["quantity"]}
+    row["current_phase"] = {"start_date": phase["start_date"], "end_date": phase["end_date"]}
+    stripe.changed("subscription_schedule", row)
+
+
+def end_with(stripe: LocalStripe, subscription: Row) -> None:
+    """A subscription that is cancelled takes its schedule along."""
+    if subscription.get("schedule"):
+        row = stripe.get("subscription_schedule", subscription["schedule"])
+        row |= {"status": "canceled", "canceled_at": stripe.timestamp(), "current_phase": None}
+        stripe.changed("subscription_schedule", row)
+        stripe.emit("subscription_schedule.canceled", row)
 
 
 def _release(stripe: LocalStripe, row: Row, subscription: Row) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from sandbox.local_payconiq import LocalPayconiq
-from sandbox.local_stripe import collecting, control, events, pages
+from sandbox.local_stripe import collecting, control, events, faults, pages, portal
 from sandbox.local_stripe.core import LocalStripe, encoded_json
 from sandbox.local_stripe.errors import StripeApiError
 
@@ -41,6 +41,8 @@ class Application:
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         try:
             status, kind, body, extra = self._answer(environ)
+        except faults.NoAnswerError:
+            raise ConnectionAbortedError from None  # the server closes the connection without an answer
         except StripeApiError as error:
             status, kind, body, extra = error.status, "application/json", encoded_json(error.body), {}
         except (ValueError, KeyError) as error:
@@ -70,7 +72,8 @@ class Application:
             values = json.loads(body) if body else {}
             found = control.answer(self._stripe, method, path.removeprefix("/_sandbox/"), values, send)
             return 200, "application/json", encoded_json(found), {}
-        return self._page(method, path, dict(parse_qsl(body)))
+        query = dict(parse_qsl(environ.get("QUERY_STRING", "")))
+        return self._page(method, path, dict(parse_qsl(body)), query)
 
     def _ask_payconiq(
         self, method: str, path: str, body: bytes, authorization: str
@@ -90,30 +93,35 @@ class Application:
         status, found = self.payconiq.answer(method, path, body, authorization)
         return status, "application/json", encoded_json(found), {}
 
-    def _page(self, method: str, path: str, form: dict[str, str]) -> tuple[int, str, str, dict[str, str]]:
+    def _page(
+        self, method: str, path: str, form: dict[str, str], query: dict[str, str]
+    ) -> tuple[int, str, str, dict[str, str]]:
         parts = path.strip("/").split("/")
         if path in FILES:
             kind, text = FILES[path]
             return 200, kind, text, {}
-        target, page = self._act(parts, form) if method == "POST" else ("", self._look(parts))
+        target, page = self._act(parts, form) if method == "POST" else ("", self._look(parts, query))
         if target:
             return 303, "text/plain", "", {"Location": target}
         return (200, "text/html", page, {}) if page else (404, "text/plain", "There is no such page here.", {})
 
-    def _look(self, parts: list[str]) -> str:
+    def _look(self, parts: list[str], query: dict[str, str]) -> str:
         """The page at an address; empty when there is none."""
+        page = ""
         match parts:
             case [""]:
-                return pages.control_page(self._stripe)
+                page = pages.control_page(self._stripe)
             case ["c", "pay", session_id]:
-                return pages.checkout_page(self._stripe, session_id)
+                page = pages.checkout_page(self._stripe, session_id)
             case ["p", "session", portal_id]:
-                return pages.portal_page(self._stripe, portal_id)
+                page = pages.portal_page(self._stripe, portal_id)
             case ["invoices", invoice_id, *_]:
-                return pages.invoice_page(self._stripe, invoice_id)
+                page = pages.invoice_page(self._stripe, invoice_id)
+            case ["bank", payment_intent_id]:
+                page = pages.bank_page(self._stripe, payment_intent_id, query.get("back", "/"))
             case ["receipts", charge_id]:
-                return pages.receipt_page(self._stripe, charge_id)
-        return ""
+                page = pages.receipt_page(self._stripe, charge_id)
+        return page
 
     def _act(self, parts: list[str], form: dict[str, str]) -> tuple[str, str]:
         """Do what a form asks for: where to go next, or the page again."""
@@ -124,13 +132,15 @@ class Application:
             case ["resend", event_id]:
                 events.resend(self._stripe, event_id)
             case ["c", "pay", session_id]:
-                return pages.pay(self._stripe, session_id, form.get("outcome", ""), form.get("promotion_code", ""))
+                return pages.pay(self._stripe, session_id, form)
             case ["p", "session", portal_id, subscription_id]:
-                pages.change_subscription(self._stripe, subscription_id, form["action"], form.get("price", ""))
+                portal.act(self._stripe, portal_id, subscription_id, form["action"], form.get("price", ""))
                 target = f"/p/session/{portal_id}"
             case ["invoices", invoice_id, "pay"]:
                 collecting.pay_on_page(self._stripe, invoice_id)
                 target = f"/invoices/{invoice_id}"
+            case ["bank", payment_intent_id]:
+                target = pages.answer_bank(self._stripe, payment_intent_id, form)
             case ["v3", "confirm", payment_intent_id]:
                 target = pages.confirm(self._stripe, payment_intent_id, form)
             case _:
@@ -170,7 +180,7 @@ def send_callback(url: str, body: bytes, signature: str) -> int:
 def _deliver_forever(stripe: LocalStripe) -> None:
     while True:
         stripe.run_due()
-        events.deliver_due(stripe, send, tick_s=time.time())
+        events.deliver_due(stripe, send)
         time.sleep(TICK_S)
 
 
@@ -195,5 +205,7 @@ class Listening(ThreadingMixIn, WSGIServer):
 
 
 class _QuietHandler(WSGIRequestHandler):
+    """wsgiref ends the connection of an aborted request without an answer."""
+
     def log_message(self, *_args: Any) -> None:
         """The events page tells more than an access log would."""

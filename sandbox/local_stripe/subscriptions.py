@@ -1,17 +1,44 @@
-"""Subscriptions and their invoices: started by a checkout, renewed by the clock, cancelled at the end or at once."""
+"""Subscriptions: started by a checkout or the API, renewed by the clock, changed, cancelled at the end or at once.
+
+They are in flexible billing mode, as Stripe's own are since 2025-09-30
+(docs.stripe.com/billing/subscriptions/billing-mode/compare): a stop in the portal sets `cancel_at` only.
+"""
 
 import calendar
 import copy
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.local_stripe import collecting, payments, schedules
+from sandbox.local_stripe import collecting, invoices, payments, promotions, schedules
 from sandbox.local_stripe.catalogue import update
 from sandbox.local_stripe.core import LocalStripe, route, timer
 from sandbox.local_stripe.errors import declined, invalid
+from sandbox.local_stripe.invoices import Charged
 from sandbox.local_stripe.store import new_id
 
 Row = dict[str, Any]
+
+# docs.stripe.com/billing/subscriptions/pending-updates-reference
+PENDING_S = 23 * 3600
+WITH_PENDING_UPDATES = {
+    "payment_behavior", "items", "proration_behavior", "proration_date", "billing_cycle_anchor", "trial_end",
+    "trial_from_plan", "add_invoice_items", "metadata",
+}  # fmt: skip
+CHANGEABLE = {
+    "cancel_at", "cancel_at_period_end", "metadata", "default_payment_method", "description", "discounts", "items",
+    "pause_collection", "payment_behavior", "proration_behavior", "trial_end",
+}  # fmt: skip
+WILL_END_S = 3 * collecting.DAY_S  # a trial's end is announced so long before
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What an update asks of a subscription's items and dates."""
+
+    items: list[Row] | None
+    proration: str
+    payment_behavior: str
 
 
 @route("GET", "/v1/subscriptions", "SubscriptionListParams")
@@ -30,61 +57,212 @@ def subscription(stripe: LocalStripe, values: Row, subscription_id: str) -> Row:
     return stripe.get("subscription", subscription_id)
 
 
+@route("POST", "/v1/subscriptions", "SubscriptionCreateParams")
+def create_subscription(stripe: LocalStripe, values: Row) -> Row:
+    """Started by the API, with a card that the customer has left."""
+    customer = stripe.get("customer", values["customer"])
+    method = values.get("default_payment_method") or customer["invoice_settings"]["default_payment_method"]
+    if not method:
+        raise invalid("This customer has no attached payment source or default payment method.")
+    card = stripe.get("payment_method", method)
+    why = collecting.refusal(stripe, customer["id"])
+    if why and values.get("payment_behavior") == "error_if_incomplete":
+        raise declined(payments.DECLINED, code=why)
+    return start(
+        stripe,
+        customer,
+        card,
+        [(stripe.get("price", item["price"]), item.get("quantity", 1)) for item in values["items"]],
+        values.get("metadata") or {},
+        trial_days=values.get("trial_period_days", 0),
+        discounts=values.get("discounts") or [],
+        is_taxed=bool((values.get("automatic_tax") or {}).get("enabled")),
+    )
+
+
 @route("POST", "/v1/subscriptions/{subscription_id}", "SubscriptionModifyParams")
 def update_subscription(stripe: LocalStripe, values: Row, subscription_id: str) -> Row:
-    known = {
-        "cancel_at_period_end", "metadata", "default_payment_method", "description", "items", "pause_collection",
-        "payment_behavior", "proration_behavior", "trial_end",
-    }  # fmt: skip
-    unknown = values.keys() - known
-    if unknown:
+    if unknown := values.keys() - CHANGEABLE:
         raise invalid(f"The local Stripe cannot change {', '.join(sorted(unknown))} yet.", param=min(unknown))
     row = stripe.get("subscription", subscription_id)
     if row["status"] == "canceled":
         raise invalid("A canceled subscription can only update its cancellation_details and metadata.")
-    if "cancel_at_period_end" in values:
-        ends = values["cancel_at_period_end"]
-        values["cancel_at"] = row["items"]["data"][0]["current_period_end"] if ends else None
-        values["canceled_at"] = stripe.timestamp() if ends else None
-    if "pause_collection" in values:
-        pause = values["pause_collection"] or None
-        values["pause_collection"] = {"resumes_at": None, **pause} if pause else None
-    items, proration = values.pop("items", None), values.pop("proration_behavior", "create_prorations")
-    must_be_paid = values.pop("payment_behavior", "allow_incomplete") == "error_if_incomplete"
-    why = collecting.refusal(stripe, row["customer"])
-    if items is not None and must_be_paid and proration == "always_invoice" and why:
-        raise declined(payments.DECLINED, code=why)
+    behavior = values.pop("payment_behavior", "allow_incomplete")
+    if behavior == "pending_if_incomplete" and (more := values.keys() - WITH_PENDING_UPDATES):
+        raise invalid(
+            f"You cannot pass {', '.join(sorted(more))} when `payment_behavior` is `pending_if_incomplete`.",
+            param=min(more),
+        )
+    change = Change(
+        items=values.pop("items", None),
+        proration=values.pop("proration_behavior", "create_prorations"),
+        payment_behavior=behavior,
+    )
     if values.get("trial_end") == "now":
         del values["trial_end"]
         _end_trial(stripe, row)
-    if isinstance(values.get("trial_end"), int):
-        if proration != "none" or values["trial_end"] <= stripe.timestamp():
+    values = _stops(stripe, row, values) | _pause(values)
+    if "discounts" in values:
+        promotions.attach(stripe, row, values.pop("discounts"))
+    moved_to = values.pop("trial_end", None)
+    if moved_to is not None:
+        if change.proration != "none" or moved_to <= stripe.timestamp():
             raise invalid("The local Stripe moves a trial's end ahead, without proration.", param="trial_end")
-        values |= _move_next_payment(stripe, row, values["trial_end"])
-    if items is not None:
-        _change_item(stripe, row, items, proration)
+        _move_next_payment(stripe, row, moved_to)
+    if change.items is not None:
+        _change_items(stripe, row, change)
     return update(stripe, "subscription", subscription_id, values) if values else row
 
 
-def _change_item(stripe: LocalStripe, row: Row, items: list[Row], proration: str) -> None:
-    """Another price or quantity from now on: with its difference billed at once, or without any."""
-    item = row["items"]["data"][0]
-    if len(items) != 1 or items[0].get("id") != item["id"]:
-        raise invalid("The local Stripe changes a subscription's one item, named by its id.", param="items")
-    price = stripe.get("price", items[0]["price"]) if "price" in items[0] else item["price"]
-    if proration not in ("always_invoice", "none"):
-        raise invalid("The local Stripe bills a change at once (always_invoice) or not at all (none).")
-    before = copy.deepcopy(item)
-    previous = {"items": {"data": [before]}}
-    item |= {"price": price, "quantity": items[0].get("quantity", item["quantity"])}
-    starts_anew = _interval(price) != _interval(before["price"]) and row["status"] != "trialing"
+def _stops(stripe: LocalStripe, row: Row, values: Row) -> Row:
+    """When it will end, in both ways of saying so."""
+    if row.get("schedule") and {"cancel_at", "cancel_at_period_end"} & values.keys():
+        raise invalid(
+            f"The subscription is managed by the subscription schedule `{row['schedule']}`, and updating any "
+            "cancelation behavior directly is not allowed. Please update the schedule instead."
+        )
+    if "cancel_at_period_end" in values:
+        ends = values["cancel_at_period_end"]
+        values["cancel_at"] = _period_end(row) if ends else None
+    elif "cancel_at" in values:
+        told = values["cancel_at"] or None
+        values["cancel_at"] = _period_end(row) if told in ("min_period_end", "max_period_end") else told
+        values["cancel_at_period_end"] = False
+    if "cancel_at" in values:
+        values["canceled_at"] = stripe.timestamp() if values["cancel_at"] else None
+        if values["cancel_at"]:
+            stripe.at(values["cancel_at"], "cancel_subscription", row["id"])
+    return values
+
+
+def _pause(values: Row) -> Row:
+    if "pause_collection" not in values:
+        return {}
+    pause = values["pause_collection"] or None
+    return {"pause_collection": {"resumes_at": None, **pause} if pause else None}
+
+
+def _change_items(stripe: LocalStripe, row: Row, change: Change) -> None:
+    """Another price or quantity from now on: its difference billed at once, with the next renewal, or never.
+
+    What cannot be paid at once is refused, waits as a pending update, or is owed: as `payment_behavior` says.
+    """
+    if row["pending_update"]:
+        drop_pending_update(stripe, stripe.get("invoice", row["latest_invoice"]))
+    before = copy.deepcopy(row)
+    previous = {"items": {"data": before["items"]["data"]}}
+    is_anew = _set_items(stripe, row, change.items or [])
+    why = collecting.refusal(stripe, row["customer"])
+    is_billed = (change.proration == "always_invoice" or is_anew) and row["status"] != "trialing"
+    if is_billed and why and change.payment_behavior == "error_if_incomplete":
+        _restore(stripe, row, before)
+        raise declined(payments.DECLINED, code=why)
+    if not is_billed:
+        if change.proration == "create_prorations" and row["status"] != "trialing":
+            _ride_along(stripe, row, _prorations(stripe, row, before, is_anew=False))
+        stripe.emit("customer.subscription.updated", row, previous)
+        return
+    is_pending = change.payment_behavior == "pending_if_incomplete"
+    charged = _prorations(stripe, row, before, is_anew=is_anew)
+    bill = invoices.make(stripe, row, "subscription_update", charged)
+    is_paid = collecting.pay(stripe, bill, is_part_of_a_change=is_pending)
+    if not is_paid and is_pending:
+        wanted = copy.deepcopy(row["items"]["data"])
+        _restore(stripe, row, before)
+        row |= {"latest_invoice": bill["id"], "pending_update": _pending(stripe, wanted)}
+        stripe.at(row["pending_update"]["expires_at"], "expire_pending_update", row["id"])
+        stripe.changed("subscription", row)
+        stripe.emit("customer.subscription.updated", row, {"pending_update": None})
+        return
+    stripe.emit("customer.subscription.updated", row, previous)
+
+
+def _set_items(stripe: LocalStripe, row: Row, wanted: list[Row]) -> bool:
+    """Put the items in place; whether a period of another length begins now."""
+    starts_anew = False
+    for change in wanted:
+        item = next((item for item in row["items"]["data"] if item["id"] == change.get("id")), None)
+        if item is None:
+            if change.get("id"):
+                raise invalid(f"No such subscription item: '{change['id']}'", param="items", code="resource_missing")
+            _add_item(stripe, row, stripe.get("price", change["price"]), change.get("quantity", 1))
+            continue
+        price = stripe.get("price", change["price"]) if "price" in change else item["price"]
+        starts_anew = starts_anew or (_interval(price) != _interval(item["price"]) and row["status"] != "trialing")
+        item |= {"price": price, "quantity": change.get("quantity", item["quantity"])}
+        stripe.changed("subscription_item", item)
     if starts_anew:
         _begin_anew(stripe, row)
-    stripe.changed("subscription_item", item)
     stripe.changed("subscription", row)
-    if (proration == "always_invoice" or starts_anew) and row["status"] != "trialing":
-        _invoice_change(stripe, row, before, starts_anew=starts_anew)
+    return starts_anew
+
+
+def _restore(stripe: LocalStripe, row: Row, before: Row) -> None:
+    """Take a change of items back."""
+    row.clear()
+    row |= copy.deepcopy(before)
+    for item in row["items"]["data"]:
+        stripe.changed("subscription_item", item)
+    stripe.changed("subscription", row)
+    stripe.at(_period_end(row), "renew_subscription", row["id"])
+
+
+def _pending(stripe: LocalStripe, items: list[Row]) -> Row:
+    return {
+        "billing_cycle_anchor": None,
+        "discount": None,
+        "discounts": None,
+        "expires_at": stripe.timestamp() + PENDING_S,
+        "metadata": None,
+        "subscription_items": items,
+        "trial_end": None,
+        "trial_from_plan": None,
+    }
+
+
+def apply_pending_update(stripe: LocalStripe, bill: Row) -> None:
+    """The invoice of a pending update is paid: the change takes place."""
+    row = _of_pending_update(stripe, bill)
+    if row is None:
+        return
+    previous = {"items": {"data": copy.deepcopy(row["items"]["data"])}, "pending_update": row["pending_update"]}
+    wanted = [
+        {"id": item["id"], "price": item["price"]["id"], "quantity": item["quantity"]}
+        for item in row["pending_update"]["subscription_items"]
+    ]
+    row["pending_update"] = None
+    _set_items(stripe, row, wanted)
+    stripe.emit("customer.subscription.pending_update_applied", row)
     stripe.emit("customer.subscription.updated", row, previous)
+
+
+def drop_pending_update(stripe: LocalStripe, bill: Row) -> None:
+    """A pending update whose invoice is void, or that another change replaces, is gone."""
+    row = _of_pending_update(stripe, bill)
+    if row is None:
+        return
+    row["pending_update"] = None
+    stripe.changed("subscription", row)
+    if bill["status"] == "open":
+        invoices.void(stripe, bill)
+    stripe.emit("customer.subscription.updated", row, {"pending_update": {}})
+
+
+@timer("expire_pending_update")
+def _expire_pending_update(stripe: LocalStripe, subscription_id: str) -> None:
+    row = stripe.get("subscription", subscription_id)
+    if row["pending_update"] and row["pending_update"]["expires_at"] <= stripe.timestamp():
+        bill = stripe.get("invoice", row["latest_invoice"])
+        row["pending_update"] = None
+        if bill["status"] == "open":
+            invoices.void(stripe, bill)
+        stripe.changed("subscription", row)
+        stripe.emit("customer.subscription.pending_update_expired", row)
+
+
+def _of_pending_update(stripe: LocalStripe, bill: Row) -> Row | None:
+    row = stripe.store.get("subscription", invoices.subscription_id(bill) or "")
+    return row if row and row["pending_update"] and row["latest_invoice"] == bill["id"] else None
 
 
 def _interval(price: Row) -> tuple[str, int]:
@@ -93,45 +271,50 @@ def _interval(price: Row) -> tuple[str, int]:
 
 def _begin_anew(stripe: LocalStripe, row: Row) -> None:
     """A price of another interval starts its own period now, and is billed on this day from then on."""
-    item, now = row["items"]["data"][0], stripe.timestamp()
+    now = stripe.timestamp()
     row["billing_cycle_anchor"] = now
-    item |= {"current_period_start": now, "current_period_end": _after(now, item["price"], 1)}
-    stripe.at(item["current_period_end"], "renew_subscription", row["id"])
+    for item in row["items"]["data"]:
+        item |= {"current_period_start": now, "current_period_end": after(now, item["price"], 1)}
+        stripe.changed("subscription_item", item)
+    stripe.at(_period_end(row), "renew_subscription", row["id"])
 
 
-def _invoice_change(stripe: LocalStripe, row: Row, before: Row, *, starts_anew: bool) -> None:
-    """Bill what is left of the period: the old price back, the new one on top (or whole, for a period of its own)."""
-    item, now = row["items"]["data"][0], stripe.timestamp()
-    bill = _invoice(stripe, row, "subscription_update", announce=False)
-    (template,) = bill["lines"]["data"]
-    lines = []
-    for sign, side in ((-1, before), (1, item)):
-        begins, ends = side["current_period_start"], side["current_period_end"]
-        is_part = sign < 0 or not starts_anew
-        amount = side["price"]["unit_amount"] * side["quantity"]
-        if is_part:
-            amount = sign * amount * (ends - now) // (ends - begins)
-        line = copy.deepcopy(template) | {"id": new_id("il"), "amount": amount}
-        line |= {"subtotal": line["amount"], "quantity": side["quantity"], "quantity_decimal": str(side["quantity"])}
-        line["period"] = {"start": now, "end": ends}
-        line["parent"]["subscription_item_details"]["proration"] = is_part
-        line["pricing"]["price_details"] = {"price": side["price"]["id"], "product": side["price"]["product"]}
-        line["pricing"]["unit_amount_decimal"] = str(side["price"]["unit_amount"])
-        lines.append(line)
-    total = sum(line["amount"] for line in lines)
-    bill["lines"]["data"] = lines
-    bill |= {"subtotal": total, "total": total, "amount_due": max(0, total), "amount_remaining": max(0, total)}
-    stripe.changed("invoice", bill)
-    stripe.emit("invoice.created", bill)
-    stripe.emit("invoice.finalized", bill)
-    collecting.pay(stripe, row)
+def _prorations(stripe: LocalStripe, row: Row, before: Row, *, is_anew: bool) -> list[Charged]:
+    """What is left of the period: the old price back, the new one on top (or whole, for a period of its own)."""
+    now, charged = stripe.timestamp(), []
+    known = {item["id"]: item for item in before["items"]["data"]}
+    for item in row["items"]["data"]:
+        old = known.get(item["id"])
+        if old and (old["price"]["id"], old["quantity"]) == (item["price"]["id"], item["quantity"]):
+            continue
+        for sign, side in ((-1, old), (1, item)):
+            if side is None:
+                continue
+            begins, ends = side["current_period_start"], side["current_period_end"]
+            is_part = sign < 0 or not is_anew
+            whole = side["price"]["unit_amount"] * side["quantity"]
+            amount = sign * whole * (ends - now) // (ends - begins) if is_part else whole
+            charged.append(
+                Charged(item=copy.deepcopy(side), amount=amount, starts=now, ends=ends, is_proration=is_part)
+            )
+    return charged
+
+
+def _ride_along(stripe: LocalStripe, row: Row, charged: list[Charged]) -> None:
+    """Prorations that wait for the renewal (`create_prorations`)."""
+    waiting = (stripe.store.get("_riding", row["id"]) or {}).get("charged", [])
+    rows = [each.__dict__ for each in charged]
+    stripe.store.put("_riding", row["id"], {"charged": [*waiting, *rows]})
 
 
 @route("DELETE", "/v1/subscriptions/{subscription_id}", "SubscriptionCancelParams")
 def cancel_subscription(stripe: LocalStripe, values: Row, subscription_id: str) -> Row:
     row = stripe.get("subscription", subscription_id)
+    if row["status"] == "canceled":
+        raise invalid(f"No such subscription: '{subscription_id}'", code="resource_missing", status=404)
     now = stripe.timestamp()
     row |= {"status": "canceled", "canceled_at": row["canceled_at"] or now, "ended_at": now}
+    schedules.end_with(stripe, row)
     stripe.changed("subscription", row)
     stripe.emit("customer.subscription.deleted", row)
     return row
@@ -140,17 +323,6 @@ def cancel_subscription(stripe: LocalStripe, values: Row, subscription_id: str) 
 @route("GET", "/v1/subscription_items/{item_id}")
 def subscription_item(stripe: LocalStripe, values: Row, item_id: str) -> Row:
     return stripe.get("subscription_item", item_id)
-
-
-@route("GET", "/v1/invoices", "InvoiceListParams")
-def list_invoices(stripe: LocalStripe, values: Row) -> Row:
-    wanted = values.get("subscription")
-    return stripe.listed(
-        "invoice",
-        values,
-        by=("customer", "status"),
-        where=lambda row: wanted is None or row["parent"]["subscription_details"]["subscription"] == wanted,
-    )
 
 
 @route("POST", "/v1/invoices/create_preview", "InvoiceCreatePreviewParams")
@@ -165,76 +337,37 @@ def preview_invoice(stripe: LocalStripe, values: Row) -> Row:
     with stripe.store.rehearsal():
         row = stripe.get("subscription", values["subscription"])
         before = row["latest_invoice"]
-        _change_item(stripe, row, details["items"], "always_invoice")
+        _change_items(stripe, row, Change(items=details["items"], proration="always_invoice", payment_behavior=""))
         if row["latest_invoice"] == before:
             raise invalid("Nothing is billed for this change.", code="invoice_upcoming_none")
-        bill = copy.deepcopy(stripe.get("invoice", row["latest_invoice"]))
-    bill |= {"id": new_id("upcoming_in"), "status": "draft", "number": None, "attempted": False, "attempt_count": 0}
-    bill |= {"hosted_invoice_url": None, "invoice_pdf": None, "amount_paid": 0, "amount_remaining": bill["amount_due"]}
-    for line in bill["lines"]["data"]:
-        line["invoice"] = bill["id"]
-    return bill
-
-
-@route("GET", "/v1/invoices/{invoice_id}")
-def invoice(stripe: LocalStripe, values: Row, invoice_id: str) -> Row:
-    return stripe.get("invoice", invoice_id)
-
-
-@route("GET", "/v1/invoices/{invoice_id}/lines")
-def invoice_lines(stripe: LocalStripe, values: Row, invoice_id: str) -> Row:
-    found: Row = stripe.get("invoice", invoice_id)["lines"]
-    return found
-
-
-@route("GET", "/v1/invoice_payments", "InvoicePaymentListParams")
-def list_invoice_payments(stripe: LocalStripe, values: Row) -> Row:
-    wanted = (values.get("payment") or {}).get("payment_intent")
-    return stripe.listed(
-        "invoice_payment",
-        values,
-        by=("invoice", "status"),
-        where=lambda row: wanted is None or row["payment"]["payment_intent"] == wanted,
-    )
+        return invoices.as_preview(stripe, stripe.get("invoice", row["latest_invoice"]))
 
 
 def start(
     stripe: LocalStripe,
     customer: Row,
     card: Row,
-    price: Row,
-    quantity: int,
+    bought: list[tuple[Row, int]],
     metadata: dict[str, str],
     *,
     trial_days: int = 0,
+    discounts: list[Row] | None = None,
+    is_taxed: bool = False,
 ) -> Row:
-    """Begin a subscription and pay its first invoice; a trial's is over nothing."""
+    """Begin a subscription to some prices, and pay its first invoice; a trial's is over nothing."""
     now = stripe.timestamp()
     trial_ends = now + trial_days * collecting.DAY_S if trial_days else None
     identifier = new_id("sub")
-    item = stripe.new(
-        "subscription_item",
-        "si",
-        subscription=identifier,
-        price=price,
-        quantity=quantity,
-        metadata={},
-        tax_rates=[],
-        discounts=[],
-        current_period_start=now,
-        current_period_end=trial_ends or _after(now, price, 1),
-        billing_thresholds=None,
-    )
     row = stripe.new(
         "subscription",
         "sub",
         id=identifier,
         customer=customer["id"],
-        currency=price["currency"],
+        currency=bought[0][0]["currency"],
         metadata=metadata,
         items={
             "object": "list",
-            "data": [item],
+            "data": [],
             "has_more": False,
             "url": f"/v1/subscription_items?subscription={identifier}",
         },
@@ -246,68 +379,149 @@ def start(
         collection_method="charge_automatically",
         default_payment_method=card["id"],
         cancel_at_period_end=False,
-        automatic_tax={"enabled": False, "liability": None, "disabled_reason": None},
-        billing_mode={"type": "flexible", "flexible": None, "updated_at": None},
+        automatic_tax={
+            "enabled": is_taxed, "liability": {"type": "self"} if is_taxed else None, "disabled_reason": None,
+        },
+        billing_mode={"type": "flexible", "flexible": {"proration_discounts": "included"}, "updated_at": None},
         default_tax_rates=[],
         discounts=[],
-    )
-    _invoice(stripe, row, "subscription_create")
+    )  # fmt: skip
+    for price, quantity in bought:
+        _add_item(stripe, row, price, quantity)
+    promotions.attach(stripe, row, discounts)
+    bill = invoices.make(stripe, row, "subscription_create", _whole_period(row))
     stripe.emit("customer.subscription.created", row)
-    collecting.pay(stripe, row)
-    stripe.at(item["current_period_end"], "renew_subscription", identifier)
+    collecting.pay(stripe, bill)
+    stripe.at(_period_end(row), "renew_subscription", identifier)
+    if trial_ends:
+        _announce_end_of_trial(stripe, row)
     return row
 
 
+def _add_item(stripe: LocalStripe, row: Row, price: Row, quantity: int) -> None:
+    known = row["items"]["data"]
+    starts = known[0]["current_period_start"] if known else stripe.timestamp()
+    item = stripe.new(
+        "subscription_item",
+        "si",
+        subscription=row["id"],
+        price=price,
+        quantity=quantity,
+        metadata={},
+        tax_rates=[],
+        discounts=[],
+        current_period_start=starts,
+        current_period_end=known[0]["current_period_end"] if known else row["trial_end"] or after(starts, price, 1),
+        billing_thresholds=None,
+    )
+    known.append(item)
+
+
+def _whole_period(row: Row) -> list[Charged]:
+    """What the items cost for their running period; on a trial, nothing."""
+    is_free = row["status"] == "trialing"
+    return [
+        Charged(
+            item=item,
+            amount=0 if is_free else item["price"]["unit_amount"] * item["quantity"],
+            starts=item["current_period_start"],
+            ends=item["current_period_end"],
+            description="Trial period" if is_free else "",
+        )
+        for item in row["items"]["data"]
+    ]
+
+
+def _period_end(row: Row) -> int:
+    """When the first of its items' periods ends."""
+    return min(int(item["current_period_end"]) for item in row["items"]["data"])
+
+
+@timer("cancel_subscription")
+def _cancel_when_due(stripe: LocalStripe, subscription_id: str) -> None:
+    row = stripe.get("subscription", subscription_id)
+    if row["status"] != "canceled" and row["cancel_at"] and row["cancel_at"] <= stripe.timestamp():
+        cancel_subscription(stripe, {}, subscription_id)
+
+
 @timer("renew_subscription")
-def _renew(stripe: LocalStripe, subscription_id: str) -> None:
+def _renew(stripe: LocalStripe, subscription_id: str, *, reason: str = "subscription_cycle") -> None:
     """The period is over: end what was cancelled, bill the next period of the rest."""
     row = stripe.get("subscription", subscription_id)
     if row["status"] == "canceled":
         return
-    if row["cancel_at_period_end"]:
+    if row["cancel_at"] and row["cancel_at"] <= stripe.timestamp():
         cancel_subscription(stripe, {}, subscription_id)
         return
-    item = row["items"]["data"][0]
-    previous = {"latest_invoice": row["latest_invoice"], "items": {"data": [dict(item)]}}
+    previous = {"latest_invoice": row["latest_invoice"], "items": {"data": copy.deepcopy(row["items"]["data"])}}
     if row["status"] == "trialing":
         previous["status"], row["status"] = "trialing", "active"
-    begins = item["current_period_end"]
+    begins = _period_end(row)
     schedules.begin_next_phase(stripe, row)
-    count = _periods_between(row["billing_cycle_anchor"], begins, item["price"])
-    item |= {
-        "current_period_start": begins,
-        "current_period_end": _after(row["billing_cycle_anchor"], item["price"], count + 1),
-    }
-    stripe.changed("subscription_item", item)
-    bill = _invoice(stripe, row, "subscription_cycle")
-    if _is_paused(row, begins):
-        collecting.void(stripe, bill)
-    else:
-        collecting.pay(stripe, row)
+    for item in row["items"]["data"]:
+        count = _periods_between(row["billing_cycle_anchor"], begins, item["price"])
+        item |= {
+            "current_period_start": begins,
+            "current_period_end": after(row["billing_cycle_anchor"], item["price"], count + 1),
+        }
+        stripe.changed("subscription_item", item)
+    riding = [Charged(**each) for each in (stripe.store.get("_riding", row["id"]) or {}).get("charged", [])]
+    stripe.store.remove("_riding", row["id"])
+    is_due_to_a_call = reason != "subscription_cycle"
+    bill = invoices.make(stripe, row, reason, [*riding, *_whole_period(row)], is_draft=not is_due_to_a_call)
     stripe.emit("customer.subscription.updated", row, previous)
-    stripe.at(item["current_period_end"], "renew_subscription", subscription_id)
+    if is_paused(row, begins):
+        if bill["status"] == "draft":
+            invoices.finalize(stripe, bill)
+        invoices.void(stripe, bill)
+    elif is_due_to_a_call:
+        collecting.pay(stripe, bill)
+    stripe.at(_period_end(row), "renew_subscription", subscription_id)
 
 
 def _end_trial(stripe: LocalStripe, row: Row) -> None:
     """The customer wants to begin at once: the first period that is paid for starts now."""
-    now, item = stripe.timestamp(), row["items"]["data"][0]
+    now = stripe.timestamp()
     row |= {"trial_end": now, "billing_cycle_anchor": now}
-    item["current_period_end"] = now
+    for item in row["items"]["data"]:
+        item["current_period_end"] = now
+        stripe.changed("subscription_item", item)
     stripe.changed("subscription", row)
-    stripe.changed("subscription_item", item)
-    _renew(stripe, row["id"])
+    _renew(stripe, row["id"], reason="subscription_update")
 
 
-def _move_next_payment(stripe: LocalStripe, row: Row, at: int) -> Row:
-    """A running subscription is on trial until then; its next period begins there."""
-    item = row["items"]["data"][0]
-    item["current_period_end"] = at
-    stripe.changed("subscription_item", item)
+def _move_next_payment(stripe: LocalStripe, row: Row, at: int) -> None:
+    """A running subscription is on trial until then; its next period begins there.
+
+    An invoice over nothing says so (docs.stripe.com/billing/subscriptions/trials: a trial begins with one).
+    """
+    previous = {"trial_end": row["trial_end"], "status": row["status"]}
+    for item in row["items"]["data"]:
+        item["current_period_end"] = at
+        stripe.changed("subscription_item", item)
+    row |= {"trial_start": stripe.timestamp(), "trial_end": at, "billing_cycle_anchor": at, "status": "trialing"}
     stripe.at(at, "renew_subscription", row["id"])
-    return {"trial_start": stripe.timestamp(), "trial_end": at, "billing_cycle_anchor": at, "status": "trialing"}
+    now = stripe.timestamp()
+    free = [
+        Charged(item=item, amount=0, starts=now, ends=at, description="Trial period") for item in row["items"]["data"]
+    ]
+    collecting.pay(stripe, invoices.make(stripe, row, "subscription_update", free))
+    stripe.emit("customer.subscription.updated", row, previous)
+    _announce_end_of_trial(stripe, row)
 
 
-def _is_paused(row: Row, at: int) -> bool:
+def _announce_end_of_trial(stripe: LocalStripe, row: Row) -> None:
+    stripe.at(max(stripe.timestamp() + 1, row["trial_end"] - WILL_END_S), "announce_end_of_trial", row["id"])
+
+
+@timer("announce_end_of_trial")
+def _trial_will_end(stripe: LocalStripe, subscription_id: str) -> None:
+    row = stripe.get("subscription", subscription_id)
+    if row["status"] == "trialing":
+        stripe.emit("customer.subscription.trial_will_end", row)
+
+
+def is_paused(row: Row, at: int) -> bool:
     """Whether invoices are not collected at that time; a pause that is over leaves the subscription."""
     pause = row.get("pause_collection")
     if pause and pause["resumes_at"] and pause["resumes_at"] <= at:
@@ -316,103 +530,7 @@ def _is_paused(row: Row, at: int) -> bool:
     return bool(pause)
 
 
-def _invoice(stripe: LocalStripe, row: Row, reason: str, *, announce: bool = True) -> Row:
-    """The bill for the subscription's current period."""
-    item, customer = row["items"]["data"][0], stripe.get("customer", row["customer"])
-    amount = 0 if row["status"] == "trialing" else item["price"]["unit_amount"] * item["quantity"]
-    identifier, line_id = new_id("in"), new_id("il")
-    parent = {
-        "type": "subscription_details",
-        "quote_details": None,
-        "subscription_details": {
-            "subscription": row["id"],
-            "metadata": dict(row["metadata"]),
-        },
-    }
-    line = {
-        "id": line_id,
-        "object": "line_item",
-        "amount": amount,
-        "currency": row["currency"],
-        "description": f"{item['quantity']} x {stripe.get('product', item['price']['product'])['name']}",
-        "discount_amounts": [],
-        "discountable": True,
-        "discounts": [],
-        "invoice": identifier,
-        "livemode": False,
-        "metadata": dict(row["metadata"]),
-        "parent": {
-            "type": "subscription_item_details",
-            "invoice_item_details": None,
-            "subscription_item_details": {
-                "invoice_item": None,
-                "proration": False,
-                "proration_details": {"credited_items": None},
-                "subscription": row["id"],
-                "subscription_item": item["id"],
-            },
-        },
-        "period": {"start": item["current_period_start"], "end": item["current_period_end"]},
-        "pretax_credit_amounts": [],
-        "pricing": {
-            "type": "price_details",
-            "price_details": {"price": item["price"]["id"], "product": item["price"]["product"]},
-            "unit_amount_decimal": str(item["price"]["unit_amount"]),
-        },
-        "quantity": item["quantity"],
-        "quantity_decimal": str(item["quantity"]),
-        "subtotal": amount,
-        "taxes": [],
-        "subscription": row["id"],
-    }
-    number = customer["next_invoice_sequence"]
-    customer["next_invoice_sequence"] += 1
-    stripe.changed("customer", customer)
-    made = stripe.new(
-        "invoice",
-        "in",
-        id=identifier,
-        account_name="Tegoed sandbox",
-        amount_due=amount,
-        amount_paid=0,
-        amount_remaining=amount,
-        attempt_count=0,
-        attempted=False,
-        auto_advance=True,
-        automatic_tax={"enabled": False, "liability": None, "provider": None, "status": None, "disabled_reason": None},
-        billing_reason=reason,
-        collection_method="charge_automatically",
-        currency=row["currency"],
-        customer=customer["id"],
-        customer_email=customer["email"],
-        customer_name=customer["name"],
-        hosted_invoice_url=f"{stripe.public_url}/invoices/{identifier}",
-        invoice_pdf=f"{stripe.public_url}/invoices/{identifier}/pdf",
-        lines={"object": "list", "data": [line], "has_more": False, "url": f"/v1/invoices/{identifier}/lines"},
-        metadata={},
-        number=f"{customer['invoice_prefix']}-{number:04d}",
-        parent=parent,
-        period_start=item["current_period_start"],
-        period_end=item["current_period_end"],
-        status="open",
-        subtotal=amount,
-        total=amount,
-        status_transitions={
-            "finalized_at": stripe.timestamp(),
-            "paid_at": None,
-            "marked_uncollectible_at": None,
-            "voided_at": None,
-        },
-    )
-    row["latest_invoice"] = identifier
-    stripe.changed("subscription", row)
-    if announce:
-        stripe.emit("invoice.created", made)
-        stripe.emit("invoice.finalized", made)
-    return made
-
-
-def _after(anchor: int, price: Row, count: int) -> int:
+def after(anchor: int, price: Row, count: int) -> int:
     """The instant `count` periods after the anchor, on the anchor's day or the month's last one."""
     recurring = price["recurring"]
     months = {"month": 1, "year": 12}.get(recurring["interval"])
@@ -428,6 +546,6 @@ def _after(anchor: int, price: Row, count: int) -> int:
 
 def _periods_between(anchor: int, instant: int, price: Row) -> int:
     count = 0
-    while _after(anchor, price, count) < instant:
+    while after(anchor, price, count) < instant:
         count += 1
     return count

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import stripe
 
 from sandbox.local_stripe.core import LocalStripe, encoded_json
+from sandbox.local_stripe.faults import NoAnswerError
 
 
 class InProcessClient(stripe.HTTPClient):
@@ -24,7 +25,12 @@ class InProcessClient(stripe.HTTPClient):
         parts = urlsplit(url)
         lower = {name.lower(): value for name, value in (headers or {}).items()}
         encoded = post_data if method.upper() == "POST" else parts.query
-        answer = self._local.request(method.upper(), parts.path, encoded or "", lower)
+        try:
+            answer = self._local.request(method.upper(), parts.path, encoded or "", lower)
+        except NoAnswerError as error:
+            raise stripe.APIConnectionError(  # type: ignore[no-untyped-call]
+                "The connection ended without an answer.", should_retry=True
+            ) from error
         return encoded_json(answer.body), answer.status, answer.headers
 
     def close(self) -> None:

@@ -11,7 +11,7 @@ from sandbox.local_stripe import checkout, contract, control, events
 from sandbox.local_stripe.checkout import Outcome
 from sandbox.local_stripe.core import ContractError, LocalStripe
 from sandbox.local_stripe.errors import StripeApiError
-from sandbox.local_stripe.store import Store
+from sandbox.local_stripe.store import DELIVERY, Store
 
 SUCCESS = "http://127.0.0.1:8000/done"
 
@@ -191,23 +191,24 @@ def test_a_webhook_s_signature_is_one_that_the_official_client_verifies(local_st
     assert stripe.WebhookSignature.verify_header("{}", header, "whsec_x")
 
 
-def test_a_refused_webhook_is_tried_again_later_and_then_given_up(local_stripe: LocalStripe) -> None:
+def test_a_refused_webhook_is_tried_again_for_three_days_and_then_given_up(local_stripe: LocalStripe) -> None:
+    """docs.stripe.com/webhooks#automatic-retries."""
     events.listen(local_stripe, url="http://127.0.0.1:1/", secret="whsec_x")
     stripe.Customer.create(email="a@example.com")
     tries: list[int] = []
-    clock = 0
 
     def refuse(*_: str) -> int:
-        tries.append(clock)
+        tries.append(local_stripe.timestamp())
         return 500
 
-    for clock in range(2000):
-        events.deliver_due(local_stripe, refuse, tick_s=float(clock))
+    for step in [*[1] * 100, *[600] * (6 * 24 * 5)]:
+        events.deliver_due(local_stripe, refuse)
+        local_stripe.advance(step)
 
-    assert len(tries) == events.MAX_TRIES
     gaps = [later - earlier for earlier, later in pairwise(tries)]
-    assert gaps == sorted(gaps)
-    assert gaps[-1] == events.LONGEST_PAUSE_S
+    assert all(later >= earlier - 600 for earlier, later in pairwise(gaps))  # the test looks every ten minutes
+    assert 3 * 86_400 < tries[-1] - tries[0] < 4 * 86_400
+    assert not list(local_stripe.store.all(DELIVERY))
 
 
 def test_what_is_stored_is_there_after_a_restart(local_stripe: LocalStripe, customer: Any, tmp_path: Any) -> None:
@@ -268,7 +269,7 @@ class TestControl:
         call("POST", "webhooks", mode="hold")
         stripe.Customer.create(email="a@example.com")
         stripe.Customer.create(email="b@example.com")
-        events.deliver_due(local_stripe, lambda *_: 200, tick_s=1.0)
+        events.deliver_due(local_stripe, lambda *_: 200)
 
         assert call("POST", "webhooks/flush", order="reversed", copies=3) == {"sent": 6, "accepted": 6}
         assert "b@example.com" in call.sent[0][1]

@@ -45,6 +45,12 @@
 
   window.Stripe = () => ({
     elements: ({ clientSecret }) => new Elements(clientSecret),
+    // The bank wants to hear from the card's owner: its page, and back here.
+    handleNextAction: ({ clientSecret }) => {
+      const back = encodeURIComponent(location.href.split("?")[0] + "?answered=1");
+      location.assign(`${base}/bank/${clientSecret.split("_secret_")[0]}?back=${back}`);
+      return new Promise(() => {});
+    },
     confirmPayment: ({ elements, confirmParams }) => {
       const form = document.createElement("form");
       form.method = "post";
