@@ -130,6 +130,7 @@ def _push_item(kind: str, item: dict[str, Any], credits: int, position: int, say
                 currency=price["currency"],
                 unit_amount=price["amount_minor"],
                 lookup_key=lookup_key,
+                tax_behavior=price.get("tax_behavior", settings.STRIPE_TAX_BEHAVIOR),
                 **recurring,
             )
         say(f"Stripe: made the price {price['amount_minor']} {price['currency']} (minor units) of {item['name']}.")

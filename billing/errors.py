@@ -10,6 +10,7 @@ BillingError
     PaymentActionRequiredError       402  the customer's bank wants to hear from them first: `url` is where
     NotSubscribedError               409  there is no plan to change
     RefundRefusedError               409  this much cannot be given back
+    AddressNeededError               422  VAT depends on an address that we do not have
     TaxNumberRefusedError            422  the payment provider does not take this number
     PaymentProviderUnavailableError  503  Stripe did not answer; nothing was charged
     PaymentProviderRefusedError      502  Stripe does not take our request: operators are told
@@ -130,6 +131,14 @@ class RefundRefusedError(BillingError):
     code = "refund_refused"
     title = "This cannot be refunded"
     status_code = 409
+
+
+class AddressNeededError(BillingError):
+    """VAT is charged, and nobody has said where the customer is."""
+
+    code = "address_required"
+    title = "An address is missing"
+    status_code = 422
 
 
 class TaxNumberRefusedError(BillingError):

@@ -115,12 +115,14 @@ def _payment_of_session(session: Stripe) -> Payment:
 
 
 def _payment_of_intent(intent: Stripe) -> Payment:
+    on_top = stripe_objects.whole_number(intent["metadata"].get("tax_on_top"))
     return Payment(
         source_key=f"stripe:payment_intent:{intent['id']}",
         status=INTENT_STATUS.get(intent["status"], PaymentStatus.OPEN),
         currency=intent["currency"],
-        listed_minor=intent["amount"],
+        listed_minor=intent["amount"] - on_top,
         total_minor=intent["amount_received"] or intent["amount"],
+        tax_minor=stripe_objects.whole_number(intent["metadata"].get("tax")),
         receipt_url=stripe_objects.receipt_url(intent),
         card=stripe_objects.card_fingerprint(intent),
     )

@@ -17,6 +17,7 @@ from django.db import connection
 from accounts import clock
 from billing import stripe_objects
 from billing.errors import (
+    AddressNeededError,
     BillingError,
     CurrencyMixError,
     PaymentActionRequiredError,
@@ -36,6 +37,7 @@ from outbox.models import Alert
 
 logger = structlog.get_logger(__name__)
 
+KEY_SPAN_S = 600
 NETWORK_RETRIES = 2  # by the client, with its own backoff and the same idempotency key
 
 # What we look at again when an event names it, and what has to be expanded to see all we need.
@@ -187,13 +189,19 @@ def disputes_of_charge(charge_id: str) -> list[Stripe]:
 
 
 def create_refund(*, idempotency_key: str, payment_intent_id: str, amount_minor: int, reason: str) -> str:
-    """Give money back; the id of the refund. Raises RefundRefusedError when Stripe will not."""
+    """Give money back; the id of the refund. Raises RefundRefusedError when Stripe will not.
+
+    One key is one refund, also after the day for which Stripe remembers keys: the refund says whose it is.
+    """
     with calling():
+        for known in stripe.Refund.list(payment_intent=payment_intent_id, limit=100).auto_paging_iter():
+            if (plain(known).get("metadata") or {}).get("key") == idempotency_key:
+                return str(known.id)
         try:
             made = stripe.Refund.create(
                 payment_intent=payment_intent_id,
                 amount=amount_minor,
-                metadata={"reason": reason},
+                metadata={"reason": reason, "key": idempotency_key},
                 idempotency_key=idempotency_key,
             )
         except stripe.InvalidRequestError as error:
@@ -258,22 +266,56 @@ def create_session(*, idempotency_key: str, **parameters: Any) -> Stripe:
             raise
 
 
-def create_payment(*, idempotency_key: str, **parameters: Any) -> Stripe:
-    """A payment intent. Raises PaymentDeclinedError when it was to be confirmed and the bank said no.
+def create_payment(*, order: str, customer: str, is_repeated: bool = False, **parameters: Any) -> Stripe:
+    """A payment intent of an order. Raises PaymentDeclinedError when it was to be confirmed and the bank said no.
 
-    One key is one payment, whatever has changed since: asked again with another card, the payment that there is
-    decides. (Its answer may have been lost, and its money taken.)
+    One order is one payment: when it is asked for again (`is_repeated`: its answer was lost, Stripe failed inside, or a
+    day has passed, after which Stripe forgets keys) the payment that there is decides, whatever has changed since.
     """
+    if is_repeated and (known := payment_of_order(order, customer=customer)):
+        return known
+    key = f"tegoed-{order}"
+    with calling():
+        if is_repeated:
+            # Stripe answers a key that failed inside with the same failure for a day.
+            key = f"{key}-{clock.now():%Y%m%d%H%M}"
+        try:
+            return plain(stripe.PaymentIntent.create(idempotency_key=key, customer=customer, **parameters))
+        except stripe.IdempotencyError:
+            if known := payment_of_order(order, customer=customer):
+                return known
+            raise
+
+
+def payment_of_order(order: str, *, customer: str) -> Stripe | None:
+    """The payment that a customer's order has at Stripe; None when there is none."""
+    with calling():
+        for found in stripe.PaymentIntent.list(customer=customer, limit=100).auto_paging_iter():
+            known = plain(found)
+            if (known.get("metadata") or {}).get("order") == order:
+                return known
+    return None
+
+
+def calculate_tax(*, customer_id: str, price_id: str, amount_minor: int, currency: str) -> Stripe:
+    """What tax a payment without a payment page carries (docs.stripe.com/tax/payment-intent).
+
+    Raises AddressNeededError when the customer's address does not say where they are.
+    """
+    behavior = plain(retrieve("price", price_id)).get("tax_behavior")
+    known: Any = {"tax_behavior": behavior} if behavior in ("inclusive", "exclusive") else {}
     with calling():
         try:
-            return plain(stripe.PaymentIntent.create(idempotency_key=idempotency_key, **parameters))
-        except stripe.IdempotencyError:
-            order = parameters["metadata"]["order"]
-            for found in stripe.PaymentIntent.list(customer=parameters["customer"], limit=100).auto_paging_iter():
-                known = plain(found)
-                if (known.get("metadata") or {}).get("order") == order:
-                    return known
+            made = stripe.tax.Calculation.create(
+                customer=customer_id,
+                currency=currency,
+                line_items=[{"amount": amount_minor, "reference": price_id, **known}],
+            )
+        except stripe.InvalidRequestError as error:
+            if error.code == "customer_tax_location_invalid" or "address" in (error.param or ""):
+                raise AddressNeededError("Fill in the address on your invoices first: VAT depends on it.") from error
             raise
+        return plain(made)
 
 
 def saved_card(customer_id: str) -> str:
@@ -310,9 +352,14 @@ def card_of_subscription(subscription: Stripe) -> str:
 
 
 def _key(name: str, parameters: dict[str, Any]) -> str:
-    """An idempotency key for a request that may be made anew with other parameters."""
+    """An idempotency key for a request that may be made anew: with other parameters, or later.
+
+    (An answer of 500 is repeated for its key for a day: a new try some minutes later has a key of its own. What is made
+    twice by that is a page or a customer that nobody has seen.)
+    """
     told = json.dumps(parameters, sort_keys=True, default=str)
-    return f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
+    span = int(clock.now().timestamp()) // KEY_SPAN_S
+    return f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}-{span}"
 
 
 def _item_of(items: list[Any], price_id: str) -> Any:

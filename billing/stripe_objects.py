@@ -31,6 +31,11 @@ def reference(value: Any) -> str:
     return str(value or "")
 
 
+def whole_number(text: Any) -> int:
+    """A number in an object's metadata, where everything is text; 0 for none."""
+    return int(text) if str(text or "").isdigit() else 0
+
+
 def moment(timestamp: int) -> datetime:
     """Stripe's seconds since 1970 as an instant."""
     return datetime.fromtimestamp(timestamp, UTC)

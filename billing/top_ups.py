@@ -7,7 +7,7 @@ that is refused switches the top-up off, and its owner is told.
 
 import uuid
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
@@ -17,14 +17,16 @@ from django.utils.translation import gettext as _
 from accounts.models import Account
 from billing import alignment, announcing, fulfilment, orders, stripe_api
 from billing.checkout import frozen
-from billing.errors import PaymentDeclinedError, PaymentProviderRefusedError, PriceNotSellableError
+from billing.errors import (
+    AddressNeededError,
+    PaymentDeclinedError,
+    PaymentProviderRefusedError,
+    PriceNotSellableError,
+)
 from billing.models import Order, Price, TopUp
-from billing.providers.stripe import customer_of, identity
+from billing.providers.stripe import ANSWERED_WITHIN, amounts, customer_of
 from credits import selectors
 from credits.calendar import day_at
-
-# A payment that Stripe never answered is asked for again after this long; its idempotency key keeps it one payment.
-UNANSWERED = timedelta(minutes=2)
 
 
 def switch_on(*, account: Account, price: Price, below: int, max_per_month: int, now: datetime) -> TopUp:
@@ -61,7 +63,7 @@ def buy_if_due(*, account_id: uuid.UUID, now: datetime) -> Order | None:
         return None
     try:
         _charge(order, now=now)
-    except (PaymentDeclinedError, PaymentProviderRefusedError) as error:
+    except (AddressNeededError, PaymentDeclinedError, PaymentProviderRefusedError) as error:
         _give_up(order, str(error), now=now)
     order.refresh_from_db()
     return order
@@ -76,7 +78,7 @@ def _attempt(account_id: uuid.UUID, *, now: datetime) -> Order | None:
         mine = Order.objects.filter(account_id=account_id, ui=Order.Ui.OFF_SESSION)
         begun = mine.filter(status__in=(Order.Status.OPEN, Order.Status.PROCESSING)).order_by("-id").first()
         if begun is not None:
-            is_unanswered = begun.status == Order.Status.OPEN and begun.created_at < now - UNANSWERED
+            is_unanswered = begun.status == Order.Status.OPEN and begun.created_at < now - ANSWERED_WITHIN
             return begun if is_unanswered else None
         if selectors.balance(account_id=account_id, now=now).available >= row.below:
             return None
@@ -103,17 +105,15 @@ def _charge(order: Order, *, now: datetime) -> None:
     if not card:
         raise PaymentDeclinedError(_("There is no saved card."))
     intent = stripe_api.create_payment(
-        idempotency_key=f"tegoed-{order.public_id}",
-        amount=order.amount_minor,
-        currency=order.currency,
+        order=order.public_id,
         customer=customer_id,
+        is_repeated=now > order.created_at + ANSWERED_WITHIN,
         payment_method=card,
         # Nobody is there to be sent to a bank's page.
         automatic_payment_methods={"enabled": True, "allow_redirects": "never"},
-        description=order.description,
-        metadata=identity(order, kind=fulfilment.TOP_UP),
         off_session=True,
         confirm=True,
+        **amounts(order, customer_id, kind=fulfilment.TOP_UP),
     )
     alignment.bring_in_line(kind="payment_intent", object_id=intent["id"], now=now)
 

@@ -81,6 +81,7 @@ OPERATIONS: dict[str, list[Refusal]] = {
         money.ArchivedItemError,
         money.AlreadySubscribedError,
         money.CurrencyMixError,
+        money.AddressNeededError,
         money.PaymentDeclinedError,
     ],
     "create_portal_session": [*BUYING, NoCustomerError],

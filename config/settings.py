@@ -341,6 +341,8 @@ DJSTRIPE_SUBSCRIBER_MODEL = "accounts.Account"
 DJSTRIPE_SUBSCRIBER_MODEL_MIGRATION_DEPENDENCY = "0001_accounts"
 # Switched on in Stripe's dashboard first: VAT by Stripe Tax, and codes that customers type at the checkout.
 STRIPE_TAX = env.bool("STRIPE_TAX", default=False)
+# Of the prices that `stripe_bootstrap` makes: whether VAT comes on top, or is inside.
+STRIPE_TAX_BEHAVIOR = env.str("STRIPE_TAX_BEHAVIOR", default="exclusive")
 STRIPE_PROMOTION_CODES = env.bool("STRIPE_PROMOTION_CODES", default=False)
 # For the card form on our own page: the publishable key, and Stripe's script (the sandbox serves a stand-in).
 STRIPE_PUBLISHABLE_KEY = env.str("STRIPE_PUBLISHABLE_KEY", default="")

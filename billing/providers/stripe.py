@@ -1,6 +1,6 @@
 """Stripe: its hosted checkout for packs and plans, or a card form of our own for packs."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -12,6 +12,9 @@ from billing import alignment, benefits, fulfilment, mirror, stripe_api, stripe_
 from billing.errors import StaleCustomerError
 from billing.models import Order, Subscription, TopUp
 from billing.providers import Opened
+
+# A payment that was not answered within this time is looked for before it is made again.
+ANSWERED_WITHIN = timedelta(minutes=2)
 
 
 class StripeProvider:
@@ -69,6 +72,31 @@ def identity(order: Order, **more: str) -> dict[str, str]:
         "promotion": order.promotion.code if order.promotion else "",
         "price": order.price.stripe_price_id,
         **more,
+    }
+
+
+def amounts(order: Order, customer_id: str, *, kind: str) -> dict[str, Any]:
+    """What a payment without a payment page is made with: its amount, with VAT where that is charged, and whose it is.
+
+    The VAT is on the payment's metadata: `tax` in all, and `tax_on_top` of it beside the listed amount.
+    Raises AddressNeededError.
+    """
+    about = {"currency": order.currency, "description": order.description}
+    if not settings.STRIPE_TAX:
+        return {"amount": order.amount_minor, "metadata": identity(order, kind=kind), **about}
+    found = stripe_api.calculate_tax(
+        customer_id=customer_id,
+        price_id=order.price.stripe_price_id,
+        amount_minor=order.amount_minor,
+        currency=order.currency,
+    )
+    on_top = found["tax_amount_exclusive"]
+    tax = {"tax": str(on_top + found["tax_amount_inclusive"]), "tax_on_top": str(on_top)}
+    return {
+        "amount": found["amount_total"],
+        "metadata": identity(order, kind=kind, **tax),
+        "hooks": {"inputs": {"tax": {"calculation": found["id"]}}},
+        **about,
     }
 
 
@@ -135,13 +163,11 @@ def _open_form(order: Order, customer_id: str) -> Opened:
         known = stripe_api.plain(stripe_api.retrieve("payment_intent", order.payment_id))
         return Opened(payment_id=known["id"], client_secret=known["client_secret"])
     intent = stripe_api.create_payment(
-        idempotency_key=f"tegoed-{order.public_id}",
-        amount=order.amount_minor,
-        currency=order.currency,
+        order=order.public_id,
         customer=customer_id,
-        description=order.description,
-        metadata=identity(order, kind=fulfilment.CARD_FORM),
+        is_repeated=clock.now() > order.created_at + ANSWERED_WITHIN,
         automatic_payment_methods={"enabled": True},
+        **amounts(order, customer_id, kind=fulfilment.CARD_FORM),
         **({"setup_future_usage": "off_session"} if _is_for_top_ups(order.account) else {}),
     )
     return Opened(payment_id=intent["id"], client_secret=intent["client_secret"])

@@ -1,5 +1,6 @@
 """A QR code, a card form of our own, VAT, codes: the same purchase by other ways."""
 
+from datetime import timedelta
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -10,9 +11,9 @@ from pytest_django import Settings
 from accounts import clock, keys
 from accounts.models import Account, Scope, User
 from accounts.opening import personal_account
-from billing import checkout, fulfilment, refunding, watching
-from billing.errors import OrderKeyReusedError, PriceNotSellableError
-from billing.models import Order, Pack
+from billing import catalogue, checkout, details, fulfilment, reconciliation, refunding, top_ups, watching
+from billing.errors import AddressNeededError, OrderKeyReusedError, PriceNotSellableError
+from billing.models import MirrorFailure, Order, Pack, TopUp
 from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
 from credits import selectors
@@ -328,3 +329,101 @@ def test_an_operator_syncs_prices_with_a_button(shop: Shop, client: Client) -> N
     answer = client.post("/admin/billing/pack/sync/", follow=True)
 
     assert "20 credits is now called Twenty." in answer.content.decode()
+
+
+# --- VAT without a payment page --------------------------------------------------------------------
+
+
+@pytest.fixture
+def taxed(shop: Shop, customer: Account, settings: Settings) -> Account:
+    """Ada pays VAT, and has said where she lives."""
+    settings.STRIPE_TAX = True
+    details.save(customer, details.Details(name="Ada", line1="Dam 1", postal_code="1012 NP", city="A", country="NL"))
+    return customer
+
+
+@pytest.mark.parametrize(("behavior", "total", "net"), [("exclusive", 605, 500), ("inclusive", 500, 413)])
+def test_a_card_form_charges_vat(shop: Shop, taxed: Account, behavior: str, total: int, net: int) -> None:
+    """docs.stripe.com/tax/payment-intent: the amount is the calculation's, which the payment names."""
+    shop.stripe.get("price", catalogue.find_price(item="credits-20").stripe_price_id)["tax_behavior"] = behavior
+    order = start(taxed, ui=Order.Ui.ELEMENTS).order
+    (intent,) = shop.stripe.store.all("payment_intent")
+
+    payments.confirm(shop.stripe, intent["id"], is_there=True)
+    shop.deliver()
+
+    order.refresh_from_db()
+    assert intent["hooks"]["inputs"]["tax"]["calculation"].startswith("taxcalc_")
+    assert (order.status, order.paid_minor, order.tax_minor) == ("completed", total, total - net)
+    assert Grant.objects.get(account=taxed, source=Source.PURCHASE).paid_minor == net
+    assert not list(reconciliation.differences(since=clock.now() - timedelta(days=1)))
+
+
+def test_a_card_form_asks_for_an_address_first(shop: Shop, customer: Account, settings: Settings) -> None:
+    settings.STRIPE_TAX = True
+
+    with pytest.raises(AddressNeededError):
+        start(customer, ui=Order.Ui.ELEMENTS)
+
+
+def test_a_top_up_charges_vat(shop: Shop, taxed: Account) -> None:
+    shop.pay(shop.checkout(taxed, key="first"), saves_card=True)
+    shop.deliver()
+    price = catalogue.find_price(item="credits-20")
+    top_ups.switch_on(account=taxed, price=price, below=100, max_per_month=1, now=clock.now())
+
+    order = top_ups.buy_if_due(account_id=taxed.pk, now=clock.now())
+    shop.deliver()
+
+    assert order is not None
+    order.refresh_from_db()
+    assert (order.status, order.paid_minor, order.tax_minor) == ("completed", 605, 105)
+
+
+def test_a_top_up_without_an_address_is_switched_off_and_says_why(
+    shop: Shop, customer: Account, settings: Settings
+) -> None:
+    shop.pay(shop.checkout(customer), saves_card=True)
+    shop.deliver()
+    price = catalogue.find_price(item="credits-20")
+    top_ups.switch_on(account=customer, price=price, below=100, max_per_month=1, now=clock.now())
+    settings.STRIPE_TAX = True
+
+    top_ups.buy_if_due(account_id=customer.pk, now=clock.now())
+
+    assert "address" in TopUp.objects.get().problem
+
+
+def test_a_pack_with_vat_has_an_invoice(shop: Shop, customer: Account, settings: Settings) -> None:
+    """docs.stripe.com/receipts#paid-invoices: `invoice_creation` makes one when the payment has succeeded."""
+    settings.STRIPE_TAX = True
+    shop.pay(shop.checkout(customer))
+    shop.deliver()
+
+    (made,) = shop.stripe.store.all("invoice")
+    assert (made["status"], made["total"], made["total_taxes"][0]["amount"]) == ("paid", 605, 105)
+    assert Grant.objects.filter(account=customer, source=Source.PURCHASE).count() == 1
+    assert shop.failures() == []
+
+
+@pytest.mark.parametrize(("behavior", "total"), [("exclusive", 1210), ("inclusive", 1000)])
+def test_a_plan_with_a_code_and_vat(
+    shop: Shop, customer: Account, settings: Settings, behavior: str, total: int
+) -> None:
+    """docs.stripe.com/api/invoices/object: `discounts` are ids, `total_taxes` by behaviour; the mirror takes both."""
+    settings.STRIPE_TAX = settings.STRIPE_PROMOTION_CODES = True
+    shop.stripe.get("price", catalogue.find_price(item="pro").stripe_price_id)["tax_behavior"] = behavior
+    coupon = stripe.Coupon.create(percent_off=50, duration="once")
+    stripe.PromotionCode.create(promotion={"type": "coupon", "coupon": coupon.id}, code="HALF")
+    shop.pay(shop.checkout(customer, item="pro"), promotion_code="half")
+    shop.deliver()
+
+    (bill,) = shop.stripe.store.all("invoice")
+    grant = Grant.objects.get(account=customer, source=Source.PLAN)
+    assert (bill["amount_paid"], grant.amount) == (total, 100)
+    assert grant.paid_minor == (1000 if behavior == "exclusive" else 826)
+    assert (shop.failures(), [row.error for row in MirrorFailure.objects.all()]) == ([], [])
+    shop.advance(days=31, hours=2)
+    shop.deliver()
+    renewed = [row for row in shop.stripe.store.all("invoice") if row["billing_reason"] == "subscription_cycle"]
+    assert [row["discounts"] for row in renewed] == [[]]

@@ -124,6 +124,9 @@ def price(stripe: LocalStripe, values: Row, price_id: str) -> Row:
 
 @route("POST", "/v1/prices/{price_id}", "PriceModifyParams")
 def update_price(stripe: LocalStripe, values: Row, price_id: str) -> Row:
+    known = stripe.get("price", price_id)["tax_behavior"]
+    if known != "unspecified" and values.get("tax_behavior", known) != known:
+        raise invalid("You cannot change the tax behavior of a price once it is set.", param="tax_behavior")
     return update(stripe, "price", price_id, values)
 
 

@@ -179,8 +179,7 @@ class LocalStripe:
             if candidate.method == method and match:
                 values = parameters.decode(encoded)
                 expand = values.pop("expand", [])
-                if candidate.params:
-                    values = parameters.check(values, candidate.params)
+                values = parameters.check(values, candidate.params) if candidate.params else parameters.none(values)
                 found = candidate.handler(self, values, **match.groupdict())
                 return 200, self.shown(found, expand)
         raise invalid(
@@ -254,6 +253,10 @@ class LocalStripe:
         value = place.get(head)
         if isinstance(value, str) and (found := self.store.find(value)):
             value = place[head] = copy.deepcopy(found)
+        elif isinstance(value, list):
+            value = place[head] = [
+                copy.deepcopy(self.store.find(each) or each) if isinstance(each, str) else each for each in value
+            ]
         self._expand(value, rest)
 
     # --- time ------------------------------------------------------------------------------------

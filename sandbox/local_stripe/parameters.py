@@ -39,6 +39,14 @@ def check(values: dict[str, Any], type_name: str) -> dict[str, Any]:
     return checked
 
 
+def none(values: dict[str, Any]) -> dict[str, Any]:
+    """Of a call that takes no parameters. Raises the error Stripe would answer."""
+    if values:
+        name = min(values)
+        raise invalid(f"Received unknown parameter: {name}", param=name, code="parameter_unknown")
+    return values
+
+
 def _lists(value: Any) -> Any:
     if not isinstance(value, dict):
         return value

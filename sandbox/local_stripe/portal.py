@@ -58,7 +58,7 @@ def update_configuration(stripe: LocalStripe, values: Row, configuration_id: str
 
 @route("POST", "/v1/billing_portal/sessions", "billing_portal.SessionCreateParams")
 def create_portal_session(stripe: LocalStripe, values: Row) -> Row:
-    stripe.get("customer", values["customer"])
+    stripe.get("customer", values.get("customer", ""))
     chosen = values.get("configuration")
     if chosen:
         found = stripe.store.get(CONFIGURATION, chosen)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import stripe
 
-from sandbox.local_stripe import checkout, contract, control, events
+from sandbox.local_stripe import checkout, contract, control, core, events
 from sandbox.local_stripe.checkout import Outcome
 from sandbox.local_stripe.core import ContractError, LocalStripe
 from sandbox.local_stripe.errors import StripeApiError
@@ -303,3 +303,34 @@ class TestControl:
             call("POST", path, **values)
 
         assert caught.value.body["error"]["message"]
+
+
+class TestRequests:
+    """Every request of the whole suite is held to the pinned client's own parameter types, which come from Stripe."""
+
+    def test_each_call_that_changes_something_has_its_types(self, local_stripe: LocalStripe) -> None:
+        untyped = [route.pattern.pattern for route in core._routes if route.method == "POST" and not route.params]
+
+        assert untyped == []
+
+    @pytest.mark.parametrize(
+        ("call", "says"),
+        [
+            (lambda: stripe.Customer.create(emial="a@example.com"), "unknown parameter: emial"),
+            (lambda: stripe.Customer.create(address={"cty": "A"}), r"unknown parameter: address\[cty\]"),
+            (lambda: stripe.Customer.retrieve("cus_1", limit=1), "unknown parameter: limit"),
+            (lambda: stripe.PaymentIntent.create(currency="eur"), "required param: amount"),
+            (lambda: stripe.PaymentIntent.create(amount="ten", currency="eur"), "Invalid integer: ten"),
+            (lambda: stripe.PaymentIntent.create(amount=1, currency="eur", confirm="yes"), "Invalid boolean: yes"),
+            (lambda: stripe.Coupon.create(percent_off=1, duration="ever"), "must be one of forever, once, repeating"),
+            (
+                lambda: stripe.Price.create(currency="eur", product="p", recurring={"interval": "moon"}),
+                "must be one of",
+            ),
+            (lambda: stripe.Price.create(currency="eur", product="p", recurring="month"), r"Invalid object: recurring"),
+        ],
+        ids=str,
+    )
+    def test_what_stripe_would_refuse_is_refused(self, local_stripe: LocalStripe, call: Any, says: str) -> None:
+        with pytest.raises(stripe.InvalidRequestError, match=says):
+            call()
