@@ -100,6 +100,10 @@ def fulfil_invoice(invoice: Stripe, *, now: datetime) -> None:
         return
     lines = _plan_lines(invoice)
     whole = [line for line in lines if not line.is_proration or (reason == FIRST and line.listed_minor >= 0)]
+    if not lines and reason == CHANGE:
+        # An add-on or another product beside the plan was changed: paid, and nothing of ours.
+        _note_fulfilled(invoice, account, now=now)
+        return
     if not lines and not _is_others(subscription_id):
         raise FulfilmentError(
             f"Invoice {invoice['id']} has no line of a plan that is sold here. Sync prices, then replay."

@@ -303,13 +303,15 @@ def calculate_tax(*, customer_id: str, price_id: str, amount_minor: int, currenc
     Raises AddressNeededError when the customer's address does not say where they are.
     """
     behavior = plain(retrieve("price", price_id)).get("tax_behavior")
-    known: Any = {"tax_behavior": behavior} if behavior in ("inclusive", "exclusive") else {}
+    line: Any = {"amount": amount_minor, "reference": price_id}
+    if behavior in ("inclusive", "exclusive"):
+        line["tax_behavior"] = behavior
     with calling():
         try:
             made = stripe.tax.Calculation.create(
                 customer=customer_id,
                 currency=currency,
-                line_items=[{"amount": amount_minor, "reference": price_id, **known}],
+                line_items=[line],
             )
         except stripe.InvalidRequestError as error:
             if error.code == "customer_tax_location_invalid" or "address" in (error.param or ""):

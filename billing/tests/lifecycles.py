@@ -1,13 +1,16 @@
 """Stories of customers, each told through the local Stripe. A story calls `hear` wherever webhooks may come in."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import stripe
+from django.test import override_settings
 
 from accounts import clock
 from accounts.models import Account
 from billing import catalogue, catalogue_sync, plan_changes, top_ups
+from billing.errors import PaymentActionRequiredError
 from billing.models import Order, Plan, Promotion
 from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
@@ -147,6 +150,107 @@ def the_portal_does_it_behind_our_back(shop: Shop, ada: Account, hear: Hear) -> 
     hear()
 
 
+def a_plan_is_discounted_and_taxed(shop: Shop, ada: Account, hear: Hear) -> None:
+    """A code on the plan, a coupon on the customer (in the shape of 2025-09-30), VAT on top."""
+    coupon = stripe.Coupon.create(percent_off=25, duration="forever")
+    stripe.PromotionCode.create(promotion={"type": "coupon", "coupon": coupon.id}, code="QUARTER")
+    with override_settings(STRIPE_TAX=True, STRIPE_PROMOTION_CODES=True):
+        shop.pay(shop.checkout(ada, item="pro"), promotion_code="quarter")
+        shop.stripe.get("customer", _customer(shop))["discount"] = {
+            **next(iter(shop.stripe.store.all("discount"))), "id": "di_of_customer",
+        }  # fmt: skip
+        hear()
+        shop.advance(days=32)
+        hear()
+        _change(ada, "studio")
+        hear()
+
+
+def a_plan_has_an_add_on_beside_it(shop: Shop, ada: Account, hear: Hear) -> None:
+    """Somebody adds an item of another product in the dashboard, before and after the plan changes."""
+    shop.pay(shop.checkout(ada, item="pro"))
+    hear()
+    other = stripe.Product.create(name="Support by phone")
+    price = stripe.Price.create(product=other.id, currency="eur", unit_amount=900, recurring={"interval": "month"})
+    (row,) = shop.stripe.store.all("subscription")
+    stripe.Subscription.modify(row["id"], items=[{"price": price.id}], proration_behavior="always_invoice")
+    hear()
+    _change(ada, "studio")
+    hear()
+    shop.advance(days=32)
+    hear()
+
+
+def the_bank_wants_to_hear_from_its_customer(shop: Shop, ada: Account, hear: Hear) -> None:
+    """One dearer plan is approved, the next one is not answered, the third is refused."""
+    _big_plan()
+    shop.pay(shop.checkout(ada, item="pro"))
+    hear()
+    for item, answer in (("team", "yes"), ("studio", ""), ("studio", "no")):
+        collecting.set_declines(shop.stripe, _customer(shop), is_on=True, needs_action=True)
+        with suppress(PaymentActionRequiredError):
+            _change(ada, item)
+        hear()
+        asked = [row for row in shop.stripe.store.all("payment_intent") if row["status"] == "requires_action"]
+        if answer:
+            pages.answer_bank(shop.stripe, asked[-1]["id"], {"answer": answer, "back": "/"})
+        shop.advance(hours=25)
+        hear()
+    collecting.set_declines(shop.stripe, _customer(shop), is_on=False)
+    shop.advance(days=31)
+    hear()
+
+
+def a_stop_in_the_portal_is_taken_back_and_meant(shop: Shop, ada: Account, hear: Hear) -> None:
+    """In flexible billing mode a stop is a `cancel_at`."""
+    shop.pay(shop.checkout(ada, item="pro"))
+    hear()
+    (row,) = shop.stripe.store.all("subscription")
+    pages.change_subscription(shop.stripe, row["id"], "cancel")
+    hear()
+    plan_changes.resume(account=ada, now=clock.now())
+    shop.advance(days=32)
+    hear()
+    pages.change_subscription(shop.stripe, row["id"], "cancel")
+    hear()
+    shop.advance(days=31)
+    hear()
+
+
+def a_renewal_is_partly_paid_from_the_balance(shop: Shop, ada: Account, hear: Hear) -> None:
+    """What the dashboard credits for a cheaper plan at once pays a part of the renewal; some of it is refunded."""
+    shop.pay(shop.checkout(ada, item="studio"))
+    hear()
+    shop.advance(days=20)
+    (row,) = shop.stripe.store.all("subscription")
+    cheaper = catalogue.find_price(item="pro", interval="month").stripe_price_id
+    pages.change_subscription(shop.stripe, row["id"], "switch", cheaper)
+    hear()
+    shop.advance(days=12)
+    hear()
+    renewal = _charges(shop)[-1]
+    assert 0 < shop.stripe.get("charge", renewal)["amount"] < 2000
+    stripe.Refund.create(charge=renewal, amount=100)
+    hear()
+
+
+def others_use_the_same_stripe_account(shop: Shop, ada: Account, hear: Hear) -> None:
+    """Another product's customers, plans, payments and refunds beside ours: none of our business."""
+    shop.pay(shop.checkout(ada))
+    stranger = stripe.Customer.create(email="stranger@example.com")
+    card = stripe.PaymentMethod.attach("pm_card_visa", customer=stranger.id)
+    theirs = stripe.Product.create(name="Another product")
+    price = stripe.Price.create(product=theirs.id, currency="eur", unit_amount=700, recurring={"interval": "month"})
+    stripe.Subscription.create(customer=stranger.id, items=[{"price": price.id}], default_payment_method=card.id)
+    paid = stripe.PaymentIntent.create(
+        amount=300, currency="eur", customer=stranger.id, payment_method=card.id, off_session=True, confirm=True
+    )
+    hear()
+    stripe.Refund.create(payment_intent=paid.id)
+    shop.advance(days=32)
+    hear()
+
+
 STORIES: list[Story] = [
     a_pack_is_bought_spent_and_partly_refunded,
     payments_are_late_or_fail_or_never_come,
@@ -159,6 +263,12 @@ STORIES: list[Story] = [
     two_plans_are_paid_by_mistake,
     credits_are_bought_by_the_other_ways,
     the_portal_does_it_behind_our_back,
+    a_plan_is_discounted_and_taxed,
+    a_plan_has_an_add_on_beside_it,
+    the_bank_wants_to_hear_from_its_customer,
+    a_stop_in_the_portal_is_taken_back_and_meant,
+    a_renewal_is_partly_paid_from_the_balance,
+    others_use_the_same_stripe_account,
 ]
 
 

@@ -329,7 +329,7 @@ class TestRequests:
             ),
             (lambda: stripe.Price.create(currency="eur", product="p", recurring="month"), r"Invalid object: recurring"),
         ],
-        ids=str,
+        ids=["name", "nested name", "of a GET", "missing", "number", "boolean", "choice", "nested choice", "object"],
     )
     def test_what_stripe_would_refuse_is_refused(self, local_stripe: LocalStripe, call: Any, says: str) -> None:
         with pytest.raises(stripe.InvalidRequestError, match=says):
