@@ -8,7 +8,7 @@ ARGS ?= help
 BIN := .venv/bin
 NAME ?= ai_page
 
-.PHONY: help demo example test lint types tests manage bench lock format schema screenshots messages clean
+.PHONY: help demo example test lint types tests manage stripe-check bench lock format schema screenshots messages clean
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | column -t -s '|' || true
@@ -34,6 +34,9 @@ types: .venv/tests
 
 tests: .venv/tests
 	$(BIN)/python -m pytest -n $$($(BIN)/python -c "import os; print(os.cpu_count() + 1)") --dist loadgroup $(ARGS:help=)
+
+stripe-check: .venv/runs ## A customer's life in Stripe's test mode, and locally: make stripe-check STRIPE_TEST_KEY=rk_test_…
+	@$(BIN)/python -m sandbox.stripe_check $(if $(STRIPE_TEST_KEY),--key "$(STRIPE_TEST_KEY)")
 
 bench: .venv/bench ## Measure the ledger, and spends over HTTP, against other ways: make bench [ARGS="--seconds 1"]
 	$(BIN)/python -m benchmarks.ledger $(ARGS:help=)

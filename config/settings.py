@@ -38,6 +38,8 @@ MAINTENANCE = env.bool("MAINTENANCE", default=False)
 STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", default="")
 STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRETS", default=[])  # two during a rotation
 STRIPE_API_BASE = env.str("STRIPE_API_BASE", default="")
+# `make stripe-check`: a sandbox that talks to Stripe's test mode itself, with its test clocks.
+STRIPE_CHECK = env.bool("STRIPE_CHECK", default=False)
 # Who may take money: stripe, payconiq.
 PAYMENT_PROVIDERS = env.list("PAYMENT_PROVIDERS", default=["stripe"])
 PAYCONIQ_API_KEY = env.str("PAYCONIQ_API_KEY", default="")
@@ -62,6 +64,7 @@ _problems = guards.problems(
         payconiq_api_key=PAYCONIQ_API_KEY,
         payconiq_profile_id=PAYCONIQ_PROFILE_ID,
         admin_api_key=ADMIN_API_KEY,
+        stripe_check=STRIPE_CHECK,
         command=sys.argv[1] if Path(sys.argv[0]).name == "manage.py" and len(sys.argv) > 1 else "",
     )
 )

@@ -57,7 +57,7 @@ def update_payment_intent(stripe: LocalStripe, values: Row, payment_intent_id: s
 def confirm_payment_intent(stripe: LocalStripe, values: Row, payment_intent_id: str) -> Row:
     """With the customer there (docs.stripe.com/testing: `pm_card_visa` and others stand for what they would type)."""
     _check_return_url({"automatic_payment_methods": {"enabled": True}, **values})
-    outcome = "declined" if values.get("payment_method") == "pm_card_chargeDeclined" else ""
+    outcome = "declined" if values.get("payment_method") == "pm_card_visa_chargeDeclined" else ""
     return confirm(stripe, payment_intent_id, is_there=True, outcome=outcome)
 
 

@@ -31,6 +31,15 @@ def coupon(stripe: LocalStripe, values: Row, coupon_id: str) -> Row:
     return stripe.get("coupon", coupon_id)
 
 
+@route("DELETE", "/v1/coupons/{coupon_id}")
+def delete_coupon(stripe: LocalStripe, values: Row, coupon_id: str) -> Row:
+    """No new discounts of it; those that there are stay (docs.stripe.com/api/coupons/delete)."""
+    row = stripe.get("coupon", coupon_id)
+    row["valid"] = False
+    stripe.emit("coupon.deleted", row)
+    return {"id": coupon_id, "object": "coupon", "deleted": True}
+
+
 @route("POST", "/v1/promotion_codes", "PromotionCodeCreateParams")
 def create_promotion_code(stripe: LocalStripe, values: Row) -> Row:
     promotion = values.pop("promotion", {})
