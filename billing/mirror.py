@@ -81,12 +81,17 @@ def _record_failure(kind: str, object_id: str, error: Exception, *, now: datetim
 def change_objects_of(customer_id: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     """Put something else in the place of each stored object of a customer, and of the customer itself."""
     mirrored.Customer.objects.filter(id=customer_id).update(email="")
-    charges = list(mirrored.Charge.objects.filter(stripe_data__customer=customer_id).values_list("id", flat=True))
+    paid = mirrored.Charge.objects.filter(stripe_data__customer=customer_id)
+    charges = list(paid.values_list("id", flat=True))
+    # A card that was not kept is of no customer; whose it was, its charge says.
+    cards = [method for method in paid.values_list("stripe_data__payment_method", flat=True) if method]
     for model in apps.get_app_config("djstripe").get_models():
         names = {field.name for field in model._meta.concrete_fields}
         if not {"id", "stripe_data"} <= names:
             continue
-        own = Q(id=customer_id) | Q(stripe_data__customer=customer_id) | Q(stripe_data__charge__in=charges)
+        own = (
+            Q(id__in=[customer_id, *cards]) | Q(stripe_data__customer=customer_id) | Q(stripe_data__charge__in=charges)
+        )
         for row in model._default_manager.filter(own):
             model._default_manager.filter(pk=row.pk).update(stripe_data=change(row.stripe_data))  # type: ignore[attr-defined]
 

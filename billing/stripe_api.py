@@ -37,7 +37,7 @@ from outbox.models import Alert
 
 logger = structlog.get_logger(__name__)
 
-KEY_SPAN_S = 600
+KEY_SPAN_S = PRORATION_STEP_S = 600
 NETWORK_RETRIES = 2  # by the client, with its own backoff and the same idempotency key
 
 # What we look at again when an event names it, and what has to be expanded to see all we need.
@@ -369,6 +369,15 @@ def _item_of(items: list[Any], price_id: str) -> Any:
     return next((item for item in items if reference(item["price"]) == price_id), items[0])
 
 
+def _prorated_from(item: Stripe) -> int:
+    """From when on a change is prorated: the last ten minutes' beginning, so that what was shown is what is charged.
+
+    docs.stripe.com/billing/subscriptions/prorations#preview-proration.
+    """
+    now = int(clock.now().timestamp())
+    return max(now - now % PRORATION_STEP_S, int(item["current_period_start"]))
+
+
 def change_subscription(subscription_id: str, *, old_price_id: str, price_id: str, is_billed: bool) -> None:
     """Put another price in place now; `is_billed` for its difference at once.
 
@@ -382,6 +391,7 @@ def change_subscription(subscription_id: str, *, old_price_id: str, price_id: st
         change: Any = {
             "items": [{"id": item["id"], "price": price_id}],
             "proration_behavior": "always_invoice" if is_billed else "none",
+            **({"proration_date": _prorated_from(item)} if is_billed else {}),
         }
         try:
             made = stripe.Subscription.modify(subscription_id, payment_behavior="pending_if_incomplete", **change)
@@ -431,7 +441,11 @@ def preview_change(subscription_id: str, *, old_price_id: str, price_id: str) ->
     """The invoice that `change_subscription` would make, were it called now; nothing happens."""
     with calling():
         item = _item_of(plain(stripe.Subscription.retrieve(subscription_id))["items"]["data"], old_price_id)
-        details: Any = {"items": [{"id": item["id"], "price": price_id}], "proration_behavior": "always_invoice"}
+        details: Any = {
+            "items": [{"id": item["id"], "price": price_id}],
+            "proration_behavior": "always_invoice",
+            "proration_date": _prorated_from(item),
+        }
         return plain(stripe.Invoice.create_preview(subscription=subscription_id, subscription_details=details))
 
 

@@ -10,7 +10,7 @@ SHORTEST_ADMIN_KEY = 32  # it grants credits to everybody, and nothing slows dow
 PROVIDERS = {"stripe", "payconiq"}
 # What runs before Stripe's webhooks have a secret: none of these takes a payment.
 SETTING_UP = {
-    "check", "collectstatic", "createsuperuser", "migrate", "release", "stripe_bootstrap", "stripe_doctor",
+    "collectstatic", "createsuperuser", "migrate", "release", "stripe_bootstrap", "stripe_doctor",
 }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from sandbox.local_stripe.core import LocalStripe
 # Answered elsewhere: in a page (a plan or refund that cannot be), or to an operator.
 NOT_OVER_THE_API = {
     "price_too_soon", "refund_refused", "internal_error", "payment_declined", "subscription_required",
-    "key_approval_refused",
+    "key_approval_refused", "payment_action_required",
 }  # fmt: skip
 
 
@@ -265,6 +265,12 @@ def currency_mixed(kit: Kit) -> Any:
     return kit.stripe_answers(stripe.InvalidRequestError(told, param="", http_status=400))
 
 
+def address_required(kit: Kit) -> Any:
+    kit.buy()
+    kit.settings.STRIPE_TAX = True
+    return kit.ask("POST", "billing/checkouts", {"item": "credits-20", "ui": "elements"})
+
+
 def too_many_attempts(kit: Kit) -> Any:
     kit.settings.MAX_WEBHOOK_TESTS_PER_HOUR = 0
     made = kit.ask("POST", "webhook-endpoints", {"url": "https://example.com/hook"}).json()
@@ -315,6 +321,7 @@ PROVOKED: dict[str, Callable[[Kit], Any]] = {
     "payment_provider_unavailable": payment_provider_unavailable,
     "payment_provider_refused": payment_provider_refused,
     "currency_mixed": currency_mixed,
+    "address_required": address_required,
     "too_many_attempts": too_many_attempts,
 }
 

@@ -163,7 +163,9 @@ def test_a_customer_switches_it_on_and_off(shop: Shop, customer: Account, ada: U
     client.force_login(ada)
     form = {"item": "credits-20", "below": "5", "max_per_month": "2"}
 
-    assert "at most 2 times a month" in client.post("/billing/top-up", form, follow=True).content.decode()
+    on = client.post("/billing/top-up", form, follow=True).content.decode()
+    assert "at most 2 times a month" in on
+    assert "your next purchase saves it" in on
     assert TopUp.objects.get().is_on
     assert "I agree" in client.post("/billing/top-up", {"action": "off"}, follow=True).content.decode()
     assert not TopUp.objects.get().is_on

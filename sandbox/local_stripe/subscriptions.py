@@ -27,7 +27,7 @@ WITH_PENDING_UPDATES = {
 }  # fmt: skip
 CHANGEABLE = {
     "cancel_at", "cancel_at_period_end", "metadata", "default_payment_method", "description", "discounts", "items",
-    "pause_collection", "payment_behavior", "proration_behavior", "trial_end",
+    "pause_collection", "payment_behavior", "proration_behavior", "proration_date", "trial_end",
 }  # fmt: skip
 WILL_END_S = 3 * collecting.DAY_S  # a trial's end is announced so long before
 
@@ -39,6 +39,7 @@ class Change:
     items: list[Row] | None
     proration: str
     payment_behavior: str
+    since: int | None = None  # `proration_date`
 
 
 @route("GET", "/v1/subscriptions", "SubscriptionListParams")
@@ -97,6 +98,7 @@ def update_subscription(stripe: LocalStripe, values: Row, subscription_id: str) 
         items=values.pop("items", None),
         proration=values.pop("proration_behavior", "create_prorations"),
         payment_behavior=behavior,
+        since=values.pop("proration_date", None),
     )
     if values.get("trial_end") == "now":
         del values["trial_end"]
@@ -159,11 +161,11 @@ def _change_items(stripe: LocalStripe, row: Row, change: Change) -> None:
         raise declined(payments.DECLINED, code=why)
     if not is_billed:
         if change.proration == "create_prorations" and row["status"] != "trialing":
-            _ride_along(stripe, row, _prorations(stripe, row, before, is_anew=False))
+            _ride_along(stripe, row, _prorations(stripe, row, before, is_anew=False, since=change.since))
         stripe.emit("customer.subscription.updated", row, previous)
         return
     is_pending = change.payment_behavior == "pending_if_incomplete"
-    charged = _prorations(stripe, row, before, is_anew=is_anew)
+    charged = _prorations(stripe, row, before, is_anew=is_anew, since=change.since)
     bill = invoices.make(stripe, row, "subscription_update", charged)
     is_paid = collecting.pay(stripe, bill, is_part_of_a_change=is_pending)
     if not is_paid and is_pending:
@@ -279,9 +281,11 @@ def _begin_anew(stripe: LocalStripe, row: Row) -> None:
     stripe.at(_period_end(row), "renew_subscription", row["id"])
 
 
-def _prorations(stripe: LocalStripe, row: Row, before: Row, *, is_anew: bool) -> list[Charged]:
+def _prorations(stripe: LocalStripe, row: Row, before: Row, *, is_anew: bool, since: int | None) -> list[Charged]:
     """What is left of the period: the old price back, the new one on top (or whole, for a period of its own)."""
-    now, charged = stripe.timestamp(), []
+    now, charged = since or stripe.timestamp(), []
+    if since and not _began(before) <= since <= _period_end(before):
+        raise invalid("The proration date must be within the subscription's current period.", param="proration_date")
     known = {item["id"]: item for item in before["items"]["data"]}
     for item in row["items"]["data"]:
         old = known.get(item["id"])
@@ -337,7 +341,9 @@ def preview_invoice(stripe: LocalStripe, values: Row) -> Row:
     with stripe.store.rehearsal():
         row = stripe.get("subscription", values["subscription"])
         before = row["latest_invoice"]
-        _change_items(stripe, row, Change(items=details["items"], proration="always_invoice", payment_behavior=""))
+        since = details.get("proration_date")
+        change = Change(items=details["items"], proration="always_invoice", payment_behavior="", since=since)
+        _change_items(stripe, row, change)
         if row["latest_invoice"] == before:
             raise invalid("Nothing is billed for this change.", code="invoice_upcoming_none")
         return invoices.as_preview(stripe, stripe.get("invoice", row["latest_invoice"]))
@@ -430,6 +436,11 @@ def _whole_period(row: Row) -> list[Charged]:
         )
         for item in row["items"]["data"]
     ]
+
+
+def _began(row: Row) -> int:
+    """When the last of its items' periods began."""
+    return max(int(item["current_period_start"]) for item in row["items"]["data"])
 
 
 def _period_end(row: Row) -> int:
