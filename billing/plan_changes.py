@@ -92,14 +92,19 @@ class Approval:
 
     client_secret: str
     invoice_url: str
+    due_minor: int
+    currency: str
 
 
 def approval(subscription: Subscription) -> Approval:
     """How the change that waits is approved. Raises PaymentProviderUnavailableError."""
-    invoice_id = subscription.pending_invoice_id
+    invoice = stripe_api.invoice_to_approve(subscription.pending_invoice_id)
+    secret = (invoice.get("confirmation_secret") or {}).get("client_secret")
     return Approval(
-        client_secret=stripe_api.secret_of_invoice(invoice_id) if settings.STRIPE_PUBLISHABLE_KEY else "",
-        invoice_url=stripe_api.page_of_invoice(invoice_id),
+        client_secret=str(secret or "") if settings.STRIPE_PUBLISHABLE_KEY else "",
+        invoice_url=str(invoice.get("hosted_invoice_url") or ""),
+        due_minor=invoice["amount_due"],
+        currency=invoice["currency"],
     )
 
 

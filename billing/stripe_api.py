@@ -424,17 +424,10 @@ def void_invoice(invoice_id: str) -> None:
             logger.info("invoice_not_voided", invoice_id=invoice_id, error=str(error))
 
 
-def page_of_invoice(invoice_id: str) -> str:
-    """Where the provider shows an invoice, to be paid there."""
-    return str(plain(retrieve("invoice", invoice_id)).get("hosted_invoice_url") or "")
-
-
-def secret_of_invoice(invoice_id: str) -> str:
-    """What the provider's script needs to have an invoice's payment approved by the customer; empty for none."""
+def invoice_to_approve(invoice_id: str) -> Stripe:
+    """An invoice with what the provider's script needs to have its payment approved (`confirmation_secret`)."""
     with calling():
-        found = plain(stripe.Invoice.retrieve(invoice_id, expand=["confirmation_secret"]))
-    secret = (found.get("confirmation_secret") or {}).get("client_secret")
-    return str(secret or "") if found.get("status") == "open" else ""
+        return plain(stripe.Invoice.retrieve(invoice_id, expand=["confirmation_secret"]))
 
 
 def preview_change(subscription_id: str, *, old_price_id: str, price_id: str) -> Stripe:
