@@ -299,6 +299,8 @@ class Order(models.Model):
     cancel_url = models.URLField(max_length=2000, blank=True)
     actor = models.CharField(_("by"), max_length=64, blank=True)
     created_at = models.DateTimeField(_("created"))
+    # When an automatic top-up was last tried again.
+    attempted_at = models.DateTimeField(null=True, blank=True, editable=False)
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     completed_at = models.DateTimeField(_("completed"), null=True, blank=True)
 

@@ -60,8 +60,7 @@ def change(*, account: Account, price: Price, now: datetime) -> Subscription:
         raise PriceNotSellableError("This plan is not for sale in the currency of yours.")
     if price == (current.next_price or current.price):
         raise AlreadySubscribedError("That is the plan you have.")
-    if current.stripe_schedule_id:
-        stripe_api.release_schedule(current.stripe_schedule_id)
+    _clear_the_way(current)
     if current.cancel_at_period_end:
         stripe_api.keep_going(current.stripe_subscription_id)
     if price != current.price:
@@ -123,16 +122,14 @@ def look_again(*, account: Account, now: datetime) -> Subscription:
 def drop_pending(*, account: Account, now: datetime) -> Subscription:
     """Go on as it is: a change that waits for the customer's approval does not take place."""
     current = running(account)
-    if current.pending_invoice_id:
-        stripe_api.void_invoice(current.pending_invoice_id)
+    _drop_pending(current)
     return _in_line(current, now=now)
 
 
 def cancel(*, account: Account, now: datetime) -> Subscription:
     """Let the plan end with the period that is paid for."""
     current = running(account)
-    if current.stripe_schedule_id:
-        stripe_api.release_schedule(current.stripe_schedule_id)
+    _clear_the_way(current)
     stripe_api.update_subscription(current.stripe_subscription_id, cancel_at_period_end=True)
     return _in_line(current, now=now)
 
@@ -158,6 +155,7 @@ def extend(*, account: Account, days: int, key: str, now: datetime) -> Subscript
     Stripe answers a repeated `key` without moving anything again.
     """
     current = running(account)
+    _drop_pending(current)
     starts, until = current.current_period_end, extended_until(current, days=days)
     stripe_api.move_next_payment(current.stripe_subscription_id, to=int(until.timestamp()), idempotency_key=key)
     plan = current.price.plan
@@ -184,6 +182,7 @@ def extend(*, account: Account, days: int, key: str, now: datetime) -> Subscript
 def cancel_now(*, account: Account, now: datetime) -> Subscription:
     """End the plan at once. What was paid for is still given, as after any end; nothing more is charged."""
     current = running(account)
+    _drop_pending(current)
     stripe_api.cancel_subscription(current.stripe_subscription_id)
     return _in_line(current, now=now)
 
@@ -191,11 +190,25 @@ def cancel_now(*, account: Account, now: datetime) -> Subscription:
 def pause(*, account: Account, until: datetime | None, now: datetime) -> Subscription:
     """Neither bill nor give credits for the periods that begin until then; what is paid for goes on."""
     current = running(account)
+    _drop_pending(current)
     pausing: dict[str, object] = {"behavior": "void"}
     if until is not None:
         pausing["resumes_at"] = int(until.timestamp())
     stripe_api.update_subscription(current.stripe_subscription_id, pause_collection=pausing)
     return _in_line(current, now=now)
+
+
+def _clear_the_way(current: Subscription) -> None:
+    """What was planned, or waits for an approval, makes way for what is asked for now."""
+    _drop_pending(current)
+    if current.stripe_schedule_id:
+        stripe_api.release_schedule(current.stripe_schedule_id)
+
+
+def _drop_pending(current: Subscription) -> None:
+    """See that nobody can pay any more for a change that is not wanted any more."""
+    if current.pending_invoice_id:
+        stripe_api.void_invoice(current.pending_invoice_id)
 
 
 def _in_line(subscription: Subscription, *, now: datetime) -> Subscription:

@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 import stripe
@@ -37,7 +38,8 @@ from outbox.models import Alert
 
 logger = structlog.get_logger(__name__)
 
-KEY_SPAN_S = PRORATION_STEP_S = 600
+KEY_SPAN = timedelta(minutes=10)
+PRORATION_STEP_S = 600
 NETWORK_RETRIES = 2  # by the client, with its own backoff and the same idempotency key
 
 # What we look at again when an event names it, and what has to be expanded to see all we need.
@@ -215,8 +217,10 @@ def create_customer(*, account_id: str, number: int, email: str, name: str) -> A
     What may change between two calls is part of the key: else a lost answer would lock the customer out for a day.
     """
     about: dict[str, Any] = {"email": email, "name": name, "metadata": {"djstripe_subscriber": account_id}}
+    midnight = clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
+    key = _key(f"tegoed-customer-{account_id}-{number}", about, since=midnight)
     with calling():
-        return stripe.Customer.create(**about, idempotency_key=_key(f"tegoed-customer-{account_id}-{number}", about))
+        return stripe.Customer.create(**about, idempotency_key=key)
 
 
 def delete_customer(customer_id: str) -> None:
@@ -254,11 +258,11 @@ def set_tax_id(customer_id: str, *, kind: str, number: str) -> None:
                 stripe.Customer.delete_tax_id(customer_id, row["id"])
 
 
-def create_session(*, idempotency_key: str, **parameters: Any) -> Stripe:
-    """A checkout session. Raises PriceNotSellableError when Stripe refuses the price."""
+def create_session(*, order: str, asked_at: datetime, **parameters: Any) -> Stripe:
+    """A checkout session for an order of then. Raises PriceNotSellableError when Stripe refuses the price."""
     with calling():
         try:
-            key = _key(idempotency_key, parameters)  # nobody has seen the page of an answer that was lost
+            key = _key(f"tegoed-{order}", parameters, since=asked_at)
             return plain(stripe.checkout.Session.create(idempotency_key=key, **parameters))
         except stripe.InvalidRequestError as error:
             if error.param and error.param.startswith("line_items"):
@@ -278,7 +282,7 @@ def create_payment(*, order: str, customer: str, is_repeated: bool = False, **pa
     with calling():
         if is_repeated:
             # Stripe answers a key that failed inside with the same failure for a day.
-            key = f"{key}-{clock.now():%Y%m%d%H%M}"
+            key = f"{key}-{clock.now():%Y%m%d%H}"
         try:
             return plain(stripe.PaymentIntent.create(idempotency_key=key, customer=customer, **parameters))
         except stripe.IdempotencyError:
@@ -353,14 +357,14 @@ def card_of_subscription(subscription: Stripe) -> str:
     return str((method.get("card") or {}).get("fingerprint") or "")
 
 
-def _key(name: str, parameters: dict[str, Any]) -> str:
+def _key(name: str, parameters: dict[str, Any], *, since: datetime) -> str:
     """An idempotency key for a request that may be made anew: with other parameters, or later.
 
-    (An answer of 500 is repeated for its key for a day: a new try some minutes later has a key of its own. What is made
-    twice by that is a page or a customer that nobody has seen.)
+    (An answer of 500 is repeated for its key for a day: a new try has a key of its own, every ten minutes counted from
+    `since`. What is made twice by that is a page or a customer that nobody has seen.)
     """
     told = json.dumps(parameters, sort_keys=True, default=str)
-    span = int(clock.now().timestamp()) // KEY_SPAN_S
+    span = (clock.now() - since) // KEY_SPAN
     return f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}-{span}"
 
 

@@ -78,8 +78,12 @@ def _attempt(account_id: uuid.UUID, *, now: datetime) -> Order | None:
         mine = Order.objects.filter(account_id=account_id, ui=Order.Ui.OFF_SESSION)
         begun = mine.filter(status__in=(Order.Status.OPEN, Order.Status.PROCESSING)).order_by("-id").first()
         if begun is not None:
-            is_unanswered = begun.status == Order.Status.OPEN and begun.created_at < now - ANSWERED_WITHIN
-            return begun if is_unanswered else None
+            latest = begun.attempted_at or begun.created_at
+            if begun.status != Order.Status.OPEN or latest >= now - ANSWERED_WITHIN:
+                return None
+            begun.attempted_at = now  # one attempt at a time: the next one looks for what this one made
+            begun.save(update_fields=["attempted_at"])
+            return begun
         if selectors.balance(account_id=account_id, now=now).available >= row.below:
             return None
         today = day_at(now, row.account.time_zone).date

@@ -12,6 +12,11 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.AddField(
+            model_name='order',
+            name='attempted_at',
+            field=models.DateTimeField(blank=True, editable=False, null=True),
+        ),
+        migrations.AddField(
             model_name='subscription',
             name='pending_invoice_id',
             field=models.CharField(blank=True, max_length=255),

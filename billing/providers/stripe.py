@@ -13,8 +13,9 @@ from billing.errors import StaleCustomerError
 from billing.models import Order, Subscription, TopUp
 from billing.providers import Opened
 
-# A payment that was not answered within this time is looked for before it is made again.
-ANSWERED_WITHIN = timedelta(minutes=2)
+# A payment that was not answered within this time is looked for before it is made again. (All calls of one attempt,
+# each with its own tries, are over by then.)
+ANSWERED_WITHIN = timedelta(minutes=5)
 
 
 class StripeProvider:
@@ -104,7 +105,8 @@ def _open_page(order: Order, customer_id: str) -> Opened:
     back = own("checkout", order.public_id)
     metadata = identity(order)
     session = stripe_api.create_session(
-        idempotency_key=f"tegoed-{order.public_id}",
+        order=order.public_id,
+        asked_at=order.created_at,
         mode="subscription" if order.is_for_a_plan else "payment",
         customer=customer_id,
         line_items=[{"price": order.price.stripe_price_id, "quantity": order.quantity}],

@@ -177,6 +177,59 @@ def test_the_page_of_a_change_that_waits_leads_to_the_bank_and_back(
     assert client.get("/billing/plan/approve")["Location"] == "/billing"
 
 
+@pytest.mark.parametrize("then", ["stops", "ends", "pauses", "gets free days", "wants another"])
+def test_what_waits_for_the_bank_makes_way_for_what_is_asked_next(
+    shop: Shop, customer: Account, pro: Subscription, *, big: Plan, bank_asks: str, then: str
+) -> None:
+    """Whoever stops a plan does not find an invoice that can still be paid."""
+    with pytest.raises(PaymentActionRequiredError):
+        change(customer, "team")
+    collecting.set_declines(shop.stripe, bank_asks, is_on=False)
+    now = clock.now()
+
+    if then == "stops":
+        plan_changes.cancel(account=customer, now=now)
+    elif then == "ends":
+        plan_changes.cancel_now(account=customer, now=now)
+    elif then == "pauses":
+        plan_changes.pause(account=customer, until=None, now=now)
+    elif then == "gets free days":
+        plan_changes.extend(account=customer, days=3, key="k", now=now)
+    else:
+        change(customer, "studio")
+    shop.deliver()
+
+    assert [row for row in shop.stripe.store.all("invoice") if row["status"] == "open"] == []
+    assert Subscription.objects.get().pending_price is None
+    assert shop.failures() == []
+
+
+def test_an_upgrade_that_is_approved_in_the_next_period_gives_that_one_nothing(
+    shop: Shop, customer: Account, pro: Subscription, big: Plan, bank_asks: str
+) -> None:
+    """An attacker's wish: begin an upgrade in a period's last hours, and approve its few cents in the next one."""
+    collecting.set_declines(shop.stripe, bank_asks, is_on=False)
+    shop.advance(days=29, hours=20)
+    shop.deliver()
+    left = Subscription.objects.get().current_period_end - clock.now()
+    assert timedelta(hours=1) < left < timedelta(hours=23)
+    collecting.set_declines(shop.stripe, bank_asks, is_on=True, needs_action=True)
+    with pytest.raises(PaymentActionRequiredError):
+        change(customer, "team")
+    collecting.set_declines(shop.stripe, bank_asks, is_on=False)
+    shop.advance(seconds=int(left.total_seconds()) + 7200)
+    shop.deliver()
+    (intent,) = [row for row in shop.stripe.store.all("payment_intent") if row["status"] == "requires_action"]
+    pages.answer_bank(shop.stripe, intent["id"], {"answer": "yes", "back": "/"})
+    shop.deliver(copies=2)
+
+    assert (Subscription.objects.get().price, plan_credits(customer), shop.failures()) == (price("team"), 100, [])
+    shop.advance(days=31)
+    shop.deliver()
+    assert plan_credits(customer) == 400  # paid in full from then on
+    assert not reconciled_differences()
+
+
 def reconciled_differences() -> list[Any]:
     return list(reconciliation.differences(since=clock.now() - timedelta(days=1)))
 

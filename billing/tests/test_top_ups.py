@@ -132,7 +132,7 @@ def test_a_payment_that_was_never_answered_is_asked_for_again_and_made_once(shop
     stripe.default_http_client = InProcessClient(shop.stripe)
     assert look(topped_up) is None  # somebody may be at it
 
-    shop.advance(minutes=3)
+    shop.advance(minutes=6)
     look(topped_up)
 
     assert (Order.objects.filter(ui="off_session").count(), balance(topped_up)) == (1, 24)
