@@ -136,6 +136,11 @@ def top_up_failed(order: Order, *, why: str, now: datetime) -> None:
     )
 
 
+def top_up_stopped(account: Account, *, charge_id: str, now: datetime) -> None:
+    """Money of the customer's goes back: no card is charged by itself any more."""
+    _publish("top_up.stopped", f"{account.pk}:{charge_id}", account.pk, {}, now=now)
+
+
 def _plan(price: Price) -> dict[str, Any]:
     return {
         "plan": price.plan.name if price.plan else "",

@@ -202,6 +202,10 @@ MAILS = {
     "key.created": Mail(
         gettext_noop("A new API key for your account"), "key_created", gettext_noop("See your keys"), _page("keys")
     ),
+    "top_up.stopped": Mail(
+        gettext_noop("Your automatic top-up is off"), "top_up_stopped", gettext_noop("See your top-up"),
+        _page("credits"),
+    ),
     "top_up.failed": Mail(
         gettext_noop("Your automatic top-up is off"), "top_up_failed", gettext_noop("Buy credits"), _page("credits")
     ),

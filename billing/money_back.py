@@ -12,17 +12,18 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
+from django.utils.translation import gettext_noop
 
 from accounts.models import Account
 from billing import announcing, extra_plans, mirror, stripe_objects
 from billing.errors import FulfilmentError
-from billing.models import Clawback, Order, PaidInvoice
+from billing.models import Clawback, Order, PaidInvoice, TopUp
 from billing.stripe_objects import Stripe
 from credits import allowances, ledger, selectors
 from credits.models import Grant
 from credits.money import Money
 from outbox import alerts
-from outbox.models import Alert
+from outbox.models import Alert, OutboxEvent
 
 # Of a dispute: the money came back, or never went.
 HARMLESS = ("won", "warning_closed", "prevented", "warning_needs_response", "warning_under_review")
@@ -94,7 +95,9 @@ def settle_changes(invoice: Stripe, *, now: datetime) -> None:
 
 
 def _tell(charge: Stripe, origin: Stripe, account: Account, disputes: list[Stripe], *, now: datetime) -> None:
-    """The customer hears of a refund, the operators of a dispute for as long as it is open."""
+    """The customer hears of a refund, the operators of a dispute for as long as it is open; no card is charged more."""
+    if charge["amount_refunded"] or disputes:
+        _stop_top_up(account, charge["id"], now=now)
     if charge["amount_refunded"]:
         description = charge.get("description") or origin.get("number") or ""
         refunded = Money(charge["amount_refunded"], charge["currency"])
@@ -107,6 +110,17 @@ def _tell(charge: Stripe, origin: Stripe, account: Account, disputes: list[Strip
         alerts.resolve(Alert.Kind.DISPUTE, charge["id"], now=now, note=disputes[0]["status"])
 
 
+def _stop_top_up(account: Account, charge_id: str, *, now: datetime) -> None:
+    """Whoever has money back is not charged by itself again: once for each payment, and they are told."""
+    problem = gettext_noop("Money of yours was given back, or is disputed.")
+    with transaction.atomic():
+        known = OutboxEvent.objects.filter(name="top_up.stopped", key=f"top_up.stopped:{account.pk}:{charge_id}")
+        on = TopUp.objects.filter(account=account, is_on=True)
+        if not known.exists() and on.exists():
+            announcing.top_up_stopped(account, charge_id=charge_id, now=now)
+            on.update(is_on=False, problem=problem)
+
+
 def take_back_of_order(order: Order, *, refunded_minor: int, now: datetime) -> None:
     """Bring the credits of an order in line with `refunded_minor` given back in all, at a provider without charges."""
     charge_id = f"{order.provider}:{order.payment_id}"
@@ -114,6 +128,7 @@ def take_back_of_order(order: Order, *, refunded_minor: int, now: datetime) -> N
         target = grant.amount * refunded_minor // order.charged_minor
         _reach(grant, Clawback.Cause.REFUND, target, charge_id, with_debt=False, now=now)
     Order.objects.filter(pk=order.pk).update(refunded_minor=refunded_minor)
+    _stop_top_up(order.account, charge_id, now=now)
     _tell_of_refund(order.account, charge_id, order.description, Money(refunded_minor, order.currency), now=now)
 
 

@@ -138,6 +138,7 @@ def _of_subscription(subscription: Stripe) -> Iterator[Difference]:
         "until": stripe_objects.subscription_period_end(subscription),
         "paused": stripe_objects.subscription_pause(subscription)[0],
         "schedule": stripe_objects.reference(subscription.get("schedule")),
+        "waiting invoice": waits[2] if (waits := stripe_objects.pending_update(subscription)) else "",
     }
     about = {"kind": "subscription", "object_id": subscription["id"]}
     if known is None:
@@ -150,6 +151,7 @@ def _of_subscription(subscription: Stripe) -> Iterator[Difference]:
         "until": known.current_period_end,
         "paused": known.is_paused,
         "schedule": known.stripe_schedule_id,
+        "waiting invoice": known.pending_invoice_id,
     }
     if told := [f"{name} is {theirs[name]}, here {ours[name]}" for name in theirs if theirs[name] != ours[name]]:
         yield Difference(**about, problem="; ".join(told))

@@ -1,17 +1,19 @@
 """Automatic top-ups: below so many credits, buy a pack with the saved card, at most so many times a month.
 
-The attempt is an order like any other, kept before the card is charged: however many spends cross the line at once,
-an account has one attempt at a time, and one whose answer was never heard is asked for again by the same key. A card
-that is refused switches the top-up off, and its owner is told.
+Only use buys: a spend, a capture or a hold that leaves fewer than so many, once each. What expires, is refunded,
+adjusted or merged, and a renewal that is awaited, charges no card. The attempt is an order like any other, kept before
+the card is charged: however many spends cross the line at once, an account has one attempt at a time, and one whose
+answer was never heard is looked for before it is made again. A card that is refused, and money that goes back
+(`money_back`), switch the top-up off, and its owner is told.
 """
 
 import uuid
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.utils.translation import gettext as _
 
 from accounts.models import Account
@@ -70,7 +72,7 @@ def buy_if_due(*, account_id: uuid.UUID, now: datetime) -> Order | None:
 
 
 def _attempt(account_id: uuid.UUID, *, now: datetime) -> Order | None:
-    """The order to charge for now: the one that was never answered, or a new one if the account is below its line."""
+    """The order to charge for now: the one that was never answered, or a new one if use brought the balance so low."""
     with transaction.atomic():
         row = TopUp.objects.select_for_update(of=("self",)).filter(account_id=account_id, is_on=True).first()
         if row is None:
@@ -78,18 +80,11 @@ def _attempt(account_id: uuid.UUID, *, now: datetime) -> Order | None:
         mine = Order.objects.filter(account_id=account_id, ui=Order.Ui.OFF_SESSION)
         begun = mine.filter(status__in=(Order.Status.OPEN, Order.Status.PROCESSING)).order_by("-id").first()
         if begun is not None:
-            latest = begun.attempted_at or begun.created_at
-            if begun.status != Order.Status.OPEN or latest >= now - ANSWERED_WITHIN:
-                return None
-            begun.attempted_at = now  # one attempt at a time: the next one looks for what this one made
-            begun.save(update_fields=["attempted_at"])
-            return begun
-        if selectors.balance(account_id=account_id, now=now).available >= row.below:
-            return None
+            return _unanswered(begun, now=now)
         today = day_at(now, row.account.time_zone).date
         this_month = mine.filter(idempotency_key__startswith=f"top-up:{today:%Y-%m}:")
         bought = this_month.exclude(status__in=(Order.Status.FAILED, Order.Status.EXPIRED)).count()
-        if bought >= row.max_per_month:
+        if bought >= row.max_per_month or not _is_used_up(row, mine, now=now):
             return None
         return Order.objects.create(
             account_id=account_id,
@@ -100,6 +95,25 @@ def _attempt(account_id: uuid.UUID, *, now: datetime) -> Order | None:
             created_at=now,
             **frozen(row.price, 1),
         )
+
+
+def _unanswered(begun: Order, *, now: datetime) -> Order | None:
+    """An attempt that has had its time and no answer; it gets another try, one at a time."""
+    latest = begun.attempted_at or begun.created_at
+    if begun.status != Order.Status.OPEN or latest >= now - ANSWERED_WITHIN:
+        return None
+    begun.attempted_at = now
+    begun.save(update_fields=["attempted_at"])
+    return begun
+
+
+def _is_used_up(row: TopUp, mine: QuerySet[Order], *, now: datetime) -> bool:
+    """Whether fewer credits are left than agreed, by a use that no top-up has answered yet."""
+    if selectors.balance(account_id=row.account_id, now=now).available >= row.below:
+        return False
+    answered = mine.filter(created_at__gte=row.agreed_at).order_by("-id").values_list("created_at", flat=True).first()
+    since = answered or row.agreed_at - timedelta(microseconds=1)
+    return selectors.is_used(account_id=row.account_id, since=since, to=row.below)
 
 
 def _charge(order: Order, *, now: datetime) -> None:

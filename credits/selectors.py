@@ -252,3 +252,12 @@ def _free_today(account_id: uuid.UUID, now: datetime) -> FreeToday | None:
 def _next_refill(allowances: list[Allowance]) -> Refill | None:
     first = min(allowances, key=lambda allowance: allowance.next_at or allowance.created_at, default=None)
     return Refill(amount=first.amount, at=first.next_at) if first and first.next_at else None
+
+
+def is_used(*, account_id: uuid.UUID, since: datetime, to: int) -> bool:
+    """Whether somebody spent or held credits since then, and fewer than `to` were left by it."""
+    spends = Transaction.objects.filter(account_id=account_id, kind=Transaction.Kind.SPEND).order_by("-id")
+    latest = spends.values_list("created_at", "balance_after").first()
+    if latest is not None and latest[0] > since and latest[1] < to:
+        return True
+    return Hold.objects.filter(account_id=account_id, created_at__gt=since, status=Hold.Status.OPEN).exists()

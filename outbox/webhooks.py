@@ -35,6 +35,7 @@ EVENTS = (
     "subscription.changed",
     "subscription.renewed",
     "top_up.failed",
+    "top_up.stopped",
 )
 TEST_EVENT = "webhook.test"
 

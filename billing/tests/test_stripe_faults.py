@@ -20,7 +20,7 @@ from billing.errors import AlreadySubscribedError, BillingError, PaymentProvider
 from billing.models import InboxEvent, Order, Subscription
 from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
-from credits import audit, selectors
+from credits import audit, ledger, selectors
 from credits.models import Grant, Source
 from sandbox.local_stripe import events, faults
 
@@ -52,6 +52,7 @@ def topped_up(shop: Shop, customer: Account) -> Account:
     shop.deliver()
     price = catalogue.find_price(item="credits-20")
     top_ups.switch_on(account=customer, price=price, below=100, max_per_month=1, now=clock.now())
+    ledger.spend(account_id=customer.pk, amount=1, idempotency_key="s", now=clock.now())
     return customer
 
 

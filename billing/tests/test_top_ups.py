@@ -1,5 +1,6 @@
 """Automatic top-ups: once for each crossing, so many a month, off as soon as a card is refused."""
 
+from datetime import timedelta
 from threading import Barrier, Thread
 
 import pytest
@@ -9,14 +10,14 @@ from django.test import Client
 
 from accounts import clock
 from accounts.models import Account, User
-from billing import catalogue, top_ups
+from billing import alignment, catalogue, top_ups
 from billing.errors import PaymentProviderUnavailableError, PriceNotSellableError
 from billing.models import Order, TopUp
 from billing.tests.conftest import Shop
 from credits import ledger, selectors
 from credits.models import Grant, Source
 from outbox.models import Alert, OutboxEvent
-from sandbox.local_stripe import collecting
+from sandbox.local_stripe import collecting, money_back
 from sandbox.local_stripe.transport import InProcessClient
 
 FREE = 8
@@ -114,9 +115,80 @@ def test_a_refused_card_switches_it_off_and_tells(shop: Shop, topped_up: Account
     assert look(topped_up) is None
 
 
+class TestOnlyUseBuys:
+    """github.com/elizaOS/eliza/issues/30503, getlago/lago-api#6177: cards charged because money or time went by."""
+
+    def test_a_refund_charges_nobody_and_switches_it_off(self, shop: Shop, topped_up: Account) -> None:
+        spend_down_to(topped_up, 10)
+        (charge,) = shop.stripe.store.all("charge")
+        stripe.Refund.create(charge=charge["id"])
+        shop.deliver(copies=2)
+
+        assert (balance(topped_up) < 5, look(topped_up)) == (True, None)
+        row = TopUp.objects.get()
+        assert (row.is_on, "given back" in row.problem) == (False, True)
+        assert OutboxEvent.objects.filter(name="top_up.stopped").count() == 1
+
+    def test_one_that_is_switched_on_again_stays_on(self, shop: Shop, topped_up: Account) -> None:
+        """The same refund, told once more, does not switch it off a second time."""
+        (charge,) = shop.stripe.store.all("charge")
+        refund = stripe.Refund.create(charge=charge["id"], amount=100)
+        shop.deliver()
+        price = catalogue.find_price(item="credits-20")
+        top_ups.switch_on(account=topped_up, price=price, below=5, max_per_month=1, now=clock.now())
+
+        alignment.bring_in_line(kind="refund", object_id=refund.id, now=clock.now())
+
+        assert TopUp.objects.get().is_on
+
+    def test_a_dispute_charges_nobody(self, shop: Shop, topped_up: Account) -> None:
+        (charge,) = shop.stripe.store.all("charge")
+        money_back.open_dispute(shop.stripe, charge["id"])
+        shop.deliver()
+
+        assert (look(topped_up), TopUp.objects.get().is_on) == (None, False)
+
+    @pytest.mark.parametrize("what", ["adjusted", "expired", "revoked"])
+    def test_what_is_no_use_charges_nobody(self, shop: Shop, topped_up: Account, what: str) -> None:
+        spend_down_to(topped_up, 20)
+        now = clock.now()
+        if what == "adjusted":
+            ledger.adjust(account_id=topped_up.pk, take=18, idempotency_key="a", reason="r", actor="operator", now=now)
+        elif what == "revoked":
+            grant = Grant.objects.get(source=Source.PURCHASE)
+            ledger.revoke(
+                account_id=topped_up.pk, grant_source_key=grant.source_key, amount=18, source_key="r",
+                rest_becomes_debt=False, now=now,
+            )  # fmt: skip
+        else:
+            ends = now + timedelta(minutes=1)
+            ledger.grant(
+                account_id=topped_up.pk, amount=9, source=Source.BONUS, source_key="b", expires_at=ends, now=now
+            )
+            TopUp.objects.update(below=26)
+            spend_down_to(topped_up, 27)
+            shop.advance(minutes=2)
+
+        assert (balance(topped_up) < TopUp.objects.get().below, look(topped_up)) == (True, None)
+
+    def test_a_hold_buys_and_one_use_buys_once(self, shop: Shop, topped_up: Account) -> None:
+        now = clock.now()
+        amount = balance(topped_up) - 3
+        ledger.hold(
+            account_id=topped_up.pk, amount=amount, idempotency_key="h", expires_at=now + timedelta(hours=1), now=now
+        )
+        shop.advance(seconds=1)
+        assert look(topped_up) is not None
+        now = clock.now()
+        ledger.adjust(account_id=topped_up.pk, take=20, idempotency_key="a", reason="r", actor="operator", now=now)
+
+        assert (balance(topped_up), look(topped_up)) == (3, None)  # what is lower now went without any use
+
+
 def test_without_a_saved_card_it_goes_off(shop: Shop, customer: Account) -> None:
     price = catalogue.find_price(item="credits-20")
     top_ups.switch_on(account=customer, price=price, below=100, max_per_month=1, now=clock.now())
+    spend_down_to(customer, 7)
 
     order = look(customer)
 

@@ -16,7 +16,7 @@ from billing.errors import AddressNeededError, OrderKeyReusedError, PriceNotSell
 from billing.models import MirrorFailure, Order, Pack, TopUp
 from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
-from credits import selectors
+from credits import ledger, selectors
 from credits.models import Grant, Source
 from sandbox.local_stripe import payments
 from sandbox.local_stripe.checkout import Outcome
@@ -371,6 +371,7 @@ def test_a_top_up_charges_vat(shop: Shop, taxed: Account) -> None:
     shop.deliver()
     price = catalogue.find_price(item="credits-20")
     top_ups.switch_on(account=taxed, price=price, below=100, max_per_month=1, now=clock.now())
+    ledger.spend(account_id=taxed.pk, amount=1, idempotency_key="s", now=clock.now())
 
     order = top_ups.buy_if_due(account_id=taxed.pk, now=clock.now())
     shop.deliver()
@@ -387,6 +388,7 @@ def test_a_top_up_without_an_address_is_switched_off_and_says_why(
     shop.deliver()
     price = catalogue.find_price(item="credits-20")
     top_ups.switch_on(account=customer, price=price, below=100, max_per_month=1, now=clock.now())
+    ledger.spend(account_id=customer.pk, amount=1, idempotency_key="s", now=clock.now())
     settings.STRIPE_TAX = True
 
     top_ups.buy_if_due(account_id=customer.pk, now=clock.now())

@@ -220,6 +220,8 @@ def a_top_up_is_bought_with_the_saved_card(teller: Teller) -> None:
     ada = teller.somebody()
     teller.card(ada)
     top_ups.switch_on(account=ada, price=teller.price("pack"), below=10, max_per_month=1, now=clock.now())
+    ledger.grant(account_id=ada.pk, amount=1, source=Source.BONUS, source_key=uuid.uuid4().hex, now=clock.now())
+    ledger.spend(account_id=ada.pk, amount=1, idempotency_key=uuid.uuid4().hex, now=clock.now())
     top_ups.buy_if_due(account_id=ada.pk, now=clock.now())
     teller.expect("credits", lambda: teller.paid_credits(ada), 20)
 
