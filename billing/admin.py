@@ -278,7 +278,7 @@ class InboxEventAdmin(ReadOnlyAdmin):
 
 @admin.register(Clawback)
 class ClawbackAdmin(ReadOnlyAdmin):
-    list_display = ("updated_at", "owner", "cause", "grant_source_key", "target", "taken", "owed", "seen")
+    list_display = ("updated_at", "owner", "cause", "grant_source_key", "target", "taken", "owed")
     list_filter = ("cause", "updated_at")
     list_select_related = ("account",)
     search_fields = ("account__email", "account__name", "=charge_id", "=grant_source_key")

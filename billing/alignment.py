@@ -111,8 +111,13 @@ def _bring_money_back(charge: Stripe, *, now: datetime) -> None:
     origin = _bring(*found, now=now) if found else None
     if origin is None:
         raise FulfilmentError(f"Charge {charge['id']} paid for nothing of ours.")
-    disputes = stripe_api.disputes_of_charge(charge["id"])
-    money_back.settle(charge=charge, origin=origin, disputes=disputes, now=now)
+    others = stripe_api.charges_of_invoice(origin["id"]) if found and found[0] == "invoice" else []
+    charges = {row["id"]: row for row in (*others, charge)}
+    paid = []
+    for row in sorted(charges.values(), key=lambda row: (row["created"], row["id"])):
+        is_asked = row["id"] == charge["id"] or row.get("disputed")
+        paid.append(money_back.Paid(charge=row, disputes=stripe_api.disputes_of_charge(row["id"]) if is_asked else []))
+    money_back.settle(paid=paid, origin=origin, now=now)
 
 
 def _is_ours(kind: str, current: Stripe, *, now: datetime) -> bool:

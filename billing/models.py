@@ -476,8 +476,6 @@ class Clawback(models.Model):
     taken = models.PositiveBigIntegerField(_("taken"), default=0)
     owed = models.PositiveBigIntegerField(_("became debt"), default=0)
     steps = models.PositiveIntegerField(default=0, editable=False)
-    # How the charge stood when this was last brought in line with it.
-    seen = models.CharField(_("seen"), max_length=120, blank=True)
     updated_at = models.DateTimeField(_("updated"))
 
     class Meta:
@@ -491,6 +489,21 @@ class Clawback(models.Model):
 
     def __str__(self) -> str:
         return f"{self.cause} of {self.grant_source_key}: {self.taken + self.owed} of {self.target}"
+
+
+class SettledCharge(models.Model):
+    """A charge whose money went back, in part or whole, as it stood when credits were last brought in line with it."""
+
+    charge_id = models.CharField(_("charge"), max_length=255, unique=True)
+    seen = models.CharField(_("seen"), max_length=120)
+    settled_at = models.DateTimeField(_("settled"))
+
+    class Meta:
+        verbose_name = _("settled charge")
+        verbose_name_plural = _("settled charges")
+
+    def __str__(self) -> str:
+        return f"{self.charge_id}: {self.seen}"
 
 
 class InboxEvent(models.Model):

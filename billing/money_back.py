@@ -1,12 +1,14 @@
 """Credits follow the money back: refunds and disputes as a target to be reached, not as steps to be added up.
 
-A charge tells how much of it was refunded in all, and its disputes how they stand. From that follows how many credits
-of each grant should be taken back; the difference to what was taken before is posted. So the number, the order and
-the repetition of webhooks do not matter. A refund takes what is left of a grant. A dispute takes what is left when it
-is opened, all of it when it is lost (what was spent is owed), and nothing when it is won.
+A payment (a checkout, a card form, an invoice with all charges that paid it) tells how much of it was refunded in all,
+and how its disputes stand. From that follows how many credits of each grant should be taken back; the difference to
+what was taken before is posted. So the number, the order and the repetition of webhooks do not matter. A refund takes
+what is left of a grant, and what was spent or held then as soon as it comes back (a reversal, a released hold). A
+dispute takes the same when it is opened, all of it when it is lost (what was spent is owed), nothing when it is won.
 """
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -17,7 +19,7 @@ from django.utils.translation import gettext_noop
 from accounts.models import Account
 from billing import announcing, extra_plans, mirror, stripe_objects
 from billing.errors import FulfilmentError
-from billing.models import Clawback, Order, PaidInvoice, TopUp
+from billing.models import Clawback, Order, PaidInvoice, SettledCharge, TopUp
 from billing.stripe_objects import Stripe
 from credits import allowances, ledger, selectors
 from credits.models import Grant
@@ -44,35 +46,50 @@ def standing(charge: Stripe, disputes: Iterable[Stripe]) -> str:
 
 def is_settled(charge: Stripe, disputes: Iterable[Stripe]) -> bool:
     """Whether credits were brought in line with the charge as it stands now."""
-    rows = Clawback.objects.filter(charge_id=charge["id"])
-    return rows.exists() and not rows.exclude(seen=standing(charge, disputes)).exists()
+    return SettledCharge.objects.filter(charge_id=charge["id"], seen=standing(charge, disputes)).exists()
 
 
-def settle(*, charge: Stripe, origin: Stripe, disputes: Iterable[Stripe], now: datetime) -> None:
-    """Bring the credits that a charge paid for in line with what of its money is still here.
+@dataclass(frozen=True, kw_only=True)
+class Paid:
+    """One charge that paid for something, and the disputes about it."""
 
-    `origin` is the checkout session or the invoice that the charge paid. Raises FulfilmentError for a stranger's.
+    charge: Stripe
+    disputes: list[Stripe]
+
+    @property
+    def disputed_minor(self) -> int:
+        return sum(dispute["amount"] for dispute in self.disputes if dispute["status"] not in HARMLESS)
+
+
+def settle(*, paid: list[Paid], origin: Stripe, now: datetime) -> None:
+    """Bring the credits that a payment brought in line with what of its money is still here.
+
+    `origin` is the checkout session, the payment or the invoice, `paid` every charge that paid for it. Raises
+    FulfilmentError for a stranger's.
     """
     account = mirror.account_of_customer(stripe_objects.customer_id(origin))
     if account is None:
-        raise FulfilmentError(f"Charge {charge['id']} is of a customer who is none of ours.")
-    disputes = list(disputes)
-    refunded = charge["amount_refunded"]
-    disputed = sum(dispute["amount"] for dispute in disputes if dispute["status"] not in HARMLESS)
-    is_lost = any(dispute["status"] == LOST for dispute in disputes)
-    is_all = refunded + disputed >= charge["amount"]
+        raise FulfilmentError(f"Charge {paid[0].charge['id']} is of a customer who is none of ours.")
+    refunded = sum(each.charge["amount_refunded"] for each in paid)
+    disputed = sum(each.disputed_minor for each in paid)
+    # Of an invoice, the customer's balance at Stripe may have paid a part.
+    total = max(sum(each.charge["amount"] for each in paid), origin.get("total") or 0)
+    is_lost = any(dispute["status"] == LOST for each in paid for dispute in each.disputes)
     is_mistake = extra_plans.is_extra(stripe_objects.invoice_subscription_id(origin) if "lines" in origin else "")
     for grant in _grants(account, origin):
-        by_refund = grant.amount * refunded // charge["amount"]
-        by_dispute = min(grant.amount * disputed // charge["amount"], grant.amount - by_refund)
-        _reach(grant, Clawback.Cause.REFUND, by_refund, charge["id"], with_debt=is_mistake, now=now)
-        _reach(grant, Clawback.Cause.DISPUTE, by_dispute, charge["id"], with_debt=is_lost, now=now)
-    Clawback.objects.filter(charge_id=charge["id"]).update(seen=standing(charge, disputes))
-    if is_all and (is_lost or not disputed):
+        by_refund = grant.amount * refunded // total
+        by_dispute = min(grant.amount * disputed // total, grant.amount - by_refund)
+        targets = {Clawback.Cause.REFUND: by_refund, Clawback.Cause.DISPUTE: by_dispute}
+        _stand(grant, targets, paid[0].charge["id"], refund_owes=is_mistake, dispute_owes=is_lost, now=now)
+    for each in paid:
+        told = {"seen": standing(each.charge, each.disputes), "settled_at": now}
+        SettledCharge.objects.update_or_create(charge_id=each.charge["id"], defaults=told)
+    if refunded + disputed >= total and (is_lost or not disputed):
         _stop_promise(account, origin, now=now)
     paid_by = Q(stripe_session_id=origin["id"]) | Q(payment_id=origin["id"])
     Order.objects.filter(paid_by, account=account).update(refunded_minor=refunded, is_disputed=bool(disputed))
-    _tell(charge, origin, account, disputes, now=now)
+    for each in paid:
+        _tell(each, origin, account, now=now)
 
 
 def settle_changes(invoice: Stripe, *, now: datetime) -> None:
@@ -94,8 +111,9 @@ def settle_changes(invoice: Stripe, *, now: datetime) -> None:
         _reach(grant, Clawback.Cause.CHANGE, target, row.changed_period[:255], with_debt=True, now=now)
 
 
-def _tell(charge: Stripe, origin: Stripe, account: Account, disputes: list[Stripe], *, now: datetime) -> None:
+def _tell(paid: Paid, origin: Stripe, account: Account, *, now: datetime) -> None:
     """The customer hears of a refund, the operators of a dispute for as long as it is open; no card is charged more."""
+    charge, disputes = paid.charge, paid.disputes
     if charge["amount_refunded"] or disputes:
         _stop_top_up(account, charge["id"], now=now)
     if charge["amount_refunded"]:
@@ -125,8 +143,8 @@ def take_back_of_order(order: Order, *, refunded_minor: int, now: datetime) -> N
     """Bring the credits of an order in line with `refunded_minor` given back in all, at a provider without charges."""
     charge_id = f"{order.provider}:{order.payment_id}"
     for grant in selectors.grants_of_cause(order.account_id, order.grant_source_key):
-        target = grant.amount * refunded_minor // order.charged_minor
-        _reach(grant, Clawback.Cause.REFUND, target, charge_id, with_debt=False, now=now)
+        targets = {Clawback.Cause.REFUND: grant.amount * refunded_minor // order.charged_minor}
+        _stand(grant, targets, charge_id, now=now)
     Order.objects.filter(pk=order.pk).update(refunded_minor=refunded_minor)
     _stop_top_up(order.account, charge_id, now=now)
     _tell_of_refund(order.account, charge_id, order.description, Money(refunded_minor, order.currency), now=now)
@@ -151,6 +169,45 @@ def _grants(account: Account, origin: Stripe) -> list[Grant]:
     return selectors.grants_of_cause(account.pk, f"stripe:{kind}:{origin['id']}")
 
 
+def _stand(
+    grant: Grant,
+    targets: dict[Clawback.Cause, int],
+    charge_id: str,
+    *,
+    refund_owes: bool = False,
+    dispute_owes: bool = False,
+    now: datetime,
+) -> None:
+    """Bring what is taken back of a grant to its targets; what is spent or held now is awaited, or owed."""
+    about: dict[str, Any] = {"account_id": grant.account_id, "grant_source_key": grant.source_key}
+    with transaction.atomic():
+        known = Clawback.objects.select_for_update().filter(**about, cause__in=targets).order_by("cause")
+        rows = {Clawback.Cause(row.cause): row for row in known}
+        if not rows and not any(targets.values()):
+            return
+        _count_returned(rows, ledger.stop_awaiting(**about))
+        _reach(grant, Clawback.Cause.REFUND, targets[Clawback.Cause.REFUND], charge_id, with_debt=refund_owes, now=now)
+        if Clawback.Cause.DISPUTE in targets:
+            target = targets[Clawback.Cause.DISPUTE]
+            _reach(grant, Clawback.Cause.DISPUTE, target, charge_id, with_debt=dispute_owes, now=now)
+        done = sum(row.taken + row.owed for row in known.all())
+        ledger.await_return(**about, amount=max(0, sum(targets.values()) - done), now=now)
+
+
+def _count_returned(rows: dict[Clawback.Cause, Clawback], awaited: int) -> None:
+    """Count what came back and was taken since: of what was awaited then, so much is awaited no more."""
+    open_ = sum(row.target - row.taken - row.owed for row in rows.values())
+    returned = max(0, open_ - awaited)
+    for cause in (Clawback.Cause.REFUND, Clawback.Cause.DISPUTE):
+        row = rows.get(cause)
+        if row is None or not returned:
+            continue
+        part = min(returned, row.target - row.taken - row.owed)
+        row.taken += part
+        returned -= part
+        row.save(update_fields=["taken"])
+
+
 def _reach(grant: Grant, cause: Clawback.Cause, target: int, charge_id: str, *, with_debt: bool, now: datetime) -> None:
     """Take back, or give back, what is between the target and what was done before."""
     with transaction.atomic():
@@ -164,17 +221,15 @@ def _reach(grant: Grant, cause: Clawback.Cause, target: int, charge_id: str, *, 
         row.steps += 1
         step = {**about, "source_key": f"stripe:{cause}:{charge_id}:{grant.source_key}:{row.steps}", "now": now}
         step |= {"description": f"{cause.label}: {charge_id}", "actor": "stripe"}
-        # What was waived before (a refund leaves what was spent) stays waived, unless it may become debt now.
-        more = target - (row.taken + row.owed if with_debt else max(row.target, row.taken + row.owed))
-        less = row.taken + row.owed - target
+        more = target - row.taken - row.owed
         if more > 0:
             revoked = ledger.revoke(**step, amount=more, rest_becomes_debt=with_debt)
             row.taken += revoked.taken
             row.owed += revoked.debt
-        elif less > 0:
-            owed, taken = min(row.owed, less), less - min(row.owed, less)
-            ledger.restore(**step, credits=taken, debt=owed)
-            row.taken -= taken
+        elif more < 0:
+            owed = min(row.owed, -more)
+            ledger.restore(**step, credits=-more - owed, debt=owed)
+            row.taken -= -more - owed
             row.owed -= owed
         elif row.target == target:
             return

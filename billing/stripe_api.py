@@ -582,6 +582,17 @@ def payments_of_invoice(invoice_id: str) -> list[tuple[str, int]]:
     return [(reference(row["payment"]["payment_intent"]), row["amount_paid"]) for row in rows]
 
 
+def charges_of_invoice(invoice_id: str) -> list[Stripe]:
+    """Every charge that paid an invoice: there may be several."""
+    with calling():
+        found = [
+            stripe.PaymentIntent.retrieve(payment_id, expand=["latest_charge"])
+            for payment_id, _amount in payments_of_invoice(invoice_id)
+        ]
+    charges = [plain(intent).get("latest_charge") for intent in found]
+    return [charge for charge in charges if isinstance(charge, dict)]
+
+
 def events_since(since: int) -> Iterator[Stripe]:
     """Every event that Stripe still has (thirty days), latest first."""
     with calling():

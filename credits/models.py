@@ -130,12 +130,17 @@ class Grant(models.Model):
         "credits.Allowance", on_delete=models.PROTECT, null=True, blank=True, related_name="grants"
     )
     is_top_up = models.BooleanField(_("added by an upgrade"), default=False)  # to a period that had its grant already
+    # Its money went back when so many were spent or held: they are taken as soon as they come back.
+    awaited = models.BigIntegerField(default=0, db_default=0, editable=False)
 
     class Meta:
         verbose_name = _("grant")
         verbose_name_plural = _("grants")
         constraints = [
             models.CheckConstraint(name="grant_amount_positive", condition=Q(amount__gt=0)),
+            models.CheckConstraint(
+                name="grant_awaits_no_more_than_it_gave", condition=Q(awaited__gte=0, awaited__lte=F("amount"))
+            ),
             models.CheckConstraint(
                 name="grant_remaining_within_amount", condition=Q(remaining__gte=0, remaining__lte=F("amount"))
             ),

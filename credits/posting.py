@@ -12,6 +12,8 @@ from credits import limits
 from credits.errors import LARGEST_AMOUNT, InvalidAmountError
 from credits.models import PAID, Entry, Grant, Transaction, Wallet
 
+AWAITED = "Taken back: their money was given back before"
+
 Parts = Sequence[tuple[Grant, int]]  # what happens to each grant: positive adds, negative takes
 
 
@@ -52,11 +54,24 @@ def expire(wallet: Wallet, parts: Parts, *, at: datetime, now: datetime) -> None
 
 
 def after_return(wallet: Wallet, parts: Parts, *, at: datetime, now: datetime) -> None:
-    """What follows when credits went back to grants at `at`: some expire there, and paid ones pay a debt."""
+    """What follows when credits went back to grants at `at`: some expire there or are taken, paid ones pay a debt."""
     over = [(grant, amount) for grant, amount in parts if grant.expires_at is not None and grant.expires_at <= at]
     if over:
         expire(wallet, over, at=at, now=now)
+    take_awaited(wallet, [grant for grant, _ in parts], now=now)
     pay_debt(wallet, now=now)
+
+
+def take_awaited(wallet: Wallet, grants: Sequence[Grant], *, now: datetime) -> None:
+    """Credits whose money went back while they were spent or held are taken, now that they are here again."""
+    parts = []
+    for grant in grants:
+        if amount := min(grant.awaited, grant.remaining):
+            grant.awaited -= amount
+            grant.save(update_fields=["awaited"])
+            parts.append((grant, -amount))
+    if parts:
+        post(wallet, Transaction.Kind.REVOKE, parts, now=now, description=AWAITED)
 
 
 def unhold(wallet: Wallet, parts: Parts, *, at: datetime, now: datetime) -> None:

@@ -23,10 +23,11 @@ def settle(*, account_id: uuid.UUID, now: datetime) -> None:
 
 
 def settle_debt(*, account_id: uuid.UUID, now: datetime) -> bool:
-    """Let credits that were paid for pay what is owed; says whether any did."""
+    """Let credits that were paid for pay what is owed, and take those that were awaited; says whether any paid."""
     with transaction.atomic():
         wallet = locks.wallet(account_id)
         settle_locked(wallet, now=now)
+        posting.take_awaited(wallet, list(_open_grants(wallet).filter(awaited__gt=0)), now=now)
         is_paid = posting.pay_debt(wallet, now=now)
         note_next_due(wallet)
         return is_paid

@@ -1,5 +1,6 @@
 """Refunds and disputes: credits follow the money, as a target, in whatever order and number it is heard of."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ import stripe
 
 from accounts import clock
 from accounts.models import Account
-from billing import inbox
+from billing import inbox, reconciliation
+from billing import money_back as money_back_here
 from billing.models import Clawback, Order
 from billing.tests.conftest import Shop
 from credits import audit, ledger, selectors
@@ -76,7 +78,8 @@ def test_refunds_in_parts_take_their_part_rounded_down(shop: Shop, bought: Order
         assert stands(customer) == (left, 0)
 
 
-def test_what_a_refund_left_to_the_customer_stays_theirs(shop: Shop, bought: Order, customer: Account) -> None:
+def test_what_was_spent_is_taken_when_it_comes_back(shop: Shop, bought: Order, customer: Account) -> None:
+    """github.com/elizaOS/eliza/issues/10920: a refund, and then a job that failed gives its credits back."""
     spend(customer, 15)
     refund(shop, 250)  # half: 10 credits, of which 5 are left
     shop.deliver()
@@ -90,7 +93,77 @@ def test_what_a_refund_left_to_the_customer_stays_theirs(shop: Shop, bought: Ord
     for event in list(shop.stripe.store.all("event")):
         inbox.replay(event_id=event["id"], now=clock.now())
 
-    assert stands(customer) == (15, 0)
+    assert stands(customer) == (10, 0)  # half of the money is here, and half of the credits
+    assert agrees()
+
+
+@pytest.mark.parametrize("how", ["released", "lapsed", "captured for less"])
+def test_what_was_held_is_taken_when_it_is_not_used(shop: Shop, bought: Order, customer: Account, how: str) -> None:
+    """github.com/elizaOS/eliza/issues/22930: a refund while a hold is open."""
+    now = clock.now()
+    hold = ledger.hold(
+        account_id=customer.pk, amount=15, idempotency_key="h", expires_at=now + timedelta(hours=1), now=now
+    )
+    refund(shop)
+    shop.deliver()
+    assert stands(customer) == (0, 0)
+
+    if how == "released":
+        ledger.release(account_id=customer.pk, hold_id=hold.hold_id, now=clock.now())
+    elif how == "captured for less":
+        ledger.capture(account_id=customer.pk, hold_id=hold.hold_id, cost=4, now=clock.now())
+    else:
+        shop.advance(hours=2)
+        ledger.settle(account_id=customer.pk, now=clock.now())
+
+    assert stands(customer) == (0, 0)
+    assert agrees()
+
+
+def test_a_refund_that_fails_gives_back_what_was_taken_later_too(shop: Shop, bought: Order, customer: Account) -> None:
+    """docs.stripe.com/refunds#failed-refunds: the bank sends the money back, and `amount_refunded` is less again."""
+    spend(customer, 15)
+    refund(shop)
+    shop.deliver()
+    spent = selectors.transactions(customer.pk).filter(kind="spend").first()
+    assert spent is not None
+    ledger.reverse(account_id=customer.pk, transaction_id=spent.pk, idempotency_key="r", reason="r", now=clock.now())
+    assert stands(customer) == (0, 0)
+
+    charge = shop.stripe.get("charge", charge_of(shop))
+    charge |= {"amount_refunded": 0, "refunded": False}
+    shop.stripe.emit("charge.updated", charge)
+    money_back_here.settle(
+        paid=[money_back_here.Paid(charge=charge, disputes=[])],
+        origin=shop.stripe.get("checkout.session", bought.stripe_session_id or ""),
+        now=clock.now(),
+    )
+
+    assert stands(customer) == (20, 0)
+    assert agrees()
+
+
+def test_a_refund_of_less_than_a_credit_is_settled(shop: Shop, bought: Order, customer: Account) -> None:
+    refund(shop, 20)
+    shop.deliver()
+
+    assert stands(customer) == (20, 0)
+    assert not list(reconciliation.differences(since=clock.now() - timedelta(days=1)))
+
+
+def test_a_share_is_of_the_invoice_and_not_of_one_charge(shop: Shop, customer: Account) -> None:
+    """getlago/lago-api#4805: a part from the balance, the rest by card; and two charges on one invoice."""
+    shop.pay(shop.checkout(customer, item="pro"))
+    shop.deliver()
+    (bill,) = shop.stripe.store.all("invoice")
+    first = dict(shop.stripe.get("charge", charge_of(shop))) | {"amount": 1000, "amount_refunded": 1000}
+    second = first | {"id": "ch_second", "amount": 500, "amount_refunded": 0}
+    paid = [money_back_here.Paid(charge=charge, disputes=[]) for charge in (first, second)]
+
+    for back, left in ((0, 50), (250, 38), (500, 25), (0, 50)):
+        second["amount_refunded"] = back
+        money_back_here.settle(paid=paid, origin=dict(bill), now=clock.now())
+        assert Grant.objects.get(source=Source.PLAN).remaining == left
 
 
 @pytest.mark.parametrize("spent", [0, 7, 20])

@@ -5,7 +5,15 @@ answers what the first one did. Refusals are errors of `credits.errors`, and cha
 """
 
 from credits.ledger.checking import Checked, check
-from credits.ledger.correcting import adjust, can_be_given_back, restore, reverse, revoke
+from credits.ledger.correcting import (
+    adjust,
+    await_return,
+    can_be_given_back,
+    restore,
+    reverse,
+    revoke,
+    stop_awaiting,
+)
 from credits.ledger.granting import grant
 from credits.ledger.holding import LONGEST_HOLD, capture, extend, hold, release
 from credits.ledger.results import Captured, Corrected, Granted, Held, Lot, Released, Revoked, Spent
@@ -24,6 +32,7 @@ __all__ = [
     "Revoked",
     "Spent",
     "adjust",
+    "await_return",
     "can_be_given_back",
     "capture",
     "check",
@@ -36,4 +45,5 @@ __all__ = [
     "revoke",
     "settle",
     "spend",
+    "stop_awaiting",
 ]

@@ -137,6 +137,37 @@ def revoke(
         return Revoked(taken=taken, debt=debt, transaction=posted, is_replayed=False)
 
 
+def await_return(*, account_id: uuid.UUID, grant_source_key: str, amount: int, now: datetime) -> None:
+    """Take `amount` credits of a grant as soon as they come back: their money went back while they were not there.
+
+    A reversal, a release, a lapse or a capture of less takes them at once. The number counts, not the call: a repeated
+    one changes nothing. Raises GrantNotFoundError.
+    """
+    with transaction.atomic():
+        wallet = locks.wallet(account_id)
+        settling.settle_locked(wallet, now=now)
+        grant = _grant(account_id, grant_source_key)
+        grant.awaited = amount
+        grant.save(update_fields=["awaited"])
+        posting.take_awaited(wallet, [grant], now=now)
+        settling.note_next_due(wallet)
+
+
+def stop_awaiting(*, account_id: uuid.UUID, grant_source_key: str) -> int:
+    """Await nothing more of a grant; how many credits were awaited until now.
+
+    Inside a transaction of the caller's, nobody else changes the account until that ends.
+    """
+    with transaction.atomic():
+        locks.wallet(account_id)
+        grant = _grant(account_id, grant_source_key)
+        awaited = grant.awaited
+        if awaited:
+            grant.awaited = 0
+            grant.save(update_fields=["awaited"])
+        return awaited
+
+
 def restore(
     *,
     account_id: uuid.UUID,
