@@ -93,7 +93,9 @@ def _read(kind: str, object_id: str) -> tuple[Any, Stripe]:
 def _follow(kind: str, current: Stripe, *, now: datetime) -> None:
     """What comes of an object beside its own fulfilment."""
     if kind == "invoice" and stripe_objects.is_refused_invoice(current):
-        plan_fulfilment.note_refused(current, why=stripe_api.why_refused(current["id"]), now=now)
+        attempt = stripe_api.attempt_of_invoice(current["id"])
+        if attempt.is_refused or attempt.needs_owner:  # (else a bank's debit is under way: nothing has failed)
+            plan_fulfilment.note_refused(current, needs_owner=attempt.needs_owner, now=now)
     elif kind == "invoice":
         money_back.settle_changes(current, now=now)
     elif kind == "subscription":

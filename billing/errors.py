@@ -8,6 +8,8 @@ BillingError
     OrderKeyReusedError              422  the idempotency key belongs to another order
     PaymentDeclinedError             402  the bank said no; nothing was charged or changed
     PaymentActionRequiredError       402  the customer's bank wants to hear from them first: `url` is where
+    PaymentOnItsWayError             409  a change is being paid: it cannot be taken back now
+    PlanNotPaidError                 409  the plan is not paid for, or rests: it cannot be changed now
     NotSubscribedError               409  there is no plan to change
     RefundRefusedError               409  this much cannot be given back
     AddressNeededError               422  VAT depends on an address that we do not have
@@ -119,6 +121,18 @@ class PaymentActionRequiredError(BillingError):
     code = "payment_action_required"
     title = "The bank asks for approval"
     status_code = 402
+
+
+class PaymentOnItsWayError(BillingError):
+    code = "payment_processing"
+    title = "A payment is on its way"
+    status_code = 409
+
+
+class PlanNotPaidError(BillingError):
+    code = "plan_not_paid"
+    title = "The plan cannot be changed now"
+    status_code = 409
 
 
 class NotSubscribedError(BillingError):

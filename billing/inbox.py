@@ -16,6 +16,7 @@ from django.db.models import F
 from billing import alignment, erasing, mirror
 from billing.errors import FulfilmentError
 from billing.models import InboxEvent
+from billing.stripe_objects import reference
 from outbox import alerts
 from outbox.models import Alert
 
@@ -31,6 +32,7 @@ KIND_OF_TYPE = {
     "checkout.session.": "checkout.session",
     "customer.subscription.": "subscription",
     "customer.": "customer",
+    "subscription_schedule.": "subscription_schedule",
     "credit_note.": "credit_note",
     "invoice.": "invoice",
     "payment_intent.": "payment_intent",
@@ -110,8 +112,18 @@ def _act(row: InboxEvent, *, now: datetime) -> InboxEvent.State:
     kind = kind_of(row.type)
     if kind == "credit_note":
         return _tell_credit_note(row, now=now)
-    if not kind or row.payload["data"]["object"].get("object") != kind:
+    about = row.payload["data"]["object"]
+    if not kind or about.get("object") != kind:
         return STATE.IGNORED
+    if row.type == "invoice.finalization_failed":
+        _tell_not_finalised(row, now=now)
+    if kind == "subscription_schedule":
+        # What is planned is read with its subscription.
+        subscription_id = reference(about.get("subscription")) or reference(about.get("released_subscription"))
+        if not subscription_id:
+            return STATE.IGNORED
+        is_there = alignment.bring_in_line(kind="subscription", object_id=subscription_id, now=now)
+        return STATE.PROCESSED if is_there else STATE.IGNORED
     is_there = alignment.bring_in_line(kind=kind, object_id=row.object_id, now=now)
     if not is_there and row.type in PAID_TYPES:
         # A key of another account than the webhooks' would hide every payment.
@@ -120,6 +132,15 @@ def _act(row: InboxEvent, *, now: datetime) -> InboxEvent.State:
         )
         alerts.raise_alert(Alert.Kind.UNPLACED, row.event_id, detail=detail, now=now)
     return STATE.PROCESSED if is_there else STATE.IGNORED  # deleted since: there is nothing to bring in line
+
+
+def _tell_not_finalised(row: InboxEvent, *, now: datetime) -> None:
+    """An invoice cannot be finalised (its tax has no address): nobody is charged for it, or it goes on without tax."""
+    account = mirror.account_of_customer(row.customer_id)
+    if account is not None:
+        why = (row.payload["data"]["object"].get("last_finalization_error") or {}).get("message") or ""
+        detail = f"Stripe could not finalise {row.object_id}: {why}"
+        alerts.raise_alert(Alert.Kind.REVIEW, row.object_id, detail=detail, account_id=account.pk, now=now)
 
 
 def _tell_credit_note(row: InboxEvent, *, now: datetime) -> InboxEvent.State:

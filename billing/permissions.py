@@ -63,7 +63,7 @@ PERMISSIONS = (
         probe=("POST", "refunds/re_tegoed_doctor"), what_for="what was paid, and money back",
     ),
     Permission(
-        name="Balance Transactions", level=READ, paths=(r"balance_transactions(/\w+)?",),
+        name="Balance", level=READ, paths=(r"balance_transactions(/\w+)?",),
         probe=("GET", "balance_transactions?limit=1"), what_for="dj-stripe's copies of charges and refunds",
     ),
     Permission(
@@ -81,8 +81,12 @@ PERMISSIONS = (
         probe=("POST", "invoices/in_tegoed_doctor/void"), what_for="what plans are paid with, renewals among them",
     ),
     Permission(
-        name="Coupons and Promotion Codes", level=READ, paths=(r"coupons(/\w+)?", r"promotion_codes(/\w+)?"),
-        probe=("GET", "coupons?limit=1"), what_for="discounts, which dj-stripe copies with what they are on",
+        name="Coupons", level=READ, paths=(r"coupons(/\w+)?",), probe=("GET", "coupons?limit=1"),
+        what_for="discounts, which dj-stripe copies with what they are on",
+    ),
+    Permission(
+        name="Promotion Codes", level=READ, paths=(r"promotion_codes(/\w+)?",),
+        probe=("GET", "promotion_codes?limit=1"), what_for="the codes of discounts, as above",
     ),
     Permission(
         name="Customer portal", level=WRITE, paths=(r"billing_portal/(sessions|configurations)(/\w+)?",),
@@ -106,7 +110,7 @@ PERMISSIONS = (
     ),
     Permission(
         name="Tax Settings and Registrations", level=READ, paths=("tax/settings", r"tax/registrations(/\w+)?"),
-        probe=("GET", "tax/registrations?limit=1"), what_for="whether tax is set up", is_for_setup=True,
+        probe=("GET", "tax/settings"), what_for="whether tax is set up, and whether prices include it",
         is_for_tax=True,
     ),
 )  # fmt: skip

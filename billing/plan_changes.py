@@ -6,23 +6,28 @@ Each asks Stripe, and then brings everything in line with what Stripe made of it
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+import structlog
 from django.conf import settings
 
 from accounts.models import Account
 from billing import alignment, stripe_api
 from billing.errors import (
     AlreadySubscribedError,
+    FulfilmentError,
     NotSubscribedError,
     PaymentActionRequiredError,
     PaymentDeclinedError,
+    PaymentOnItsWayError,
+    PlanNotPaidError,
     PriceNotSellableError,
 )
 from billing.models import RUNNING, Price, Subscription, series_of
 from credits import allowances
 from credits.models import Allowance, Source
 
+logger = structlog.get_logger(__name__)
+
 SHORTEST_MONTH_DAYS = 28
-NEEDS_APPROVAL = "authentication_required"
 
 
 def find_running(account: Account) -> Subscription | None:
@@ -48,6 +53,34 @@ def is_at_once(before: Price, after: Price) -> bool:
     return (after.months, after.amount_minor) > (before.months, before.amount_minor)
 
 
+def check(current: Subscription, price: Price) -> None:
+    """Whether this plan may become that one.
+
+    Raises PriceNotSellableError, AlreadySubscribedError or PlanNotPaidError.
+    """
+    if price.plan is None or not price.is_active or price.currency != current.price.currency:
+        raise PriceNotSellableError("This plan is not for sale in the currency of yours.")
+    if price == (current.next_price or current.price):
+        raise AlreadySubscribedError("That is the plan you have.")
+    if current.status == Subscription.Status.PAST_DUE:
+        # A change would credit what is left of a month that nobody has paid.
+        raise PlanNotPaidError("The last payment of your plan failed. Pay it first, then change the plan.")
+    if current.is_paused:
+        raise PlanNotPaidError("Your plan is paused. Let it go on first, then change it.")
+
+
+def begins_on_trial(current: Subscription) -> bool:
+    """Whether a plan is on the trial that it began with. (Free days make a trial of a paid plan as well.)"""
+    return current.status == Subscription.Status.TRIALING and stripe_api.is_first_trial(current.stripe_subscription_id)
+
+
+def is_now(current: Subscription, price: Price, *, on_trial: bool) -> bool:
+    """Whether a change counts from now: in a trial always, in free days never, else when the customer gets more."""
+    if current.status == Subscription.Status.TRIALING:
+        return on_trial
+    return is_at_once(current.price, price)
+
+
 def change(*, account: Account, price: Price, now: datetime) -> Subscription:
     """Go on with another plan, or the same by the year or month. Back to the running one undoes a planned change.
 
@@ -56,32 +89,26 @@ def change(*, account: Account, price: Price, now: datetime) -> Subscription:
     approval) and PaymentProviderUnavailableError.
     """
     current = running(account)
-    if price.plan is None or not price.is_active or price.currency != current.price.currency:
-        raise PriceNotSellableError("This plan is not for sale in the currency of yours.")
-    if price == (current.next_price or current.price):
-        raise AlreadySubscribedError("That is the plan you have.")
+    check(current, price)
     _clear_the_way(current)
     if current.cancel_at_period_end:
         stripe_api.keep_going(current.stripe_subscription_id)
     if price != current.price:
-        on_trial = current.status == Subscription.Status.TRIALING
-        if on_trial or is_at_once(current.price, price):
+        on_trial = begins_on_trial(current)
+        if is_now(current, price, on_trial=on_trial):
             try:
                 stripe_api.change_subscription(
                     current.stripe_subscription_id,
                     old_price_id=current.price.stripe_price_id,
                     price_id=price.stripe_price_id,
                     is_billed=not on_trial,
+                    begins_anew=price.months != current.price.months,
                 )
             except PaymentActionRequiredError:
                 _in_line(current, now=now)
                 raise
         else:
-            stripe_api.plan_change(
-                current.stripe_subscription_id,
-                old_price_id=current.price.stripe_price_id,
-                price_id=price.stripe_price_id,
-            )
+            _plan(current, price)
     return _in_line(current, now=now)
 
 
@@ -93,6 +120,7 @@ class Approval:
     invoice_url: str
     due_minor: int
     currency: str
+    is_on_its_way: bool  # approved, or a bank's debit: there is nothing to do but to wait
 
 
 def approval(subscription: Subscription) -> Approval:
@@ -104,6 +132,7 @@ def approval(subscription: Subscription) -> Approval:
         invoice_url=str(invoice.get("hosted_invoice_url") or ""),
         due_minor=invoice["amount_due"],
         currency=invoice["currency"],
+        is_on_its_way=not stripe_api.attempt_of_invoice(subscription.pending_invoice_id).needs_owner,
     )
 
 
@@ -113,7 +142,7 @@ def look_again(*, account: Account, now: datetime) -> Subscription:
     Raises PaymentDeclinedError when the bank has said no: then nothing waits any more.
     """
     current = _in_line(running(account), now=now)
-    if current.pending_invoice_id and stripe_api.why_refused(current.pending_invoice_id) != NEEDS_APPROVAL:
+    if current.pending_invoice_id and stripe_api.attempt_of_invoice(current.pending_invoice_id).is_refused:
         drop_pending(account=account, now=now)
         raise PaymentDeclinedError("Your bank has not approved the payment. Your plan stays as it is.")
     return current
@@ -155,9 +184,12 @@ def extend(*, account: Account, days: int, key: str, now: datetime) -> Subscript
     Stripe answers a repeated `key` without moving anything again.
     """
     current = running(account)
-    _drop_pending(current)
+    planned = current.next_price
+    _clear_the_way(current)
     starts, until = current.current_period_end, extended_until(current, days=days)
     stripe_api.move_next_payment(current.stripe_subscription_id, to=int(until.timestamp()), idempotency_key=key)
+    if planned is not None:
+        _plan(current, planned)
     plan = current.price.plan
     quantity = stripe_api.quantity_of(current.stripe_subscription_id, price_id=current.price.stripe_price_id)
     if plan is not None and plan.monthly_credits and quantity:
@@ -198,6 +230,15 @@ def pause(*, account: Account, until: datetime | None, now: datetime) -> Subscri
     return _in_line(current, now=now)
 
 
+def _plan(current: Subscription, price: Price) -> None:
+    """Put another price in place when the running period ends."""
+    stripe_api.plan_change(
+        current.stripe_subscription_id,
+        old_price_id=current.price.stripe_price_id,
+        price_id=price.stripe_price_id,
+    )
+
+
 def _clear_the_way(current: Subscription) -> None:
     """What was planned, or waits for an approval, makes way for what is asked for now."""
     _drop_pending(current)
@@ -206,12 +247,22 @@ def _clear_the_way(current: Subscription) -> None:
 
 
 def _drop_pending(current: Subscription) -> None:
-    """See that nobody can pay any more for a change that is not wanted any more."""
-    if current.pending_invoice_id:
-        stripe_api.void_invoice(current.pending_invoice_id)
+    """See that nobody can pay any more for a change that is not wanted any more.
+
+    Raises PaymentOnItsWayError when it is paid for already: then the change takes place.
+    """
+    if not current.pending_invoice_id:
+        return
+    if stripe_api.attempt_of_invoice(current.pending_invoice_id).status in ("processing", "succeeded"):
+        raise PaymentOnItsWayError("The payment of your change is on its way. Look again in a minute.")
+    stripe_api.void_invoice(current.pending_invoice_id)
 
 
 def _in_line(subscription: Subscription, *, now: datetime) -> Subscription:
-    alignment.bring_changed_subscription_in_line(subscription.stripe_subscription_id, now=now)
+    try:
+        alignment.bring_changed_subscription_in_line(subscription.stripe_subscription_id, now=now)
+    except FulfilmentError as error:
+        # Its webhook will meet the same, try again, and alert the operators.
+        logger.warning("change_not_in_line", subscription_id=subscription.stripe_subscription_id, error=str(error))
     subscription.refresh_from_db()
     return subscription

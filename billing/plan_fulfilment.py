@@ -108,10 +108,26 @@ def fulfil_invoice(invoice: Stripe, *, now: datetime) -> None:
         raise FulfilmentError(
             f"Invoice {invoice['id']} has no line of a plan that is sold here. Sync prices, then replay."
         )
+    if reason == CHANGE and not whole and (ahead := _beyond_what_is_paid(account, subscription_id, lines, now=now)):
+        whole = [ahead]
     if reason == CHANGE and not whole:
         _fulfil_change(invoice, subscription_id, lines, now=now)
     else:
         _fulfil_periods(invoice, account, subscription_id, lines, whole, now=now)
+
+
+def _beyond_what_is_paid(
+    account: Account, subscription_id: str, lines: list[InvoiceLine], *, now: datetime
+) -> InvoiceLine | None:
+    """The line that pays for time beyond the running period, if one does: it begins a period of its own.
+
+    In flexible billing mode a price of another interval keeps to the old anchor, and all of it is prorated
+    (docs.stripe.com/billing/subscriptions/billing-mode/compare). Ours begin anew; the dashboard's and portal's do not.
+    """
+    until = allowances.paid_until(account_id=account.pk, series=series_of(subscription_id), now=now)
+    bought = [line for line in lines if line.is_proration and line.listed_minor > 0 and line.quantity]
+    latest = max(bought, key=lambda line: line.ends_at, default=None)
+    return latest if latest is not None and until is not None and latest.ends_at > until + PAID_IN_TIME else None
 
 
 def _fulfil_periods(
@@ -149,6 +165,7 @@ def _fulfil_periods(
 def is_plan_draft(invoice: Stripe) -> bool:
     """Whether this is a renewal that waits to be finalised, and bills plans of ours and nothing that is counted."""
     is_waiting = invoice.get("status") == "draft" and invoice.get("auto_advance") is not False
+    is_waiting = is_waiting and invoice.get("collection_method") != "send_invoice"
     lines = stripe_objects.invoice_lines(invoice)
     return bool(
         is_waiting and invoice.get("billing_reason") == RENEWAL and lines and len(_plan_lines(invoice)) == len(lines)
@@ -258,8 +275,8 @@ def tell_refused(subscription_id: str) -> None:
             )
 
 
-def note_refused(invoice: Stripe, *, why: str, now: datetime) -> None:
-    """The bank said no to a plan's invoice, for the reason `why`: tell the customer how to mend it. Gives nothing.
+def note_refused(invoice: Stripe, *, needs_owner: bool, now: datetime) -> None:
+    """The bank said no to a plan's invoice, or asks its customer first: tell them how to mend it. Gives nothing.
 
     What a renewing plan's credits lived on for, while its payment was on its way, is over.
     """
@@ -276,7 +293,7 @@ def note_refused(invoice: Stripe, *, why: str, now: datetime) -> None:
         account,
         placing.known_price(lines[0].price_id),
         invoice,
-        needs_owner=why == "authentication_required",
+        needs_owner=needs_owner,
         next_try_at=stripe_objects.moment(next_try) if next_try else None,
         now=now,
     )

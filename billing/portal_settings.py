@@ -60,7 +60,10 @@ def keep(*, say: Say) -> str:
 def find() -> dict[str, Any] | None:
     """Our configuration as Stripe has it; None when there is none."""
     with stripe_api.calling():
-        for row in stripe.billing_portal.Configuration.list(active=True, limit=100).auto_paging_iter():
+        # The products are shown only when they are asked for.
+        shown = ["data.features.subscription_update.products"]
+        rows = stripe.billing_portal.Configuration.list(active=True, limit=100, expand=shown)
+        for row in rows.auto_paging_iter():
             found = stripe_api.plain(row)
             if MARK.items() <= (found.get("metadata") or {}).items():
                 return found

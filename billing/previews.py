@@ -5,7 +5,6 @@ from datetime import datetime
 
 from accounts.models import Account
 from billing import plan_changes, stripe_api
-from billing.errors import AlreadySubscribedError, PriceNotSellableError
 from billing.models import Price, Subscription, series_of
 from credits import allowances
 
@@ -32,19 +31,18 @@ def of_change(*, account: Account, price: Price, now: datetime) -> ChangePreview
     Raises what it would raise, and PaymentProviderUnavailableError.
     """
     current = plan_changes.running(account)
+    plan_changes.check(current, price)
     plan = price.plan
-    if plan is None or not price.is_active or price.currency != current.price.currency:
-        raise PriceNotSellableError("This plan is not for sale in the currency of yours.")
-    if price == (current.next_price or current.price):
-        raise AlreadySubscribedError("That is the plan you have.")
-    is_on_trial = current.status == Subscription.Status.TRIALING
-    is_at_once = is_on_trial or plan_changes.is_at_once(current.price, price)
+    assert plan is not None  # noqa: S101 - `check` saw to it
+    is_on_trial = plan_changes.begins_on_trial(current)
+    is_at_once = plan_changes.is_now(current, price, on_trial=is_on_trial)
     is_billed = is_at_once and not is_on_trial and price != current.price
     bill = (
         stripe_api.preview_change(
             current.stripe_subscription_id,
             old_price_id=current.price.stripe_price_id,
             price_id=price.stripe_price_id,
+            begins_anew=price.months != current.price.months,
         )
         if is_billed
         else {}

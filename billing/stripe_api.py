@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -171,17 +172,33 @@ def origin_of_payment(payment_intent_id: str) -> tuple[str, str] | None:
     return ("payment_intent", payment_intent_id) if payment_intent_id else None
 
 
-def why_refused(invoice_id: str) -> str:
-    """Why the bank refused an invoice's latest payment, in Stripe's words; empty when it is not known."""
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """How the latest payment of an invoice stands (docs.stripe.com/payments/paymentintents/lifecycle)."""
+
+    status: str  # of the payment; empty when there is none
+    why: str = ""  # it was refused
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether nothing is on its way: neither the customer's approval, nor the bank's answer, nor the money."""
+        return self.status in ("", "requires_payment_method", "canceled")
+
+    @property
+    def needs_owner(self) -> bool:
+        return self.status == "requires_action"
+
+
+def attempt_of_invoice(invoice_id: str) -> Attempt:
+    """How an invoice's latest payment stands."""
     with calling():
         tried = stripe.InvoicePayment.list(invoice=invoice_id, limit=1, expand=["data.payment.payment_intent"]).data
     for attempt in tried:
         intent = plain(attempt)["payment"].get("payment_intent")
         if isinstance(intent, dict):
-            if intent["status"] == "requires_action":
-                return "authentication_required"
-            return str((intent.get("last_payment_error") or {}).get("code") or "")
-    return ""
+            why = str((intent.get("last_payment_error") or {}).get("code") or "")
+            return Attempt(status=str(intent["status"]), why=why)
+    return Attempt(status="")
 
 
 def disputes_of_charge(charge_id: str) -> list[Stripe]:
@@ -306,11 +323,16 @@ def calculate_tax(*, customer_id: str, price_id: str, amount_minor: int, currenc
 
     Raises AddressNeededError when the customer's address does not say where they are.
     """
-    behavior = plain(retrieve("price", price_id)).get("tax_behavior")
-    line: Any = {"amount": amount_minor, "reference": price_id}
-    if behavior in ("inclusive", "exclusive"):
-        line["tax_behavior"] = behavior
+    price = plain(retrieve("price", price_id))
+    # The product says what kind of goods it is.
+    line: Any = {"amount": amount_minor, "reference": price_id, "product": reference(price["product"])}
+    behavior = price.get("tax_behavior")
     with calling():
+        if behavior not in ("inclusive", "exclusive"):
+            # On a payment page, a price that does not say follows the account's own setting.
+            behavior = (plain(stripe.tax.Settings.retrieve()).get("defaults") or {}).get("tax_behavior")
+        if behavior in ("inclusive", "exclusive"):
+            line["tax_behavior"] = behavior
         try:
             made = stripe.tax.Calculation.create(
                 customer=customer_id,
@@ -373,50 +395,57 @@ def _item_of(items: list[Any], price_id: str) -> Any:
     return next((item for item in items if reference(item["price"]) == price_id), items[0])
 
 
-def _prorated_from(item: Stripe) -> int:
-    """From when on a change is prorated: the last ten minutes' beginning, so that what was shown is what is charged.
+def _change_of(subscription: Stripe, old_price_id: str, price_id: str, *, begins_anew: bool) -> dict[str, Any]:
+    """A change of price that is billed at once, the same for its preview.
 
-    docs.stripe.com/billing/subscriptions/prorations#preview-proration.
+    A price of another interval begins a period of its own now. (In flexible billing mode nothing else moves the
+    anchor: docs.stripe.com/billing/subscriptions/billing-mode/compare.) Otherwise it is prorated from the last ten
+    minutes' beginning, so that what was shown is what is charged
+    (docs.stripe.com/billing/subscriptions/prorations#preview-proration).
     """
+    item = _item_of(subscription["items"]["data"], old_price_id)
     now = int(clock.now().timestamp())
-    return max(now - now % PRORATION_STEP_S, int(item["current_period_start"]))
+    since = max(now - now % PRORATION_STEP_S, int(item["current_period_start"]))
+    return {
+        "items": [{"id": item["id"], "price": price_id}],
+        "proration_behavior": "always_invoice",
+        **({"billing_cycle_anchor": "now"} if begins_anew else {"proration_date": since}),
+    }
 
 
-def change_subscription(subscription_id: str, *, old_price_id: str, price_id: str, is_billed: bool) -> None:
+def change_subscription(
+    subscription_id: str, *, old_price_id: str, price_id: str, is_billed: bool, begins_anew: bool
+) -> None:
     """Put another price in place now; `is_billed` for its difference at once.
 
     It takes place once it is paid. Raises PaymentDeclinedError, and then nothing has changed; or
-    PaymentActionRequiredError, and then it waits for the customer's approval for a day at most
+    PaymentActionRequiredError, and then it waits for the customer's approval, or for a payment that is on its way
     (docs.stripe.com/billing/subscriptions/pending-updates).
     """
     with calling():
         current = plain(stripe.Subscription.retrieve(subscription_id))
-        item = _item_of(current["items"]["data"], old_price_id)
-        change: Any = {
-            "items": [{"id": item["id"], "price": price_id}],
-            "proration_behavior": "always_invoice" if is_billed else "none",
-            **({"proration_date": _prorated_from(item)} if is_billed else {}),
-        }
+        change: Any = _change_of(current, old_price_id, price_id, begins_anew=begins_anew)
+        if not is_billed:
+            change = {"items": change["items"], "proration_behavior": "none"}
         try:
             made = stripe.Subscription.modify(subscription_id, payment_behavior="pending_if_incomplete", **change)
         except stripe.InvalidRequestError as error:
-            if error.param != "payment_behavior":
-                raise
-            # How it is paid (a bank's debit) knows no pending updates.
+            # How it is paid (a bank's debit, an invoice) may know no pending updates.
+            logger.info("no_pending_update", subscription_id=subscription_id, error=str(error))
             made = stripe.Subscription.modify(subscription_id, payment_behavior="error_if_incomplete", **change)
     changed = plain(made)
     if not changed.get("pending_update"):
         return
     invoice_id = reference(changed.get("latest_invoice"))
-    why = why_refused(invoice_id)
-    if why == "authentication_required":
+    attempt = attempt_of_invoice(invoice_id)
+    if not attempt.is_refused:
         invoice = plain(retrieve("invoice", invoice_id))
         raise PaymentActionRequiredError(
             "Your bank asks you to approve the payment. Your plan changes once you have.",
             url=str(invoice.get("hosted_invoice_url") or ""),
         )
     void_invoice(invoice_id)
-    raise PaymentDeclinedError("Your card was declined.", reason=why or "card_declined")
+    raise PaymentDeclinedError("Your card was declined.", reason=attempt.why or "card_declined")
 
 
 def void_invoice(invoice_id: str) -> None:
@@ -434,15 +463,11 @@ def invoice_to_approve(invoice_id: str) -> Stripe:
         return plain(stripe.Invoice.retrieve(invoice_id, expand=["confirmation_secret"]))
 
 
-def preview_change(subscription_id: str, *, old_price_id: str, price_id: str) -> Stripe:
+def preview_change(subscription_id: str, *, old_price_id: str, price_id: str, begins_anew: bool) -> Stripe:
     """The invoice that `change_subscription` would make, were it called now; nothing happens."""
     with calling():
-        item = _item_of(plain(stripe.Subscription.retrieve(subscription_id))["items"]["data"], old_price_id)
-        details: Any = {
-            "items": [{"id": item["id"], "price": price_id}],
-            "proration_behavior": "always_invoice",
-            "proration_date": _prorated_from(item),
-        }
+        current = plain(stripe.Subscription.retrieve(subscription_id))
+        details: Any = _change_of(current, old_price_id, price_id, begins_anew=begins_anew)
         return plain(stripe.Invoice.create_preview(subscription=subscription_id, subscription_details=details))
 
 
@@ -468,8 +493,15 @@ def pay_invoice(invoice_id: str) -> None:
 def move_next_payment(subscription_id: str, *, to: int, idempotency_key: str) -> None:
     """Let the next payment of a subscription be at another time, and bill nothing for the time until then."""
     with calling():
+        current = plain(stripe.Subscription.retrieve(subscription_id))
+        # A stop that the portal planned is a moment of its own, and does not follow.
+        stops: Any = {"cancel_at": to} if current.get("cancel_at") and not current.get("cancel_at_period_end") else {}
         stripe.Subscription.modify(
-            subscription_id, trial_end=to, proration_behavior="none", idempotency_key=f"tegoed-{idempotency_key}"
+            subscription_id,
+            trial_end=to,
+            proration_behavior="none",
+            idempotency_key=f"tegoed-{idempotency_key}",
+            **stops,
         )
 
 
@@ -482,7 +514,13 @@ def plan_change(subscription_id: str, *, old_price_id: str, price_id: str) -> No
         now, then = kept["items"], [{**item} for item in kept["items"]]
         _item_of(then, old_price_id)["price"] = price_id
         phases: Any = [
-            {**kept, "items": now, "start_date": phase["start_date"], "end_date": phase["end_date"]},
+            {
+                **kept,
+                "items": now,
+                "start_date": phase["start_date"],
+                "end_date": phase["end_date"],
+                **({"trial_end": phase["trial_end"]} if phase.get("trial_end") else {}),
+            },
             {**kept, "items": then, "proration_behavior": "none"},
         ]
         stripe.SubscriptionSchedule.modify(schedule["id"], phases=phases, end_behavior="release")
@@ -541,6 +579,11 @@ def keep_going(subscription_id: str) -> None:
             stripe.Subscription.modify(subscription_id, cancel_at_period_end=False)
         elif current.get("cancel_at"):
             stripe.Subscription.modify(subscription_id, cancel_at="")
+
+
+def is_first_trial(subscription_id: str) -> bool:
+    """Whether a subscription is on the trial that it began with."""
+    return stripe_objects.begins_on_trial(plain(retrieve("subscription", subscription_id)))
 
 
 def quantity_of(subscription_id: str, *, price_id: str) -> int:

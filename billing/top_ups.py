@@ -134,6 +134,10 @@ def _charge(order: Order, *, now: datetime) -> None:
         **amounts(order, customer_id, kind=fulfilment.TOP_UP),
     )
     alignment.bring_in_line(kind="payment_intent", object_id=intent["id"], now=now)
+    if intent["status"] not in ("succeeded", "processing"):
+        # An earlier attempt, whose refusal was never heard.
+        why = (intent.get("last_payment_error") or {}).get("message")
+        raise PaymentDeclinedError(str(why or _("It was declined.")))
 
 
 def _give_up(order: Order, why: str, *, now: datetime) -> None:

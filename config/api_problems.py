@@ -97,6 +97,8 @@ ELSEWHERE: list[Refusal] = [
     keys.KeyApprovalRefusedError,
     money.NotSubscribedError,
     money.PaymentActionRequiredError,
+    money.PaymentOnItsWayError,
+    money.PlanNotPaidError,
     money.RefundRefusedError,
     rates.TooSoonError,
 ]

@@ -129,6 +129,12 @@ def change(
         return True
 
 
+def paid_until(*, account_id: uuid.UUID, series: str, now: datetime) -> datetime | None:
+    """Until when the promise of a series that holds now was paid; None without one."""
+    allowance = _current(account_id, series, now)
+    return allowance.paid_until if allowance else None
+
+
 def running(*, account_id: uuid.UUID, series: str, now: datetime) -> Running | None:
     """What a series gave for the period that is running, and what of it is left and will be gone; None without one."""
     allowance = _current(account_id, series, now)
@@ -220,7 +226,7 @@ def _take_over(new: Allowance) -> None:
         for grant in Grant.objects.filter(allowance=waiting, expires_at__gt=new.anchor):
             grant.expires_at = max(new.anchor, grant.effective_at + timedelta(seconds=1))
             grant.save(update_fields=["expires_at"])
-    for older in siblings.filter(anchor__lt=new.anchor, paid_until__gt=new.anchor):
+    for older in siblings.filter(anchor__lte=new.anchor, paid_until__gt=new.anchor):
         older.paid_until = new.anchor
         older.next_at = older.next_at if older.next_at and older.next_at < new.anchor else None
         older.save(update_fields=["paid_until", "next_at"])

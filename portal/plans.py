@@ -84,11 +84,12 @@ def approve_plan(request: HttpRequest) -> HttpResponse:
 
 def _approval_page(request: HttpRequest, current: Subscription) -> HttpResponse:
     """Stripe's script brings the customer to their bank and back; without its key, the invoice's own page does."""
-    if "answered" in request.GET:
+    approval = plan_changes.approval(current)
+    if "answered" in request.GET and not approval.is_on_its_way:
         messages.error(request, _("Your bank still waits for your approval."))
     shown = {
         "subscription": current,
-        "approval": plan_changes.approval(current),
+        "approval": approval,
         "publishable_key": settings.STRIPE_PUBLISHABLE_KEY,
         "script_url": settings.STRIPE_JS_URL,
         "return_url": own("approve-plan"),

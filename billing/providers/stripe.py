@@ -110,6 +110,7 @@ def _open_page(order: Order, customer_id: str) -> Opened:
         mode="subscription" if order.is_for_a_plan else "payment",
         customer=customer_id,
         line_items=[{"price": order.price.stripe_price_id, "quantity": order.quantity}],
+        currency=order.currency,  # else a price with prices in other currencies is paid in the visitor's own
         client_reference_id=order.public_id,
         metadata=metadata,
         success_url=order.success_url or back,

@@ -10,12 +10,14 @@ from pytest_django import Settings
 
 from accounts import clock
 from accounts.models import Account, User
-from billing import catalogue, catalogue_sync, plan_changes, reconciliation
+from billing import catalogue, catalogue_sync, plan_changes, previews, reconciliation
 from billing.errors import (
     AlreadySubscribedError,
     NotSubscribedError,
     PaymentActionRequiredError,
     PaymentDeclinedError,
+    PaymentOnItsWayError,
+    PlanNotPaidError,
 )
 from billing.models import Order, Plan, Price, Subscription
 from billing.tests.conftest import Shop
@@ -23,7 +25,7 @@ from billing.tests.test_checkout import start
 from credits import audit, selectors
 from credits.models import Grant, Source
 from outbox.models import Alert, OutboxEvent
-from sandbox.local_stripe import collecting, pages
+from sandbox.local_stripe import collecting, pages, payments
 
 FREE = 8
 
@@ -204,10 +206,13 @@ def test_what_waits_for_the_bank_makes_way_for_what_is_asked_next(
     assert shop.failures() == []
 
 
-def test_an_upgrade_that_is_approved_in_the_next_period_gives_that_one_nothing(
+def test_an_upgrade_that_is_not_approved_ends_with_the_period(
     shop: Shop, customer: Account, pro: Subscription, big: Plan, bank_asks: str
 ) -> None:
-    """An attacker's wish: begin an upgrade in a period's last hours, and approve its few cents in the next one."""
+    """An attacker's wish: begin an upgrade in a period's last hours, and approve its few cents in the next one.
+
+    docs.stripe.com/billing/subscriptions/pending-updates: it expires with the period.
+    """
     collecting.set_declines(shop.stripe, bank_asks, is_on=False)
     shop.advance(days=29, hours=20)
     shop.deliver()
@@ -218,16 +223,148 @@ def test_an_upgrade_that_is_approved_in_the_next_period_gives_that_one_nothing(
         change(customer, "team")
     collecting.set_declines(shop.stripe, bank_asks, is_on=False)
     shop.advance(seconds=int(left.total_seconds()) + 7200)
-    shop.deliver()
-    (intent,) = [row for row in shop.stripe.store.all("payment_intent") if row["status"] == "requires_action"]
-    pages.answer_bank(shop.stripe, intent["id"], {"answer": "yes", "back": "/"})
     shop.deliver(copies=2)
 
-    assert (Subscription.objects.get().price, plan_credits(customer), shop.failures()) == (price("team"), 100, [])
-    shop.advance(days=31)
-    shop.deliver()
-    assert plan_credits(customer) == 400  # paid in full from then on
+    now = Subscription.objects.get()
+    assert (now.price, now.pending_price, plan_credits(customer), shop.failures()) == (price("pro"), None, 100, [])
+    assert [row for row in shop.stripe.store.all("invoice") if row["status"] == "open"] == []
     assert not reconciled_differences()
+
+
+def test_a_payment_that_is_on_its_way_is_waited_for(
+    shop: Shop, customer: Account, pro: Subscription, big: Plan, bank_asks: str
+) -> None:
+    """docs.stripe.com/payments/paymentintents/lifecycle: after the approval a payment may be `processing`."""
+    with pytest.raises(PaymentActionRequiredError):
+        change(customer, "team")
+    (intent,) = [row for row in shop.stripe.store.all("payment_intent") if row["status"] == "requires_action"]
+    payments.process(shop.stripe, intent)
+
+    waits = plan_changes.look_again(account=customer, now=clock.now())
+    assert waits.pending_price == price("team")
+    assert plan_changes.approval(waits).is_on_its_way
+    with pytest.raises(PaymentOnItsWayError):
+        plan_changes.cancel(account=customer, now=clock.now())
+    payments.succeed(shop.stripe, intent)
+    shop.deliver()
+
+    assert (Subscription.objects.get().price, plan_credits(customer), shop.failures()) == (price("team"), 400, [])
+
+
+def test_a_bank_s_debit_is_no_failed_payment(shop: Shop, customer: Account, pro: Subscription) -> None:
+    """docs.stripe.com/billing/subscriptions/sepa-debit: its answer takes days; iDEAL becomes one for a subscription."""
+    collecting.set_declines(shop.stripe, str(stripe.Customer.list().data[0].id), is_on=False, is_slow=True)
+    shop.advance(days=30, hours=2)
+    shop.deliver()
+
+    assert (plan_credits(customer), told("payment.failed"), Subscription.objects.get().status) == (100, [], "active")
+    assert not Alert.objects.filter(kind=Alert.Kind.PAYMENT_FAILED).exists()
+    shop.advance(days=7)
+    shop.deliver()
+    assert (plan_credits(customer), shop.failures()) == (100, [])
+    assert len(told("subscription.renewed")) == 1
+
+
+@pytest.mark.parametrize("problem", ["past due", "paused"])
+def test_what_is_not_paid_for_is_not_changed(
+    shop: Shop, customer: Account, pro: Subscription, big: Plan, problem: str
+) -> None:
+    """An attacker's wish: what is left of a month that was never paid lowers the price of a year.
+
+    docs.stripe.com/billing/subscriptions/pause-payment: all that a paused plan bills is void.
+    """
+    customer_id = str(stripe.Customer.list().data[0].id)
+    if problem == "paused":
+        plan_changes.pause(account=customer, until=None, now=clock.now())
+    else:
+        collecting.set_declines(shop.stripe, customer_id, is_on=True)
+        shop.advance(days=31, hours=2)
+        shop.deliver()
+        collecting.set_declines(shop.stripe, customer_id, is_on=False)
+
+    for interval in ("month", "year"):
+        with pytest.raises(PlanNotPaidError):
+            change(customer, "team", interval)
+        with pytest.raises(PlanNotPaidError):
+            previews.of_change(account=customer, price=price("team", interval), now=clock.now())
+    assert Subscription.objects.get().price == price("pro")
+
+
+class TestFreeDays:
+    """docs.stripe.com/billing/subscriptions/trials: a moved payment makes a running plan `trialing` until then."""
+
+    def test_a_dearer_plan_comes_after_them_and_is_paid(
+        self, shop: Shop, customer: Account, pro: Subscription, big: Plan
+    ) -> None:
+        plan_changes.extend(account=customer, days=7, key="k", now=clock.now())
+        shop.deliver()
+
+        planned = change(customer, "team")
+        shop.deliver()
+
+        assert (planned.price, planned.next_price) == (price("pro"), price("team"))
+        shop.advance(days=31 + 8)
+        shop.deliver()
+        paid = [row["amount_paid"] for row in shop.stripe.store.all("invoice") if row["amount_paid"]]
+        assert (paid, plan_credits(customer), shop.failures()) == ([2000, 5000], 400, [])
+
+    def test_what_was_planned_is_planned_for_later(
+        self, shop: Shop, customer: Account, pro: Subscription, big: Plan
+    ) -> None:
+        change(customer, "team")
+        change(customer, "pro")
+        plan_changes.extend(account=customer, days=7, key="k", now=clock.now())
+        shop.deliver()
+
+        assert Subscription.objects.get().next_price == price("pro")
+        shop.advance(days=31 + 8)
+        shop.deliver()
+        assert [row["amount_paid"] for row in shop.stripe.store.all("invoice")][-1] == 2000
+        assert Subscription.objects.get().price == price("pro")
+
+    def test_a_stop_of_the_portal_moves_along(self, shop: Shop, customer: Account, pro: Subscription) -> None:
+        pages.change_subscription(shop.stripe, pro.stripe_subscription_id, "cancel")
+        shop.deliver()
+        plan_changes.extend(account=customer, days=7, key="k", now=clock.now())
+        shop.advance(days=31 + 3)
+        shop.deliver()
+
+        assert Subscription.objects.get().status == "trialing"
+        shop.advance(days=5)
+        shop.deliver()
+        assert Subscription.objects.get().status == "canceled"
+
+
+@pytest.mark.parametrize("minutes", [0, 1, 15])
+def test_a_year_takes_the_place_of_its_month_however_soon(
+    shop: Shop, customer: Account, pro: Subscription, big: Plan, minutes: int
+) -> None:
+    """An attacker's wish: within the first minutes both periods begin at the same instant, and both are kept."""
+    shop.advance(minutes=minutes)
+    change(customer, "team", "year")
+    shop.deliver(copies=2)
+
+    assert (plan_credits(customer), shop.failures()) == (400, [])
+
+
+def test_a_year_that_keeps_to_the_old_anchor_gives_its_months(
+    shop: Shop, customer: Account, pro: Subscription, big: Plan
+) -> None:
+    """docs.stripe.com/billing/subscriptions/billing-mode/compare: in flexible mode all of it is prorated."""
+    shop.advance(days=10)
+    year = price("team", "year").stripe_price_id
+    pages.change_subscription(shop.stripe, pro.stripe_subscription_id, "switch", year)
+    shop.deliver()
+
+    (bill,) = [row for row in shop.stripe.store.all("invoice") if row["billing_reason"] == "subscription_update"]
+    parents = [line["parent"]["subscription_item_details"]["proration"] for line in bill["lines"]["data"]]
+    given = [plan_credits(customer)]
+    for _ in range(10):
+        shop.advance(days=31)
+        shop.deliver()
+        given.append(plan_credits(customer))
+    assert (parents, given, shop.failures()) == ([True, True], [400] * 11, [])
+    assert agrees()
 
 
 def reconciled_differences() -> list[Any]:

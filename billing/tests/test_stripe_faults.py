@@ -17,12 +17,12 @@ from accounts.models import Account, User
 from accounts.opening import personal_account
 from billing import catalogue, inbox, plan_changes, reconciliation, refunding, top_ups
 from billing.errors import AlreadySubscribedError, BillingError, PaymentProviderUnavailableError
-from billing.models import InboxEvent, Order, Subscription
+from billing.models import InboxEvent, Order, Subscription, TopUp
 from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
 from credits import audit, ledger, selectors
 from credits.models import Grant, Source
-from sandbox.local_stripe import events, faults
+from sandbox.local_stripe import collecting, events, faults
 
 # 200 purchases, 100 upgrades and 100 renewals, nightly.
 STORM = int(os.environ.get("STORM_PURCHASES", "10"))
@@ -77,6 +77,22 @@ def test_a_top_up_is_paid_once_however_stripe_fails_and_however_late(
     assert count(shop, "charge", status="succeeded") == 2  # the first purchase, and this
     assert Grant.objects.filter(source=Source.PURCHASE).count() == 2
     assert not list(reconciliation.differences(since=clock.now() - timedelta(days=3)))
+
+
+def test_a_top_up_whose_refusal_was_lost_is_switched_off_all_the_same(shop: Shop, topped_up: Account) -> None:
+    """docs.stripe.com/api/payment_intents/create: a declined payment is answered 402, and stays as it is for ever."""
+    customer_id = str(stripe.Customer.list().data[0].id)
+    collecting.set_declines(shop.stripe, customer_id, is_on=True)
+    fail(shop, "lost", path="^/v1/payment_intents$", method="POST")
+    with pytest.raises(PaymentProviderUnavailableError):
+        top_up(topped_up)
+    fail(shop)
+    shop.advance(minutes=6)
+
+    top_up(topped_up)
+
+    assert Order.objects.get(ui="off_session").status == "failed"
+    assert not TopUp.objects.get().is_on
 
 
 @pytest.mark.parametrize("kind", ["lost", "500"])

@@ -43,6 +43,9 @@ def create_session(stripe: LocalStripe, values: Row) -> Row:
     lines = [_line_item(stripe, item, mode) for item in values.pop("line_items")]
     intent_data, subscription_data = values.pop("payment_intent_data", {}), values.pop("subscription_data", {})
     total = 0 if subscription_data.get("trial_period_days") else sum(line["amount_total"] for line in lines)
+    currency = values.pop("currency", lines[0]["currency"])
+    if currency != lines[0]["currency"]:
+        raise invalid(f"The price is not available in {currency}.", param="currency")
     is_taxed = bool(values.pop("automatic_tax", {}).get("enabled"))
     values.pop("customer_update", None)  # an instruction, no part of the session
     if "invoice_creation" in values:
@@ -59,7 +62,7 @@ def create_session(stripe: LocalStripe, values: Row) -> Row:
         payment_status="unpaid",
         amount_subtotal=total,
         amount_total=total,
-        currency=lines[0]["currency"],
+        currency=currency,
         line_items={
             "object": "list",
             "data": lines,

@@ -11,14 +11,21 @@ Row = dict[str, Any]
 # Stripe's own default leaves the rhythm to its learning; this is the schedule that it offers beside it.
 RETRY_AFTER_DAYS = (3, 5, 7)
 DAY_S = 86_400
+DEBIT_S = 5 * DAY_S
 DECLINES = "_declines"  # the customers whose card is refused from now on
 
 
-def set_declines(stripe: LocalStripe, customer_id: str, *, is_on: bool, needs_action: bool = False) -> None:
-    """From now on this customer's card is refused, wants its owner (3-D Secure), or is taken again."""
+def set_declines(
+    stripe: LocalStripe, customer_id: str, *, is_on: bool, needs_action: bool = False, is_slow: bool = False
+) -> None:
+    """From now on this customer's card is refused, wants its owner (3-D Secure), or is taken again.
+
+    `is_slow`: they pay by a bank's debit, whose answer takes days (docs.stripe.com/billing/subscriptions/sepa-debit).
+    """
     with stripe.lock:
         stripe.get("customer", customer_id)
-        stripe.store.put(DECLINES, customer_id, {"is_on": is_on or needs_action, "needs_action": needs_action})
+        told = {"is_on": is_on or needs_action, "needs_action": needs_action, "is_slow": is_slow}
+        stripe.store.put(DECLINES, customer_id, told)
         stripe.store.save()
 
 
@@ -37,6 +44,9 @@ def pay(stripe: LocalStripe, bill: Row, *, is_part_of_a_change: bool = False, is
         _settle(stripe, bill)  # nothing to pay: what is over is the customer's credit at Stripe
         return True
     intent = _intent_of(stripe, bill)
+    if not is_there and (stripe.store.get(DECLINES, bill["customer"]) or {}).get("is_slow"):
+        _wait_for_the_bank(stripe, bill, intent)
+        return False
     why = "" if is_there else refusal(stripe, bill["customer"])
     if why == "authentication_required":
         payments.ask_owner(stripe, intent)
@@ -49,6 +59,16 @@ def pay(stripe: LocalStripe, bill: Row, *, is_part_of_a_change: bool = False, is
         return False
     payments.succeed(stripe, intent)
     return True
+
+
+def _wait_for_the_bank(stripe: LocalStripe, bill: Row, intent: Row) -> None:
+    """A debit is under way: the invoice is open and was attempted, and nothing has failed."""
+    payments.process(stripe, intent)
+    stripe.store.put("_intentions", intent["id"], {"settles": "delayed_success"})
+    stripe.at(stripe.timestamp() + DEBIT_S, "settle_intent", intent["id"])
+    bill |= {"attempt_count": bill["attempt_count"] + 1, "attempted": True}
+    stripe.changed("invoice", bill)
+    stripe.emit("invoice.updated", bill)
 
 
 def intent_paid(stripe: LocalStripe, intent: Row) -> None:

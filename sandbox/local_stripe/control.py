@@ -47,8 +47,8 @@ def _complete(stripe: LocalStripe, values: Row, _send: events.Send, session_id: 
 def _card(stripe: LocalStripe, values: Row, _send: events.Send, customer_id: str) -> Row:
     if not isinstance(values.get("declines"), bool):
         raise invalid("declines must be true or false.", param="declines")
-    needs_action = values.get("needs_action") is True
-    collecting.set_declines(stripe, customer_id, is_on=values["declines"], needs_action=needs_action)
+    how = {name: values.get(name) is True for name in ("needs_action", "is_slow")}
+    collecting.set_declines(stripe, customer_id, is_on=values["declines"], **how)
     return {"customer": customer_id, "declines": values["declines"]}
 
 

@@ -30,6 +30,7 @@ SHOWN_ON_REQUEST = {
     "invoice": {"payments", "confirmation_secret"},
     "price": {"currency_options", "tiers"},
 }
+PORTAL_PRODUCTS = ["features", "subscription_update", "products"]
 MAX_PAGE = 100
 DEFAULT_PAGE = 10
 REMEMBERED_S = 24 * 3600  # an idempotency key
@@ -315,6 +316,8 @@ def _hide(place: Any, shown: list[list[str]]) -> None:
         for item in place:
             _hide(item, shown)
     elif isinstance(place, dict):
+        if place.get("object") == "billing_portal.configuration" and PORTAL_PRODUCTS not in shown:
+            place["features"]["subscription_update"].pop("products", None)
         for name in SHOWN_ON_REQUEST.get(str(place.get("object")), set()):
             if [name] not in [path[:1] for path in shown]:
                 place.pop(name, None)

@@ -72,8 +72,6 @@ def update_schedule(stripe: LocalStripe, values: Row, schedule_id: str) -> Row:
     }
     stripe.changed("subscription_schedule", row)
     stripe.emit("subscription_schedule.updated", row)
-    subscription = stripe.get("subscription", row["subscription"])
-    stripe.emit("customer.subscription.updated", subscription, {})
     return row
 
 

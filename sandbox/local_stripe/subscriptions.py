@@ -27,7 +27,7 @@ WITH_PENDING_UPDATES = {
 }  # fmt: skip
 CHANGEABLE = {
     "cancel_at", "cancel_at_period_end", "metadata", "default_payment_method", "description", "discounts", "items",
-    "pause_collection", "payment_behavior", "proration_behavior", "proration_date", "trial_end",
+    "billing_cycle_anchor", "pause_collection", "payment_behavior", "proration_behavior", "proration_date", "trial_end",
 }  # fmt: skip
 WILL_END_S = 3 * collecting.DAY_S  # a trial's end is announced so long before
 
@@ -40,6 +40,7 @@ class Change:
     proration: str
     payment_behavior: str
     since: int | None = None  # `proration_date`
+    is_anew: bool = False  # `billing_cycle_anchor=now`
 
 
 @route("GET", "/v1/subscriptions", "SubscriptionListParams")
@@ -99,6 +100,7 @@ def update_subscription(stripe: LocalStripe, values: Row, subscription_id: str) 
         proration=values.pop("proration_behavior", "create_prorations"),
         payment_behavior=behavior,
         since=values.pop("proration_date", None),
+        is_anew=values.pop("billing_cycle_anchor", "unchanged") == "now",
     )
     if values.get("trial_end") == "now":
         del values["trial_end"]
@@ -153,7 +155,8 @@ def _change_items(stripe: LocalStripe, row: Row, change: Change) -> None:
         drop_pending_update(stripe, stripe.get("invoice", row["latest_invoice"]))
     before = copy.deepcopy(row)
     previous = {"items": {"data": before["items"]["data"]}}
-    is_anew = _set_items(stripe, row, change.items or [])
+    is_anew = change.is_anew and row["status"] != "trialing"
+    _set_items(stripe, row, change.items or [], is_anew=is_anew)
     why = collecting.refusal(stripe, row["customer"])
     is_billed = (change.proration == "always_invoice" or is_anew) and row["status"] != "trialing"
     if is_billed and why and change.payment_behavior == "error_if_incomplete":
@@ -167,11 +170,15 @@ def _change_items(stripe: LocalStripe, row: Row, change: Change) -> None:
     is_pending = change.payment_behavior == "pending_if_incomplete"
     charged = _prorations(stripe, row, before, is_anew=is_anew, since=change.since)
     bill = invoices.make(stripe, row, "subscription_update", charged)
+    if is_paused(row, stripe.timestamp()):
+        invoices.void(stripe, bill)  # docs.stripe.com/billing/subscriptions/pause-payment: all that it bills meanwhile
+        stripe.emit("customer.subscription.updated", row, previous)
+        return
     is_paid = collecting.pay(stripe, bill, is_part_of_a_change=is_pending)
     if not is_paid and is_pending:
         wanted = copy.deepcopy(row["items"]["data"])
         _restore(stripe, row, before)
-        row |= {"latest_invoice": bill["id"], "pending_update": _pending(stripe, wanted)}
+        row |= {"latest_invoice": bill["id"], "pending_update": _pending(stripe, row, wanted, is_anew=is_anew)}
         stripe.at(row["pending_update"]["expires_at"], "expire_pending_update", row["id"])
         stripe.changed("subscription", row)
         stripe.emit("customer.subscription.updated", row, {"pending_update": None})
@@ -179,9 +186,11 @@ def _change_items(stripe: LocalStripe, row: Row, change: Change) -> None:
     stripe.emit("customer.subscription.updated", row, previous)
 
 
-def _set_items(stripe: LocalStripe, row: Row, wanted: list[Row]) -> bool:
-    """Put the items in place; whether a period of another length begins now."""
-    starts_anew = False
+def _set_items(stripe: LocalStripe, row: Row, wanted: list[Row], *, is_anew: bool) -> None:
+    """Put the items in place. A price of another interval keeps to the anchor, unless that is to be now.
+
+    docs.stripe.com/billing/subscriptions/billing-mode/compare: in flexible mode nothing else moves the anchor.
+    """
     for change in wanted:
         item = next((item for item in row["items"]["data"] if item["id"] == change.get("id")), None)
         if item is None:
@@ -190,13 +199,23 @@ def _set_items(stripe: LocalStripe, row: Row, wanted: list[Row]) -> bool:
             _add_item(stripe, row, stripe.get("price", change["price"]), change.get("quantity", 1))
             continue
         price = stripe.get("price", change["price"]) if "price" in change else item["price"]
-        starts_anew = starts_anew or (_interval(price) != _interval(item["price"]) and row["status"] != "trialing")
+        if _interval(price) != _interval(item["price"]) and row["status"] != "trialing" and not is_anew:
+            _keep_to_anchor(stripe, row, item, price)
         item |= {"price": price, "quantity": change.get("quantity", item["quantity"])}
         stripe.changed("subscription_item", item)
-    if starts_anew:
+    if is_anew:
         _begin_anew(stripe, row)
     stripe.changed("subscription", row)
-    return starts_anew
+
+
+def _keep_to_anchor(stripe: LocalStripe, row: Row, item: Row, price: Row) -> None:
+    """The period of a price of another interval, counted from the anchor that there is."""
+    count = _periods_between(row["billing_cycle_anchor"], stripe.timestamp() + 1, price)
+    item |= {
+        "current_period_start": after(row["billing_cycle_anchor"], price, max(0, count - 1)),
+        "current_period_end": after(row["billing_cycle_anchor"], price, max(1, count)),
+    }
+    stripe.at(int(item["current_period_end"]), "renew_subscription", row["id"])
 
 
 def _restore(stripe: LocalStripe, row: Row, before: Row) -> None:
@@ -209,12 +228,16 @@ def _restore(stripe: LocalStripe, row: Row, before: Row) -> None:
     stripe.at(_period_end(row), "renew_subscription", row["id"])
 
 
-def _pending(stripe: LocalStripe, items: list[Row]) -> Row:
+def _pending(stripe: LocalStripe, row: Row, items: list[Row], *, is_anew: bool) -> Row:
+    """It expires after 23 hours, and with the running period.
+
+    docs.stripe.com/billing/subscriptions/pending-updates.
+    """
     return {
-        "billing_cycle_anchor": None,
+        "billing_cycle_anchor": stripe.timestamp() if is_anew else None,
         "discount": None,
         "discounts": None,
-        "expires_at": stripe.timestamp() + PENDING_S,
+        "expires_at": min(stripe.timestamp() + PENDING_S, _period_end(row)),
         "metadata": None,
         "subscription_items": items,
         "trial_end": None,
@@ -232,8 +255,9 @@ def apply_pending_update(stripe: LocalStripe, bill: Row) -> None:
         {"id": item["id"], "price": item["price"]["id"], "quantity": item["quantity"]}
         for item in row["pending_update"]["subscription_items"]
     ]
+    is_anew = row["pending_update"]["billing_cycle_anchor"] is not None
     row["pending_update"] = None
-    _set_items(stripe, row, wanted)
+    _set_items(stripe, row, wanted, is_anew=is_anew)
     stripe.emit("customer.subscription.pending_update_applied", row)
     stripe.emit("customer.subscription.updated", row, previous)
 
@@ -335,6 +359,7 @@ def preview_invoice(stripe: LocalStripe, values: Row) -> Row:
     details = values.get("subscription_details") or {}
     unknown = (values.keys() | details.keys()) - {
         "customer", "subscription", "subscription_details", "items", "proration_behavior", "proration_date",
+        "billing_cycle_anchor",
     }  # fmt: skip
     if unknown or not details.get("items") or details.get("proration_behavior") != "always_invoice":
         raise invalid("The local Stripe previews a change of price that is billed at once (always_invoice).")
@@ -342,7 +367,10 @@ def preview_invoice(stripe: LocalStripe, values: Row) -> Row:
         row = stripe.get("subscription", values["subscription"])
         before = row["latest_invoice"]
         since = details.get("proration_date")
-        change = Change(items=details["items"], proration="always_invoice", payment_behavior="", since=since)
+        is_anew = details.get("billing_cycle_anchor") == "now"
+        change = Change(
+            items=details["items"], proration="always_invoice", payment_behavior="", since=since, is_anew=is_anew
+        )
         _change_items(stripe, row, change)
         if row["latest_invoice"] == before:
             raise invalid("Nothing is billed for this change.", code="invoice_upcoming_none")
@@ -464,6 +492,8 @@ def _renew(stripe: LocalStripe, subscription_id: str, *, reason: str = "subscrip
     if row["cancel_at"] and row["cancel_at"] <= stripe.timestamp():
         cancel_subscription(stripe, {}, subscription_id)
         return
+    if row["pending_update"]:
+        _expire_pending_update(stripe, row["id"])
     previous = {"latest_invoice": row["latest_invoice"], "items": {"data": copy.deepcopy(row["items"]["data"])}}
     if row["status"] == "trialing":
         previous["status"], row["status"] = "trialing", "active"
