@@ -424,6 +424,11 @@ class PaidInvoice(models.Model):
     # Of a change within a period: which one, and what the change cost, or (below zero) was credited.
     changed_period = models.CharField(max_length=300, blank=True, db_index=True)
     change_minor = models.BigIntegerField(default=0)
+    # Credits a month that it pays for (of a change: on top), and how many of them are kept back in months to come.
+    monthly_credits = models.PositiveIntegerField(default=0, editable=False)
+    withheld = models.PositiveIntegerField(default=0, editable=False)
+    # The promise of the ledger that it made, or changed.
+    promise = models.CharField(max_length=300, blank=True, db_index=True, editable=False)
 
     class Meta:
         verbose_name = _("paid invoice")

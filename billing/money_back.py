@@ -76,16 +76,19 @@ def settle(*, paid: list[Paid], origin: Stripe, now: datetime) -> None:
     total = max(sum(each.charge["amount"] for each in paid), origin.get("total") or 0)
     is_lost = any(dispute["status"] == LOST for each in paid for dispute in each.disputes)
     is_mistake = extra_plans.is_extra(stripe_objects.invoice_subscription_id(origin) if "lines" in origin else "")
+    invoice = PaidInvoice.objects.filter(stripe_invoice_id=origin["id"]).first()
     for grant in _grants(account, origin):
-        by_refund = grant.amount * refunded // total
-        by_dispute = min(grant.amount * disputed // total, grant.amount - by_refund)
+        # Later months of a year may hold what an upgrade pays for.
+        own = min(grant.amount, invoice.monthly_credits) if invoice and invoice.monthly_credits else grant.amount
+        by_refund = own * refunded // total
+        by_dispute = min(own * disputed // total, own - by_refund)
         targets = {Clawback.Cause.REFUND: by_refund, Clawback.Cause.DISPUTE: by_dispute}
         _stand(grant, targets, paid[0].charge["id"], refund_owes=is_mistake, dispute_owes=is_lost, now=now)
     for each in paid:
         told = {"seen": standing(each.charge, each.disputes), "settled_at": now}
         SettledCharge.objects.update_or_create(charge_id=each.charge["id"], defaults=told)
-    if refunded + disputed >= total and (is_lost or not disputed):
-        _stop_promise(account, origin, now=now)
+    if invoice is not None and invoice.promise:
+        _withhold(invoice, min(refunded + disputed, total), total, now=now)
     paid_by = Q(stripe_session_id=origin["id"]) | Q(payment_id=origin["id"])
     Order.objects.filter(paid_by, account=account).update(refunded_minor=refunded, is_disputed=bool(disputed))
     for each in paid:
@@ -238,11 +241,9 @@ def _reach(grant: Grant, cause: Clawback.Cause, target: int, charge_id: str, *, 
         row.save(update_fields=["target", "taken", "owed", "steps", "updated_at"])
 
 
-def _stop_promise(account: Account, origin: Stripe, *, now: datetime) -> None:
-    """Months of a yearly plan that are still to come are not given when its whole price went back."""
-    if origin["object"] == "invoice" and (subscription_id := stripe_objects.invoice_subscription_id(origin)):
-        source_key = f"stripe:invoice:{origin['id']}"
-        if selectors.promises_more(account.pk, source_key):
-            allowances.end(
-                account_id=account.pk, series=f"stripe:subscription:{subscription_id}", keep_paid=False, now=now
-            )
+def _withhold(invoice: PaidInvoice, gone: int, total: int, *, now: datetime) -> None:
+    """Months of a year that are still to come are given as far as they are paid for, by the year and its upgrades."""
+    PaidInvoice.objects.filter(pk=invoice.pk).update(withheld=invoice.monthly_credits * gone // total)
+    rows = PaidInvoice.objects.filter(account=invoice.account_id, promise=invoice.promise)
+    withheld = sum(rows.values_list("withheld", flat=True))
+    allowances.withhold(account_id=invoice.account_id, source_key=invoice.promise, amount=withheld, now=now)

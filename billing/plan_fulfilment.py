@@ -147,7 +147,8 @@ def _fulfil_periods(
             return
     if reason == RENEWAL:
         _fulfil_changes_before(invoice, account, lines, whole, now=now)
-    _note_fulfilled(invoice, account, now=now)
+    monthly = sum(placing.plan_price(line.price_id)[1].monthly_credits * line.quantity for line in whole[:1])
+    _note_fulfilled(invoice, account, monthly=monthly, promise=f"stripe:invoice:{invoice['id']}", now=now)
     for order in Order.objects.filter(account=account, stripe_subscription_id=subscription_id):
         orders.complete(order, now=now)
     alerts.resolve(Alert.Kind.PAYMENT_FAILED, invoice["id"], now=now, note="paid")
@@ -311,12 +312,16 @@ def _fulfil_change(invoice: Stripe, subscription_id: str, lines: list[InvoiceLin
     """
     account = placing.account_of(invoice)
     bought = [line for line in lines if line.is_proration and line.listed_minor > 0 and line.quantity]
+    promise, monthly = "", 0
     current = Subscription.objects.filter(stripe_subscription_id=subscription_id).select_related("price").first()
     of_current = [line for line in bought if current is not None and line.price_id == current.price.stripe_price_id]
     if bought:
         line = max(of_current or bought, key=lambda each: each.starts_at)
         _, plan = placing.plan_price(line.price_id)
         paid = stripe_objects.invoice_net_minor(invoice)
+        series = series_of(subscription_id)
+        promise = allowances.promise_of(account_id=account.pk, series=series, paid_until=line.ends_at)
+        monthly = max(0, plan.monthly_credits * line.quantity - allowances.amount_of(account.pk, promise))
         is_running = allowances.change(
             account_id=account.pk,
             series=series_of(subscription_id),
@@ -324,12 +329,14 @@ def _fulfil_change(invoice: Stripe, subscription_id: str, lines: list[InvoiceLin
             source_key=f"stripe:invoice:{invoice['id']}",
             paid=Money(paid, invoice["currency"]) if paid else FREE,
             period_ends_at=line.ends_at,
+            since=line.starts_at,
             now=now,
         )
         if not is_running and line.ends_at > now:
             raise FulfilmentError(f"Invoice {invoice['id']} changes a period whose own invoice was not fulfilled yet.")
     period = f"{subscription_id}:{max(line.ends_at for line in lines):%Y-%m-%dT%H:%M:%S}" if lines else ""
-    _note_fulfilled(invoice, account, period=period, minor=sum(line.amount_minor for line in lines), now=now)
+    minor = sum(line.amount_minor for line in lines)
+    _note_fulfilled(invoice, account, period=period, minor=minor, monthly=monthly, promise=promise, now=now)
 
 
 def _fulfil_changes_before(
@@ -357,11 +364,19 @@ def _fulfil_changes_before(
         )
 
 
-def _note_fulfilled(invoice: Stripe, account: Account, *, now: datetime, period: str = "", minor: int = 0) -> None:
-    PaidInvoice.objects.get_or_create(
-        stripe_invoice_id=invoice["id"],
-        defaults={"account": account, "fulfilled_at": now, "changed_period": period, "change_minor": minor},
-    )
+def _note_fulfilled(
+    invoice: Stripe,
+    account: Account,
+    *,
+    now: datetime,
+    period: str = "",
+    minor: int = 0,
+    monthly: int = 0,
+    promise: str = "",
+) -> None:
+    told = {"account": account, "fulfilled_at": now, "changed_period": period, "change_minor": minor}
+    told |= {"monthly_credits": monthly, "promise": promise}
+    PaidInvoice.objects.get_or_create(stripe_invoice_id=invoice["id"], defaults=told)
 
 
 def _set_daily_cap(account: Account) -> None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from accounts.models import Account
-from billing import plan_changes, stripe_api
+from billing import plan_changes, stripe_api, stripe_objects
 from billing.models import Price, Subscription, series_of
 from credits import allowances
 
@@ -49,8 +49,17 @@ def of_change(*, account: Account, price: Price, now: datetime) -> ChangePreview
     )
     running = allowances.running(account_id=account.pk, series=series_of(current.stripe_subscription_id), now=now)
     begins_anew = is_billed and price.months != current.price.months
-    added = plan.monthly_credits - (running.given if running and not begins_anew else 0)
     lines = bill["lines"]["data"] if bill else []
+    if is_billed and not begins_anew:
+        added = allowances.added_by_change(
+            account_id=account.pk,
+            series=series_of(current.stripe_subscription_id),
+            amount=plan.monthly_credits,
+            since=stripe_objects.moment(lines[0]["period"]["start"]) if lines else now,
+            now=now,
+        )
+    else:
+        added = plan.monthly_credits
     return ChangePreview(
         current=current,
         price=price,

@@ -10,6 +10,7 @@ from django.db.models import Max, Min, Q, QuerySet, Sum
 from accounts.models import Account
 from accounts.public_ids import new_id
 from credits import locks, posting, settling
+from credits.calendar import month_boundary
 from credits.models import PRIORITY, Allowance, Grant, Source, Wallet
 from credits.money import FREE, Money
 
@@ -98,13 +99,15 @@ def change(
     source_key: str = "",
     paid: Money = FREE,
     period_ends_at: datetime | None = None,
+    since: datetime | None = None,
 ) -> bool:
     """From now on the series gives `amount` credits a period. False when the series gives nothing at the moment.
 
-    More than before: the difference to what this period gave comes at once and goes with it. Less: from the next
-    period on. So a customer who goes up and down and up again has had one period's credits of the dearest plan, no
-    more. A repeated call changes nothing. `paid` is for the difference, which is granted under `source_key`;
-    with `period_ends_at`, only if the period that is running is the one that ends then.
+    More than before: the difference to what this period gave comes at once and goes with it; where it is paid for
+    the rest of the period only, `since` then, that part of it. Less: from the next period on. So a customer who goes
+    up and down and up again has had one period's credits of the dearest plan, no more. A repeated call changes
+    nothing. `paid` is for the difference, which is granted under `source_key`; with `period_ends_at`, only if the
+    period that is running is the one that ends then.
     """
     with transaction.atomic():
         wallet = locks.wallet(account_id)
@@ -118,9 +121,10 @@ def change(
         if source_key and Grant.objects.filter(account_id=account_id, source_key=source_key).exists():
             return True
         given = _given_this_period(allowance, now)
-        if given is not None and amount > given.amount:
-            _top_up(wallet, allowance, given, amount, source_key=source_key, paid=paid, now=now)
-        if given is None or amount >= given.amount:
+        more = _added(allowance, given, amount, since)
+        if given is not None and more > 0:
+            _top_up(wallet, allowance, given, amount, more=more, source_key=source_key, paid=paid, now=now)
+        if given is None or more >= 0:
             allowance.amount, allowance.next_amount = amount, None
         else:
             allowance.next_amount = amount
@@ -129,10 +133,53 @@ def change(
         return True
 
 
+def added_by_change(*, account_id: uuid.UUID, series: str, amount: int, since: datetime, now: datetime) -> int:
+    """How many credits `change` would give at once, if it were paid for the rest of the period since then."""
+    allowance = _current(account_id, series, now)
+    given = _given_this_period(allowance, now) if allowance else None
+    return max(0, _added(allowance, given, amount, since)) if allowance and given else 0
+
+
 def paid_until(*, account_id: uuid.UUID, series: str, now: datetime) -> datetime | None:
     """Until when the promise of a series that holds now was paid; None without one."""
     allowance = _current(account_id, series, now)
     return allowance.paid_until if allowance else None
+
+
+def withhold(*, account_id: uuid.UUID, source_key: str, amount: int, now: datetime) -> None:
+    """Of each period that this promise has still to give, keep `amount` credits back: their money is not here.
+
+    Fewer than before (the money came again): the running period gets the rest of what it was given less. A repeated
+    call changes nothing.
+    """
+    with transaction.atomic():
+        wallet = locks.wallet(account_id)
+        settling.settle_locked(wallet, now=now)
+        allowance = Allowance.objects.filter(account_id=account_id, source_key=source_key).first()
+        if allowance is None or allowance.withheld == amount:
+            return
+        before, allowance.withheld = allowance.withheld, amount
+        allowance.save(update_fields=["withheld"])
+        current = _current(account_id, allowance.series, now)
+        given = _given_this_period(allowance, now) if current == allowance else None
+        missing = allowance.amount - amount - given.amount if given else 0
+        more = min(before - amount, missing)
+        if given is not None and more > 0:
+            key = allowance.refill_key(f"{given.starts_at.isoformat()}:again:{before}:{amount}")
+            _top_up(wallet, allowance, given, amount, more=more, source_key=key, paid=FREE, now=now)
+            settling.note_next_due(wallet)
+
+
+def amount_of(account_id: uuid.UUID, source_key: str) -> int:
+    """How many credits a period a promise gives; 0 for none."""
+    rows = Allowance.objects.filter(account_id=account_id, source_key=source_key)
+    return rows.values_list("amount", flat=True).first() or 0
+
+
+def promise_of(*, account_id: uuid.UUID, series: str, paid_until: datetime) -> str:
+    """The source key of the promise of a series that was paid until then; empty for none."""
+    rows = Allowance.objects.filter(account_id=account_id, series=series, paid_until=paid_until)
+    return rows.order_by("-anchor").values_list("source_key", flat=True).first() or ""
 
 
 def running(*, account_id: uuid.UUID, series: str, now: datetime) -> Running | None:
@@ -260,14 +307,37 @@ def _given_this_period(allowance: Allowance, now: datetime) -> _Period | None:
     return _Period(amount, first.effective_at, first.expires_at)
 
 
+def _added(allowance: Allowance, given: _Period | None, amount: int, since: datetime | None) -> int:
+    """What a change to `amount` a period adds to the running one; below zero for less than now."""
+    if given is None:
+        return 0
+    if since is None:
+        return amount - given.amount
+    whole = amount - allowance.amount
+    if whole <= 0:
+        return whole
+    ends_at = month_boundary(allowance.anchor, allowance.next_index, allowance.zone)
+    ends_at = min(ends_at, allowance.paid_until) if allowance.paid_until else ends_at
+    part: float = (ends_at - since) / (ends_at - given.starts_at)
+    return round(whole * min(1.0, max(0.0, part)))
+
+
 def _top_up(
-    wallet: Wallet, allowance: Allowance, given: _Period, amount: int, *, source_key: str, paid: Money, now: datetime
+    wallet: Wallet,
+    allowance: Allowance,
+    given: _Period,
+    amount: int,
+    *,
+    more: int,
+    source_key: str,
+    paid: Money,
+    now: datetime,
 ) -> None:
     grant = Grant(
         account_id=allowance.account_id,
         source=allowance.source,
         source_key=source_key or allowance.refill_key(f"{given.starts_at.isoformat()}{TOP_UP}{amount}"),
-        amount=amount - given.amount,
+        amount=more,
         priority=allowance.priority,
         effective_at=now,
         expires_at=given.ends_at,

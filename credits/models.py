@@ -431,6 +431,8 @@ class Allowance(models.Model):
     last_day_start = models.DateTimeField(null=True, blank=True, editable=False)
     # For so long after `paid_until` the last period's credits live on, while the next one is being paid for.
     grace_s = models.PositiveIntegerField(default=0, editable=False)
+    # Credits of each period that are not given: their money went back, or is disputed.
+    withheld = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     paused_at = models.DateTimeField(_("paused"), null=True, blank=True)
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
     created_at = models.DateTimeField(_("created"))

@@ -157,11 +157,6 @@ def has_paid_grants() -> bool:
     return Grant.objects.filter(source__in=PAID).exists()
 
 
-def promises_more(account_id: uuid.UUID, source_key: str) -> bool:
-    """Whether a promise has periods left to give."""
-    return Allowance.objects.filter(account_id=account_id, source_key=source_key, next_at__isnull=False).exists()
-
-
 def promised_series(account_id: uuid.UUID) -> list[str]:
     """The series of the promises that are not over."""
     rows = Allowance.objects.filter(account_id=account_id, ended_at=None)

@@ -240,15 +240,18 @@ def _give(
         return None
     if allowance.next_amount is not None:
         allowance.amount, allowance.next_amount = allowance.next_amount, None
+    amount = allowance.amount - allowance.withheld
+    if amount <= 0:
+        return None
     grant = Grant(
         account_id=wallet.account_id,
         source=allowance.source,
         source_key=source_key,
-        amount=allowance.amount,
+        amount=amount,
         priority=allowance.priority,
         effective_at=starts_at,
         expires_at=ends_at,
-        paid_minor=paid_minor,
+        paid_minor=paid_minor * amount // allowance.amount,
         currency=allowance.currency,
         allowance=allowance,
     )

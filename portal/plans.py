@@ -72,9 +72,17 @@ def approve_plan(request: HttpRequest) -> HttpResponse:
 
         return _done(request, drop)
     try:
+        waited = plan_changes.running(account).pending_price
         current = plan_changes.look_again(account=account, now=now)
         if current.pending_price is None:
-            messages.info(request, _("Your plan is %(plan)s now.") % {"plan": current.price.plan})
+            if waited is None or waited == current.price:
+                messages.info(request, _("Your plan is %(plan)s now.") % {"plan": current.price.plan})
+            else:
+                messages.error(
+                    request,
+                    _("The payment was not approved in time. Your plan is still %(plan)s.")
+                    % {"plan": current.price.plan},
+                )
             return redirect("billing")
         return _approval_page(request, current)
     except BillingError as error:

@@ -8,10 +8,11 @@ import stripe
 
 from accounts import clock
 from accounts.models import Account
-from billing import inbox, reconciliation
+from billing import catalogue, inbox, plan_changes, reconciliation
 from billing import money_back as money_back_here
 from billing.models import Clawback, Order
 from billing.tests.conftest import Shop
+from billing.tests.test_checkout import start
 from credits import audit, ledger, selectors
 from credits.models import Grant, Source, Wallet
 from sandbox.local_stripe import money_back
@@ -267,3 +268,63 @@ def test_every_step_is_in_the_ledger_with_its_cause(shop: Shop, bought: Order, c
     told = selectors.transactions(customer.pk).filter(kind__in=("revoke", "restore")).order_by("id")
     words = [(row.kind, row.amount, row.description.partition(":")[0]) for row in told]
     assert words == [("revoke", -10, "Refund"), ("revoke", -10, "Dispute"), ("restore", 10, "Dispute")]
+
+
+class TestYears:
+    """A year that is paid comes by the month: what went back of its money is not given any more."""
+
+    @pytest.fixture
+    def year(self, shop: Shop, customer: Account) -> Account:
+        """Ada paid EUR 200 for a year of Pro, 100 credits a month."""
+        started = start(customer, price=catalogue.find_price(item="pro", interval="year"))
+        shop.pay(started.order)
+        shop.deliver()
+        return customer
+
+    def month(self, shop: Shop, account: Account) -> int:
+        shop.advance(days=31)
+        shop.deliver()
+        selectors.balance(account_id=account.pk, now=clock.now())
+        rows = Grant.objects.filter(account=account, source=Source.PLAN, is_open=True)
+        return sum(rows.values_list("remaining", flat=True))
+
+    @pytest.mark.parametrize(("minor", "left"), [(5000, 75), (10000, 50), (19998, 1), (20000, 0)])
+    def test_what_is_refunded_is_missing_from_every_month(
+        self, shop: Shop, year: Account, minor: int, left: int
+    ) -> None:
+        refund(shop, minor)
+        shop.deliver()
+
+        assert [self.month(shop, year) for _ in range(3)] == [left] * 3
+        assert agrees()
+        assert not list(reconciliation.differences(since=clock.now() - timedelta(days=200)))
+
+    def test_while_a_bank_decides_nothing_is_given_and_then_it_is(self, shop: Shop, year: Account) -> None:
+        opened = dispute(shop)
+        shop.deliver()
+        assert self.month(shop, year) == 0
+
+        money_back.close_dispute(shop.stripe, opened, "won")
+        shop.deliver()
+
+        assert self.month(shop, year) == 100
+        assert agrees()
+
+    def test_an_upgrade_that_is_refunded_leaves_what_the_year_pays_for(self, shop: Shop, year: Account) -> None:
+        price = catalogue.find_price(item="studio", interval="year")
+        plan_changes.change(account=year, price=price, now=clock.now())
+        shop.deliver()
+        upgrade = list(shop.stripe.store.all("charge"))[-1]
+        stripe.Refund.create(charge=upgrade["id"])
+        shop.deliver()
+
+        assert [self.month(shop, year) for _ in range(3)] == [100] * 3
+
+    def test_a_year_that_is_refunded_leaves_what_its_upgrade_pays_for(self, shop: Shop, year: Account) -> None:
+        price = catalogue.find_price(item="studio", interval="year")
+        plan_changes.change(account=year, price=price, now=clock.now())
+        shop.deliver()
+        refund(shop)
+        shop.deliver()
+
+        assert [self.month(shop, year) for _ in range(3)] == [300] * 3

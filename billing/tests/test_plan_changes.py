@@ -82,11 +82,15 @@ def test_an_upgrade_counts_at_once_and_once(shop: Shop, customer: Account, pro: 
     shop.advance(days=10)
     shop.deliver()
 
+    ends = Subscription.objects.get().current_period_end
+    part = (ends - clock.now()) / (ends - clock.now() + timedelta(days=10))
+
     assert change(customer, "team").price.plan == big
-    assert plan_credits(customer) == 400
+    assert abs(plan_credits(customer) - 100 - 300 * part) <= 1
+    given = plan_credits(customer)
     shop.deliver(copies=3)
 
-    assert (plan_credits(customer), shop.failures()) == (400, [])
+    assert (plan_credits(customer), shop.failures()) == (given, [])
     assert [row["is_now"] for row in told("subscription.changed")] == [True]
 
 
@@ -365,6 +369,24 @@ def test_a_year_that_keeps_to_the_old_anchor_gives_its_months(
         given.append(plan_credits(customer))
     assert (parents, given, shop.failures()) == ([True, True], [400] * 11, [])
     assert agrees()
+
+
+@pytest.mark.parametrize("days", [0, 15, 27])
+def test_an_upgrade_gives_the_part_that_it_pays_for(
+    shop: Shop, customer: Account, pro: Subscription, big: Plan, days: int
+) -> None:
+    """An attacker's wish: go up for five cents in the last hour of a month, and down again, every month."""
+    shop.advance(days=days)
+    left = Subscription.objects.get().current_period_end - clock.now()
+    promised = previews.of_change(account=customer, price=price("team"), now=clock.now()).credits_now
+    change(customer, "team")
+    shop.deliver(copies=2)
+
+    assert abs(promised - 300 * (left / (left + timedelta(days=days)))) <= 1
+    assert plan_credits(customer) == 100 + promised
+    shop.advance(seconds=int(left.total_seconds()) + 7200)
+    shop.deliver()
+    assert (plan_credits(customer), shop.failures()) == (400, [])
 
 
 def reconciled_differences() -> list[Any]:

@@ -67,8 +67,9 @@ def _pay_invoice(stripe: LocalStripe, _values: Row, _send: events.Send, invoice_
 
 def _refund(stripe: LocalStripe, values: Row, _send: events.Send, charge_id: str) -> Row:
     about = {name: values[name] for name in ("amount", "reason") if name in values}
-    made = money_back.create_refund(stripe, {"charge": charge_id, **about})
-    stripe.store.save()
+    with stripe.lock:
+        made = money_back.create_refund(stripe, {"charge": charge_id, **about})
+        stripe.store.save()
     return {"refund": made["id"], "amount": made["amount"]}
 
 

@@ -206,9 +206,20 @@ def finalize(stripe: LocalStripe, bill: Row) -> None:
 def void(stripe: LocalStripe, bill: Row) -> None:
     """An invoice that nobody need pay."""
     bill |= {"status": "void", "auto_advance": False}
+    for attempt in stripe.store.all("invoice_payment"):
+        if attempt["invoice"] == bill["id"] and attempt["status"] == "open":
+            _cancel(stripe, stripe.get("payment_intent", attempt["payment"]["payment_intent"]))
     bill["status_transitions"] |= {"voided_at": stripe.timestamp()}
     stripe.changed("invoice", bill)
     stripe.emit("invoice.voided", bill)
+
+
+def _cancel(stripe: LocalStripe, intent: Row) -> None:
+    """A void invoice's payment cannot be made any more (docs.stripe.com/api/invoices/void)."""
+    if intent["status"] not in ("succeeded", "canceled", "processing"):
+        intent |= {"status": "canceled", "canceled_at": stripe.timestamp(), "next_action": None}
+        stripe.changed("payment_intent", intent)
+        stripe.emit("payment_intent.canceled", intent)
 
 
 @timer("finalize_invoice")

@@ -4,6 +4,7 @@ import json
 import socket
 import threading
 import time
+import traceback
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable
@@ -179,8 +180,11 @@ def send_callback(url: str, body: bytes, signature: str) -> int:
 
 def _deliver_forever(stripe: LocalStripe) -> None:
     while True:
-        stripe.run_due()
-        events.deliver_due(stripe, send)
+        try:
+            stripe.run_due()
+            events.deliver_due(stripe, send)
+        except Exception:  # noqa: BLE001 - one event or timer that fails must not stop all that follow
+            traceback.print_exc()
         time.sleep(TICK_S)
 
 
