@@ -186,6 +186,10 @@ def test_a_plan_is_changed_stopped_and_kept(demo: Demo, page: Page) -> None:
     page.get_by_label("Below this many credits").fill("200")
     page.get_by_role("button", name="I agree: switch it on").click()
     expect(page.locator("main")).to_contain_text("Below 200 credits we buy 20 credits")
+    page.goto(f"{demo.base_url}/example-ai")  # only use buys
+    page.get_by_label("Your question").fill("What is a credit?")
+    page.get_by_role("button", name="Ask for 1 credit").click()
+    expect(page.locator("main")).to_contain_text("Used 1 credit")
     page.goto(f"{demo.base_url}/transactions")
     deadline = time.monotonic() + 40
     while "Credits bought" not in page.content():  # beat looks every 15 s
