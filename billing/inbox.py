@@ -64,12 +64,15 @@ def process(*, event_id: str, now: datetime) -> InboxEvent.State | None:
         return None
     # From here on a killed worker costs a pause, not the event: the sweep finds it again.
     attempts = row.attempts + 1
-    InboxEvent.objects.filter(pk=row.pk).update(attempts=F("attempts") + 1, next_attempt_at=now + pause(attempts))
+    # (Another worker may have done it since: what is done stays done.)
+    mine = InboxEvent.objects.filter(pk=row.pk, state__in=(STATE.RECEIVED, STATE.FAILED))
+    if not mine.update(attempts=F("attempts") + 1, next_attempt_at=now + pause(attempts)):
+        return None
     try:
         with _alone_with(row.customer_id or row.object_id):
             state = _act(row, now=now)
     except CustomerBusyError:
-        InboxEvent.objects.filter(pk=row.pk).update(attempts=row.attempts, next_attempt_at=now + FIRST_PAUSE / 10)
+        mine.update(attempts=row.attempts, next_attempt_at=now + FIRST_PAUSE / 10)
         return STATE(row.state)
     except Exception as error:  # noqa: BLE001 - whatever it was, the event is kept, counted and tried again
         return _note_failure(row, attempts, error, now=now)
@@ -164,7 +167,7 @@ def _tell_credit_note(row: InboxEvent, *, now: datetime) -> InboxEvent.State:
 def _note_failure(row: InboxEvent, attempts: int, error: Exception, *, now: datetime) -> InboxEvent.State:
     is_dead = attempts >= settings.WEBHOOK_MAX_ATTEMPTS
     state = STATE.DEAD if is_dead else STATE.FAILED
-    InboxEvent.objects.filter(pk=row.pk).update(
+    InboxEvent.objects.filter(pk=row.pk, state__in=(STATE.RECEIVED, STATE.FAILED)).update(
         state=state,
         error=f"{type(error).__name__}: {error}",
         next_attempt_at=None if is_dead else now + pause(attempts),

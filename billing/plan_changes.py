@@ -90,25 +90,31 @@ def change(*, account: Account, price: Price, now: datetime) -> Subscription:
     """
     current = running(account)
     check(current, price)
+    planned = current.next_price
     _clear_the_way(current)
+    on_trial = begins_on_trial(current)
+    try:
+        if price != current.price and is_now(current, price, on_trial=on_trial):
+            stripe_api.change_subscription(
+                current.stripe_subscription_id,
+                old_price_id=current.price.stripe_price_id,
+                price_id=price.stripe_price_id,
+                is_billed=not on_trial,
+                begins_anew=price.months != current.price.months,
+            )
+    except PaymentDeclinedError:
+        if planned is not None:
+            _plan(current, planned)  # all is as it was
+        _in_line(current, now=now)
+        raise
+    except PaymentActionRequiredError:
+        _in_line(current, now=now)
+        raise
+    # Only now: a stop that was asked for before stands until a change is paid for.
     if current.cancel_at_period_end:
         stripe_api.keep_going(current.stripe_subscription_id)
-    if price != current.price:
-        on_trial = begins_on_trial(current)
-        if is_now(current, price, on_trial=on_trial):
-            try:
-                stripe_api.change_subscription(
-                    current.stripe_subscription_id,
-                    old_price_id=current.price.stripe_price_id,
-                    price_id=price.stripe_price_id,
-                    is_billed=not on_trial,
-                    begins_anew=price.months != current.price.months,
-                )
-            except PaymentActionRequiredError:
-                _in_line(current, now=now)
-                raise
-        else:
-            _plan(current, price)
+    if price != current.price and not is_now(current, price, on_trial=on_trial):
+        _plan(current, price)
     return _in_line(current, now=now)
 
 

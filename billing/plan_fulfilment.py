@@ -206,16 +206,19 @@ def _fulfil_period(
     amount = plan.trial_credits if is_trial and plan.trial_credits is not None else plan.monthly_credits
     months = 1 if is_trial else price.months
     starts_at, ends_at = line.starts_at, line.ends_at
+    series = series_of(subscription_id) + (f":{line.price_id}" if number else "")
     if not is_trial and not is_free:
         amount, months = _part_of(line, amount, months)
     if (late_at := _paid_late(invoice, starts_at, now=now)) is not None and not is_trial:
+        if allowances.is_replaced(account_id=account.pk, series=series, since=starts_at):
+            series += f":late:{invoice['id']}"  # a month of its own, beside what was bought meanwhile
         starts_at, ends_at = late_at, max(ends_at, month_boundary(late_at, months, "UTC"))
     if amount:
         allowances.start(
             account=account,
             source=Source.PLAN,
             source_key=f"stripe:invoice:{invoice['id']}" + (f":{line.price_id}" if number else ""),
-            series=series_of(subscription_id) + (f":{line.price_id}" if number else ""),
+            series=series,
             amount=amount * line.quantity,
             period=Allowance.Period.MONTH,
             anchor=starts_at,

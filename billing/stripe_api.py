@@ -449,9 +449,15 @@ def change_subscription(
 
 
 def void_invoice(invoice_id: str) -> None:
-    """Let nobody pay an open invoice any more: a change that waits for it is dropped. A paid one stays so."""
+    """Let nobody pay the open invoice of a change any more: it is dropped.
+
+    A paid one stays so, and a renewal's is never voided.
+    """
     with calling():
         try:
+            if plain(stripe.Invoice.retrieve(invoice_id)).get("billing_reason") != "subscription_update":
+                logger.warning("no_invoice_of_a_change", invoice_id=invoice_id)
+                return
             stripe.Invoice.void_invoice(invoice_id)
         except stripe.InvalidRequestError as error:
             logger.info("invoice_not_voided", invoice_id=invoice_id, error=str(error))

@@ -176,6 +176,11 @@ def amount_of(account_id: uuid.UUID, source_key: str) -> int:
     return rows.values_list("amount", flat=True).first() or 0
 
 
+def is_replaced(*, account_id: uuid.UUID, series: str, since: datetime) -> bool:
+    """Whether a later promise of the series has begun than one that began then."""
+    return Allowance.objects.filter(account_id=account_id, series=series, anchor__gt=since).exists()
+
+
 def promise_of(*, account_id: uuid.UUID, series: str, paid_until: datetime) -> str:
     """The source key of the promise of a series that was paid until then; empty for none."""
     rows = Allowance.objects.filter(account_id=account_id, series=series, paid_until=paid_until)

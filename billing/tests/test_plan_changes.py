@@ -294,6 +294,63 @@ def test_what_is_not_paid_for_is_not_changed(
     assert Subscription.objects.get().price == price("pro")
 
 
+@pytest.mark.parametrize("before", ["stopped", "going down"])
+@pytest.mark.parametrize("answer", ["declined", "asked and left"])
+def test_a_change_that_is_not_paid_leaves_what_was_planned(
+    shop: Shop, customer: Account, pro: Subscription, *, big: Plan, before: str, answer: str
+) -> None:
+    """A stop that was asked for stands: nobody is charged for a plan that they stopped."""
+    if before == "stopped":
+        plan_changes.cancel(account=customer, now=clock.now())
+    else:
+        change(customer, "team")
+        change(customer, "pro")
+    customer_id = str(stripe.Customer.list().data[0].id)
+    collecting.set_declines(shop.stripe, customer_id, is_on=True, needs_action=answer != "declined")
+    with pytest.raises((PaymentDeclinedError, PaymentActionRequiredError)):
+        change(customer, "studio", "year")
+    if answer != "declined":
+        plan_changes.drop_pending(account=customer, now=clock.now())
+    collecting.set_declines(shop.stripe, customer_id, is_on=False)
+    shop.deliver()
+
+    stands = Subscription.objects.get()
+    if before == "stopped":
+        assert stands.cancel_at_period_end
+        shop.advance(days=31, hours=3)
+        shop.deliver()
+        assert Subscription.objects.get().status == "canceled"
+    elif answer == "declined":
+        assert stands.next_price == price("pro")
+
+
+def test_a_month_that_is_paid_late_leaves_the_year_that_was_bought_meanwhile(
+    shop: Shop, customer: Account, pro: Subscription, big: Plan
+) -> None:
+    """In the portal a year can be bought while a renewal is tried again: both are paid, and both are given."""
+    customer_id = str(stripe.Customer.list().data[0].id)
+    collecting.set_declines(shop.stripe, customer_id, is_on=True)
+    shop.advance(days=31, hours=3)
+    shop.deliver()
+    collecting.set_declines(shop.stripe, customer_id, is_on=False)
+    (row,) = shop.stripe.store.all("subscription")
+    stripe.Subscription.modify(
+        row["id"], items=[{"id": row["items"]["data"][0]["id"], "price": price("team", "year").stripe_price_id}],
+        proration_behavior="always_invoice", billing_cycle_anchor="now",
+    )  # fmt: skip
+    shop.deliver()
+    shop.advance(days=4)  # the renewal's second try
+    shop.deliver()
+
+    assert (plan_credits(customer), shop.failures()) == (500, [])
+    given = []
+    for _ in range(3):
+        shop.advance(days=31)
+        shop.deliver()
+        given.append(plan_credits(customer))
+    assert given == [400] * 3
+
+
 class TestFreeDays:
     """docs.stripe.com/billing/subscriptions/trials: a moved payment makes a running plan `trialing` until then."""
 
