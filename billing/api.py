@@ -97,6 +97,7 @@ class CheckoutSerializer(serializers.Serializer[Any]):
     client_secret = serializers.CharField(help_text="With the ui elements: for the provider's script.", required=False)
     credits = serializers.IntegerField()
     amount = serializers.IntegerField(help_text="As listed, in the currency's minor units.")
+    total = serializers.IntegerField(help_text="With the ui elements: what is charged, VAT included.", required=False)
     currency = serializers.CharField()
     receipt_url = serializers.CharField(allow_null=True)
     expires_at = serializers.DateTimeField(allow_null=True)
@@ -167,7 +168,7 @@ class CheckoutsView(APIView):
         )
         shown = checkout_data(started.order)
         if started.client_secret:
-            shown["client_secret"] = started.client_secret
+            shown |= {"client_secret": started.client_secret, "total": started.total_minor}
         return made(shown, is_replayed=started.is_replayed)
 
 

@@ -28,6 +28,7 @@ from billing.errors import (
     PriceNotSellableError,
 )
 from billing.models import RUNNING, Order, Price, Subscription
+from billing.providers import Opened
 
 _QR = Signer(salt="billing.qr")
 
@@ -39,6 +40,7 @@ class Started:
     order: Order
     is_replayed: bool
     client_secret: str = ""
+    total_minor: int = 0  # of a card form: what its payment comes to, VAT included
 
 
 class NoCustomerError(BillingError):
@@ -88,25 +90,27 @@ def start(
         **frozen(price, quantity),
     )
     order, is_new = _order(wanted, now=now)
-    client_secret = ""
-    if order.status == Order.Status.OPEN and (order.ui == Order.Ui.ELEMENTS or not _is_opened(order)):
-        client_secret = _open(order)
-    return Started(order=order, is_replayed=not is_new, client_secret=client_secret)
+    if order.status != Order.Status.OPEN or (order.ui != Order.Ui.ELEMENTS and _is_opened(order)):
+        return Started(order=order, is_replayed=not is_new)
+    opened = _open(order)
+    return Started(
+        order=order, is_replayed=not is_new, client_secret=opened.client_secret, total_minor=opened.total_minor
+    )
 
 
 def _is_opened(order: Order) -> bool:
     return bool(order.stripe_session_id or order.payment_id)
 
 
-def _open(order: Order) -> str:
-    """Have the order's provider prepare its payment; the secret for a card form, if it is paid on one."""
+def _open(order: Order) -> Opened:
+    """Have the order's provider prepare its payment."""
     opened = providers.get(order.provider).open(order)
     order.stripe_session_id = opened.session_id or None
     order.payment_id = opened.payment_id or None
     order.checkout_url = opened.url or own("card-form", order.public_id)
     order.expires_at = opened.expires_at
     order.save(update_fields=["stripe_session_id", "payment_id", "checkout_url", "expires_at"])
-    return opened.client_secret
+    return opened
 
 
 def refresh(order: Order, *, now: datetime) -> Order:
@@ -117,9 +121,9 @@ def refresh(order: Order, *, now: datetime) -> Order:
     return order
 
 
-def client_secret(order: Order) -> str:
-    """What the provider's script needs to take the payment of an order that is paid on a card form."""
-    return _open(order) if order.status == Order.Status.OPEN and order.ui == Order.Ui.ELEMENTS else ""
+def card_form(order: Order) -> Opened | None:
+    """What the provider's script needs to take the payment of an order that is paid on a card form; None for others."""
+    return _open(order) if order.status == Order.Status.OPEN and order.ui == Order.Ui.ELEMENTS else None
 
 
 def qr_code(order: Order) -> str:

@@ -3,17 +3,14 @@
 One Stripe customer at a time; retried with backoff; given up after about a day, and then for an operator to replay.
 """
 
-import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
-from django.db import connection
 from django.db.models import F
 
 from billing import alignment, erasing, mirror
+from billing.alone import BusyError, alone_with
 from billing.errors import FulfilmentError
 from billing.models import InboxEvent
 from billing.stripe_objects import reference
@@ -53,10 +50,6 @@ PAID_TYPES = (
 )  # fmt: skip
 
 
-class CustomerBusyError(Exception):
-    """Another worker is at this customer; the event waits its turn."""
-
-
 def process(*, event_id: str, now: datetime) -> InboxEvent.State | None:
     """Act on one event, unless that was done; answers how it stands. A failure is noted, not raised."""
     row = InboxEvent.objects.filter(event_id=event_id, state__in=(STATE.RECEIVED, STATE.FAILED)).first()
@@ -69,9 +62,9 @@ def process(*, event_id: str, now: datetime) -> InboxEvent.State | None:
     if not mine.update(attempts=F("attempts") + 1, next_attempt_at=now + pause(attempts)):
         return None
     try:
-        with _alone_with(row.customer_id or row.object_id):
+        with alone_with(row.customer_id or row.object_id):
             state = _act(row, now=now)
-    except CustomerBusyError:
+    except BusyError:
         mine.update(attempts=row.attempts, next_attempt_at=now + FIRST_PAUSE / 10)
         return STATE(row.state)
     except Exception as error:  # noqa: BLE001 - whatever it was, the event is kept, counted and tried again
@@ -179,22 +172,3 @@ def _note_failure(row: InboxEvent, attempts: int, error: Exception, *, now: date
         alerts.raise_alert(Alert.Kind.UNPLACED, row.event_id, detail=detail, now=now)
     logger.warning("webhook_failed", event_id=row.event_id, type=row.type, attempts=attempts, exc_info=error)
     return state
-
-
-@contextmanager
-def _alone_with(subject: str) -> Iterator[None]:
-    """Hold off other workers from this customer. Raises CustomerBusyError when one is there already.
-
-    The lock belongs to the connection, not to a transaction: Stripe is called meanwhile.
-    """
-    number = int.from_bytes(hashlib.sha256(f"stripe:{subject}".encode()).digest()[:8], "big", signed=True)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_try_advisory_lock(%s)", [number])
-        (is_ours,) = cursor.fetchone()
-    if not is_ours:
-        raise CustomerBusyError(subject)
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s)", [number])

@@ -3,14 +3,18 @@
 Each asks Stripe, and then brings everything in line with what Stripe made of it, as its webhooks will once more.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import wraps
+from typing import Any, ParamSpec
 
 import structlog
 from django.conf import settings
 
 from accounts.models import Account
 from billing import alignment, stripe_api
+from billing.alone import BusyError, alone_with
 from billing.errors import (
     AlreadySubscribedError,
     FulfilmentError,
@@ -25,9 +29,25 @@ from billing.models import RUNNING, Price, Subscription, series_of
 from credits import allowances
 from credits.models import Allowance, Source
 
+P = ParamSpec("P")
 logger = structlog.get_logger(__name__)
 
 SHORTEST_MONTH_DAYS = 28
+
+
+def _one_at_a_time(act: Callable[P, Subscription]) -> Callable[P, Subscription]:
+    """Two changes of one plan that are asked for at once come one after the other: the second is told to wait."""
+
+    @wraps(act)
+    def alone(*args: P.args, **named: P.kwargs) -> Subscription:
+        account: Any = named["account"]
+        try:
+            with alone_with(f"plan:{account.pk}"):
+                return act(*args, **named)
+        except BusyError:
+            raise PaymentOnItsWayError("Another change of this plan is under way. Look again in a minute.") from None
+
+    return alone
 
 
 def find_running(account: Account) -> Subscription | None:
@@ -81,6 +101,7 @@ def is_now(current: Subscription, price: Price, *, on_trial: bool) -> bool:
     return is_at_once(current.price, price)
 
 
+@_one_at_a_time
 def change(*, account: Account, price: Price, now: datetime) -> Subscription:
     """Go on with another plan, or the same by the year or month. Back to the running one undoes a planned change.
 
@@ -154,6 +175,7 @@ def look_again(*, account: Account, now: datetime) -> Subscription:
     return current
 
 
+@_one_at_a_time
 def drop_pending(*, account: Account, now: datetime) -> Subscription:
     """Go on as it is: a change that waits for the customer's approval does not take place."""
     current = running(account)
@@ -161,6 +183,7 @@ def drop_pending(*, account: Account, now: datetime) -> Subscription:
     return _in_line(current, now=now)
 
 
+@_one_at_a_time
 def cancel(*, account: Account, now: datetime) -> Subscription:
     """Let the plan end with the period that is paid for."""
     current = running(account)
@@ -169,6 +192,7 @@ def cancel(*, account: Account, now: datetime) -> Subscription:
     return _in_line(current, now=now)
 
 
+@_one_at_a_time
 def resume(*, account: Account, now: datetime) -> Subscription:
     """Go on after all: take back a cancellation, or a pause."""
     current = running(account)
@@ -184,6 +208,7 @@ def extended_until(subscription: Subscription, *, days: int) -> datetime:
     return subscription.current_period_end + timedelta(days=days)
 
 
+@_one_at_a_time
 def extend(*, account: Account, days: int, key: str, now: datetime) -> Subscription:
     """Give days on top of what is paid for, with credits for each month that begins in them. Nothing is charged.
 
@@ -217,6 +242,7 @@ def extend(*, account: Account, days: int, key: str, now: datetime) -> Subscript
     return _in_line(current, now=now)
 
 
+@_one_at_a_time
 def cancel_now(*, account: Account, now: datetime) -> Subscription:
     """End the plan at once. What was paid for is still given, as after any end; nothing more is charged."""
     current = running(account)
@@ -225,6 +251,7 @@ def cancel_now(*, account: Account, now: datetime) -> Subscription:
     return _in_line(current, now=now)
 
 
+@_one_at_a_time
 def pause(*, account: Account, until: datetime | None, now: datetime) -> Subscription:
     """Neither bill nor give credits for the periods that begin until then; what is paid for goes on."""
     current = running(account)

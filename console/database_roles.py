@@ -12,7 +12,7 @@ from psycopg import sql
 # What is only ever added to.
 APPEND_ONLY = ("credits_transaction", "credits_entry", "credits_seal", "console_auditevent")
 # What is never removed, and of which only these columns change: a lot stays what it was when it was granted.
-CHANGING = {"credits_grant": ("remaining", "expires_at")}
+CHANGING = {"credits_grant": ("remaining", "expires_at", "awaited")}
 CHANGES = ("UPDATE", "DELETE", "TRUNCATE")
 
 

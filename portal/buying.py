@@ -110,15 +110,16 @@ def card_form(request: HttpRequest, checkout_id: str) -> HttpResponse:
     """Pay with a card on our own page: Stripe's script takes the card, and we never see it."""
     order = _own_order(request, checkout_id)
     try:
-        secret = checkout.client_secret(order)
+        payment = checkout.card_form(order)
     except BillingError as error:
         messages.error(request, _(str(error)))
-        secret = ""
-    if not secret:
+        payment = None
+    if payment is None:
         return redirect("checkout", order.public_id)
     shown = {
         "order": order,
-        "client_secret": secret,
+        "client_secret": payment.client_secret,
+        "total_minor": payment.total_minor,
         "script_url": settings.STRIPE_JS_URL,
         "publishable_key": settings.STRIPE_PUBLISHABLE_KEY,
         "return_url": own("checkout", order.public_id),

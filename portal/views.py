@@ -87,6 +87,7 @@ def credits(request: HttpRequest) -> HttpResponse:
             "purchase_key": uuid.uuid4().hex,
             "has_card_form": bool(settings.STRIPE_PUBLISHABLE_KEY),
             "payment_providers": settings.PAYMENT_PROVIDERS,
+            "is_taxed": settings.STRIPE_TAX,
             "has_saved_card": bool(mirror.saved_card(account.pk)),
             "top_up": TopUp.objects.filter(account=account).select_related("price__pack").first(),
             **offers.shown(request, account),

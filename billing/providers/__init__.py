@@ -22,6 +22,7 @@ class Opened:
     payment_id: str = ""
     url: str = ""
     client_secret: str = ""
+    total_minor: int = 0  # of a payment with a client secret: what it comes to, VAT included
     expires_at: datetime | None = None
 
 

@@ -164,7 +164,7 @@ def _tax() -> dict[str, Any]:
 def _open_form(order: Order, customer_id: str) -> Opened:
     if order.payment_id:  # opened before, perhaps longer ago than Stripe remembers idempotency keys
         known = stripe_api.plain(stripe_api.retrieve("payment_intent", order.payment_id))
-        return Opened(payment_id=known["id"], client_secret=known["client_secret"])
+        return _form(known)
     intent = stripe_api.create_payment(
         order=order.public_id,
         customer=customer_id,
@@ -173,7 +173,11 @@ def _open_form(order: Order, customer_id: str) -> Opened:
         **amounts(order, customer_id, kind=fulfilment.CARD_FORM),
         **({"setup_future_usage": "off_session"} if _is_for_top_ups(order.account) else {}),
     )
-    return Opened(payment_id=intent["id"], client_secret=intent["client_secret"])
+    return _form(intent)
+
+
+def _form(intent: dict[str, Any]) -> Opened:
+    return Opened(payment_id=intent["id"], client_secret=intent["client_secret"], total_minor=intent["amount"])
 
 
 def _payment_of(session_id: str) -> str:

@@ -328,8 +328,9 @@ class TestChangingPlans:
 
         added = Grant.objects.get(is_top_up=True)
         first = Grant.objects.get(source=Source.PLAN, is_top_up=False)
-        assert (added.amount, added.expires_at) == (300, first.expires_at)
-        assert added.paid_minor == pytest.approx(3000 * 20 / 30, rel=0.05)
+        # Both the money and the credits are for the two thirds of the month that are left.
+        assert added.expires_at == first.expires_at
+        assert (added.amount, added.paid_minor) == (pytest.approx(200, rel=0.05), pytest.approx(2000, rel=0.05))
         subscribed.refresh_from_db()
         assert subscribed.price == team
         assert shop.failures() == []
@@ -353,7 +354,7 @@ class TestChangingPlans:
         shop.advance(minutes=5)
         shop.work_off()
 
-        assert balance(customer) == 3 + 5 + 400
+        assert balance(customer) == pytest.approx(3 + 5 + 100 + 300 * 27 / 30, abs=6)
         assert list(audit.all_disagreements()) == []
 
     def test_a_downgrade_takes_nothing_away_and_counts_from_the_next_period(

@@ -13,6 +13,7 @@ from accounts.models import Account, User
 from billing import catalogue, catalogue_sync, plan_changes, previews, reconciliation
 from billing.errors import (
     AlreadySubscribedError,
+    BillingError,
     NotSubscribedError,
     PaymentActionRequiredError,
     PaymentDeclinedError,
@@ -26,6 +27,7 @@ from credits import audit, selectors
 from credits.models import Grant, Source
 from outbox.models import Alert, OutboxEvent
 from sandbox.local_stripe import collecting, pages, payments
+from tests.threads import together
 
 FREE = 8
 
@@ -349,6 +351,29 @@ def test_a_month_that_is_paid_late_leaves_the_year_that_was_bought_meanwhile(
         shop.deliver()
         given.append(plan_credits(customer))
     assert given == [400] * 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_changes_that_are_asked_for_at_once_come_one_after_the_other(
+    shop: Shop, customer: Account, pro: Subscription, big: Plan
+) -> None:
+    """An attacker's wish: two changes, each decided on what the other is about to change."""
+
+    def ask(number: int) -> str:
+        try:
+            change(customer, "team", ("year", "month")[number % 2])
+        except BillingError as error:
+            return error.code
+        return "done"
+
+    answers = together(6, ask)
+
+    assert answers.count("done") >= 1
+    shop.deliver()
+    paid = [row for row in shop.stripe.store.all("invoice") if row["billing_reason"] == "subscription_update"]
+    assert all(row["total"] > 0 for row in paid)
+    assert next(iter(shop.stripe.store.all("customer")))["balance"] == 0
+    assert shop.failures() == []
 
 
 class TestFreeDays:

@@ -140,7 +140,7 @@ def test_a_card_form_that_was_left_is_closed_after_a_day(shop: Shop, customer: A
     unopened = start(customer, key="2").order
     Order.objects.filter(pk=unopened.pk).update(stripe_session_id=None)
     shop.advance(hours=23)
-    assert checkout.client_secret(order)
+    assert checkout.card_form(order)
     assert watching.close_abandoned_orders(now=clock.now()) == 0
     shop.advance(hours=2)
 
@@ -357,6 +357,16 @@ def test_a_card_form_charges_vat(shop: Shop, taxed: Account, behavior: str, tota
     assert (order.status, order.paid_minor, order.tax_minor) == ("completed", total, total - net)
     assert Grant.objects.get(account=taxed, source=Source.PURCHASE).paid_minor == net
     assert not list(reconciliation.differences(since=clock.now() - timedelta(days=1)))
+
+
+def test_what_a_card_form_charges_is_what_it_says(
+    shop: Shop, taxed: Account, ada: User, client: Client, api: Client
+) -> None:
+    order = start(taxed, ui=Order.Ui.ELEMENTS).order
+    client.force_login(ada)
+
+    assert "Pay €6.05" in client.get(order.checkout_url.replace("http://127.0.0.1:8000", "")).content.decode()
+    assert ask(api, ui="elements")[1]["total"] == 605
 
 
 def test_a_card_form_asks_for_an_address_first(shop: Shop, customer: Account, settings: Settings) -> None:

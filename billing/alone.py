@@ -1,0 +1,30 @@
+"""One worker at a time for one subject: a Stripe customer's events, an account's changes of plan."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.db import connection
+
+
+class BusyError(Exception):
+    """Another worker is at this subject."""
+
+
+@contextmanager
+def alone_with(subject: str) -> Iterator[None]:
+    """Hold off other workers from this subject. Raises BusyError when one is there already.
+
+    The lock belongs to the connection, not to a transaction: Stripe is called meanwhile.
+    """
+    number = int.from_bytes(hashlib.sha256(f"stripe:{subject}".encode()).digest()[:8], "big", signed=True)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [number])
+        (is_ours,) = cursor.fetchone()
+    if not is_ours:
+        raise BusyError(subject)
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s)", [number])
