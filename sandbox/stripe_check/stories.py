@@ -20,7 +20,18 @@ from django.conf import settings
 from accounts import clock
 from accounts.models import Account, User
 from accounts.opening import personal_account
-from billing import catalogue, checkout, inbox, plan_changes, reconciliation, refunding, stripe_api, top_ups, webhooks
+from billing import (
+    catalogue,
+    checkout,
+    inbox,
+    plan_changes,
+    previews,
+    reconciliation,
+    refunding,
+    stripe_api,
+    top_ups,
+    webhooks,
+)
 from billing.errors import BillingError, PaymentActionRequiredError, PaymentDeclinedError
 from billing.models import InboxEvent, Order, Price, Subscription
 from billing.providers.stripe import customer_of, identity
@@ -234,8 +245,9 @@ def a_plan_renews_goes_up_and_down_and_stops(teller: Teller) -> None:
     ledger.spend(account_id=ada.pk, amount=30, idempotency_key=uuid.uuid4().hex, now=clock.now())
     teller.advance(days=32, hours=3)
     teller.expect("credits after the renewal", lambda: teller.plan_credits(ada), 100)
+    promised = previews.of_change(account=ada, price=teller.price("large", "month"), now=clock.now()).credits_now
     plan_changes.change(account=ada, price=teller.price("large", "month"), now=clock.now())
-    teller.expect("credits after the upgrade", lambda: teller.plan_credits(ada), 400)
+    teller.expect("credits after the upgrade", lambda: teller.plan_credits(ada), 100 + promised)
     plan_changes.change(account=ada, price=teller.price("small", "month"), now=clock.now())
     teller.expect("the planned plan", lambda: teller.plan(ada).next_price, teller.price("small", "month"))
     teller.advance(days=32, hours=3)
@@ -246,6 +258,35 @@ def a_plan_renews_goes_up_and_down_and_stops(teller: Teller) -> None:
     plan_changes.cancel(account=ada, now=clock.now())
     teller.advance(days=35)
     teller.expect("it has ended", lambda: teller.plan(ada).status, "canceled")
+
+
+def a_month_becomes_a_year(teller: Teller) -> None:
+    """A period of its own, from now on: in flexible billing mode that has to be asked for."""
+    ada = teller.somebody()
+    teller.card(ada)
+    teller.subscribed(ada, "small")
+    teller.expect("credits", lambda: teller.plan_credits(ada), 100)
+    teller.advance(days=3)
+    plan_changes.change(account=ada, price=teller.price("large", "year"), now=clock.now())
+    teller.expect("credits of the year's first month", lambda: teller.plan_credits(ada), 400)
+    length = teller.plan(ada).current_period_end - clock.now()
+    teller.expect("a year", lambda: length > timedelta(days=360), True)
+    teller.advance(days=32)
+    teller.expect("credits of its second month", lambda: teller.plan_credits(ada), 400)
+
+
+def a_plan_gets_free_days(teller: Teller) -> None:
+    ada = teller.somebody()
+    teller.card(ada)
+    teller.subscribed(ada, "small")
+    teller.expect("credits", lambda: teller.plan_credits(ada), 100)
+    before = teller.plan(ada).current_period_end
+    plan_changes.extend(account=ada, days=5, key=uuid.uuid4().hex, now=clock.now())
+    teller.expect("five days", lambda: teller.plan(ada).current_period_end - before, timedelta(days=5))
+    teller.expect("no more credits for that", lambda: teller.plan_credits(ada), 100)
+    teller.advance(days=37, hours=3)
+    teller.expect("credits of the next month", lambda: teller.plan_credits(ada), 100)
+    teller.expect("it is paid for", lambda: teller.plan(ada).status, "active")
 
 
 def a_bank_asks_about_an_upgrade(teller: Teller) -> None:
@@ -323,6 +364,8 @@ STORIES = cast(
         a_refund_takes_its_credits_along,
         a_top_up_is_bought_with_the_saved_card,
         a_plan_renews_goes_up_and_down_and_stops,
+        a_month_becomes_a_year,
+        a_plan_gets_free_days,
         a_bank_asks_about_an_upgrade,
         a_renewal_is_refused_and_paid_late,
         a_plan_is_discounted,
