@@ -57,6 +57,7 @@ def test_every_page_is_for_everybody(demo: Demo, seen: Page) -> None:
         look(f"{name}, empty")
     seen.context.clear_cookies()
     lived = tour.live(demo, seen)
+    expect(seen.locator("#new-secret")).to_be_visible()  # the page that the last click asked for is here
     look("webhooks, with a new secret")
     for name, address in tour.PRIVATE.items():
         seen.goto(f"{demo.base_url}{address}")
@@ -65,10 +66,12 @@ def test_every_page_is_for_everybody(demo: Demo, seen: Page) -> None:
     look("paid")
     seen.goto(f"{demo.base_url}/keys")
     seen.locator("form[action='/keys'] button").click()
+    expect(seen.locator("main .secret").first).to_be_visible()
     look("keys, with a new one")
     seen.goto(f"{demo.base_url}/example-ai")
     seen.locator("textarea").fill("Hello")
     seen.locator("main form button").click()
+    expect(seen.locator("#answer-title")).to_be_visible()
     look("example-ai, answered")
     seen.locator("details.menu > summary").click()
     look("the menu")

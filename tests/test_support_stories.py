@@ -77,6 +77,7 @@ def test_questions_about_credits_and_money(desk: Desk) -> None:
     desk.open()  # 4. "The AI gave me rubbish: I want that credit back."
     spend = page.locator("ol.timeline a[href*='transaction']").filter(has_text="message").first
     spend.click()
+    expect(page.locator("body")).to_contain_text(re.compile(r"txn_\w+"))
     identifier = re.search(r"txn_\w+", page.content())
     assert identifier
     desk.open()
@@ -92,6 +93,7 @@ def test_questions_about_plans_and_people(desk: Desk) -> None:
     page = desk.page
     desk.open()  # 6. "I want the bigger plan, and cannot find the button."
     page.locator(".tg").get_by_role("link", name="Change the plan").click()
+    page.locator("[name=price] option").first.wait_for(state="attached")
     options = page.locator("[name=price] option").all_inner_texts()
     wanted = next(text for text in options if "Studio" in text and "month" in text)
     page.locator("[name=price]").select_option(label=wanted)
