@@ -17,6 +17,7 @@ from django.urls import reverse
 from kombu.exceptions import OperationalError
 from pytest_django import Settings
 
+from accounts import clock
 from billing import inbox, stripe_api, tasks
 from billing.errors import PaymentDeclinedError, PaymentProviderUnavailableError
 from billing.models import InboxEvent
@@ -85,7 +86,10 @@ def test_a_second_copy_is_answered_and_not_kept(send: Send) -> None:
     ],
     ids=str,
 )
-def test_a_forged_stale_early_or_missing_signature_is_refused(send: Send, how: dict[str, Any]) -> None:
+def test_a_forged_stale_early_or_missing_signature_is_refused(
+    send: Send, how: dict[str, Any], present: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clock, "now", lambda: present)  # a second later, 301 seconds early would be 300
     assert send(**how).status_code == 400
     assert not InboxEvent.objects.exists()
 
