@@ -64,8 +64,7 @@ def erase_here(account: Account) -> None:
 def forget_payloads(*, now: datetime) -> int:
     """Empty the stored webhooks that are older than INBOX_PAYLOAD_DAYS; how many. What they named can be asked anew."""
     old = InboxEvent.objects.filter(received_at__lt=now - timedelta(days=settings.INBOX_PAYLOAD_DAYS))
-    waiting = (InboxEvent.State.RECEIVED, InboxEvent.State.FAILED)
-    return old.exclude(payload={}).exclude(state__in=waiting).update(payload={})
+    return old.exclude(payload={}).exclude(state__in=InboxEvent.UNFINISHED).update(payload={})
 
 
 def _emptied(value: Any) -> Any:

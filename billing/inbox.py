@@ -52,13 +52,13 @@ PAID_TYPES = (
 
 def process(*, event_id: str, now: datetime) -> InboxEvent.State | None:
     """Act on one event, unless that was done; answers how it stands. A failure is noted, not raised."""
-    row = InboxEvent.objects.filter(event_id=event_id, state__in=(STATE.RECEIVED, STATE.FAILED)).first()
+    row = InboxEvent.objects.filter(event_id=event_id, state__in=InboxEvent.UNFINISHED).first()
     if row is None:
         return None
     # From here on a killed worker costs a pause, not the event: the sweep finds it again.
     attempts = row.attempts + 1
     # (Another worker may have done it since: what is done stays done.)
-    mine = InboxEvent.objects.filter(pk=row.pk, state__in=(STATE.RECEIVED, STATE.FAILED))
+    mine = InboxEvent.objects.filter(pk=row.pk, state__in=InboxEvent.UNFINISHED)
     if not mine.update(attempts=F("attempts") + 1, next_attempt_at=now + pause(attempts)):
         return None
     try:
@@ -160,7 +160,7 @@ def _tell_credit_note(row: InboxEvent, *, now: datetime) -> InboxEvent.State:
 def _note_failure(row: InboxEvent, attempts: int, error: Exception, *, now: datetime) -> InboxEvent.State:
     is_dead = attempts >= settings.WEBHOOK_MAX_ATTEMPTS
     state = STATE.DEAD if is_dead else STATE.FAILED
-    InboxEvent.objects.filter(pk=row.pk, state__in=(STATE.RECEIVED, STATE.FAILED)).update(
+    InboxEvent.objects.filter(pk=row.pk, state__in=InboxEvent.UNFINISHED).update(
         state=state,
         error=f"{type(error).__name__}: {error}",
         next_attempt_at=None if is_dead else now + pause(attempts),

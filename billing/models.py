@@ -521,6 +521,8 @@ class InboxEvent(models.Model):
         FAILED = "failed", _("Will be tried again")
         DEAD = "dead", _("Given up")  # an operator replays it once the cause is mended
 
+    UNFINISHED = (State.RECEIVED, State.FAILED)  # still to be tried
+
     event_id = models.CharField(_("event"), max_length=255, unique=True)
     type = models.CharField(_("type"), max_length=120)
     object_id = models.CharField(_("about"), max_length=255, blank=True, db_index=True)

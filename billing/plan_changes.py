@@ -114,8 +114,9 @@ def change(*, account: Account, price: Price, now: datetime) -> Subscription:
     planned = current.next_price
     _clear_the_way(current)
     on_trial = begins_on_trial(current)
+    at_once = is_now(current, price, on_trial=on_trial)
     try:
-        if price != current.price and is_now(current, price, on_trial=on_trial):
+        if price != current.price and at_once:
             stripe_api.change_subscription(
                 current.stripe_subscription_id,
                 old_price_id=current.price.stripe_price_id,
@@ -134,7 +135,7 @@ def change(*, account: Account, price: Price, now: datetime) -> Subscription:
     # Only now: a stop that was asked for before stands until a change is paid for.
     if current.cancel_at_period_end:
         stripe_api.keep_going(current.stripe_subscription_id)
-    if price != current.price and not is_now(current, price, on_trial=on_trial):
+    if price != current.price and not at_once:
         _plan(current, price)
     return _in_line(current, now=now)
 

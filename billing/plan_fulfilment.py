@@ -125,7 +125,7 @@ def _beyond_what_is_paid(
     (docs.stripe.com/billing/subscriptions/billing-mode/compare). Ours begin anew; the dashboard's and portal's do not.
     """
     until = allowances.paid_until(account_id=account.pk, series=series_of(subscription_id), now=now)
-    bought = [line for line in lines if line.is_proration and line.listed_minor > 0 and line.quantity]
+    bought = [line for line in lines if line.buys_part]
     latest = max(bought, key=lambda line: line.ends_at, default=None)
     return latest if latest is not None and until is not None and latest.ends_at > until + PAID_IN_TIME else None
 
@@ -314,7 +314,7 @@ def _fulfil_change(invoice: Stripe, subscription_id: str, lines: list[InvoiceLin
     Several changes may share an invoice, and a coupon may pay for all of it: what counts is the plan at its end.
     """
     account = placing.account_of(invoice)
-    bought = [line for line in lines if line.is_proration and line.listed_minor > 0 and line.quantity]
+    bought = [line for line in lines if line.buys_part]
     promise, monthly = "", 0
     current = Subscription.objects.filter(stripe_subscription_id=subscription_id).select_related("price").first()
     of_current = [line for line in bought if current is not None and line.price_id == current.price.stripe_price_id]
@@ -327,7 +327,7 @@ def _fulfil_change(invoice: Stripe, subscription_id: str, lines: list[InvoiceLin
         monthly = max(0, plan.monthly_credits * line.quantity - allowances.amount_of(account.pk, promise))
         is_running = allowances.change(
             account_id=account.pk,
-            series=series_of(subscription_id),
+            series=series,
             amount=plan.monthly_credits * line.quantity,
             source_key=f"stripe:invoice:{invoice['id']}",
             paid=Money(paid, invoice["currency"]) if paid else FREE,

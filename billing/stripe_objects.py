@@ -23,6 +23,11 @@ class InvoiceLine:
     amount_minor: int  # after discounts, and without tax, whether that is inside the price or comes on top
     is_proration: bool
 
+    @property
+    def buys_part(self) -> bool:
+        """Whether it bills a part of a period, as for the new plan of an upgrade; not what the old plan gives back."""
+        return self.is_proration and self.listed_minor > 0 and bool(self.quantity)
+
 
 def reference(value: Any) -> str:
     """The id in a field that holds an id, an expanded object, or nothing."""
