@@ -540,7 +540,9 @@ def _move_next_payment(stripe: LocalStripe, row: Row, at: int) -> None:
     for item in row["items"]["data"]:
         item["current_period_end"] = at
         stripe.changed("subscription_item", item)
-    row |= {"trial_start": stripe.timestamp(), "trial_end": at, "billing_cycle_anchor": at, "status": "trialing"}
+    # Later than the start, as it always is at Stripe, also where both are asked for within one second here.
+    began = max(stripe.timestamp(), row["start_date"] + 1)
+    row |= {"trial_start": began, "trial_end": at, "billing_cycle_anchor": at, "status": "trialing"}
     stripe.at(at, "renew_subscription", row["id"])
     now = stripe.timestamp()
     free = [
