@@ -108,6 +108,11 @@ class Account(models.Model):
     )
     created_at = models.DateTimeField(_("created"), default=timezone.now, db_index=True)
     closed_at = models.DateTimeField(_("closed"), null=True, blank=True, help_text=_("Nobody's any more."))
+    # The account that this one became a part of: what is heard of this one is about that one.
+    merged_into = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="merged",
+        verbose_name=_("merged into"),
+    )  # fmt: skip
     # Of a personal account: which mailbox opened it (accounts.mailboxes). It names nobody, and stays.
     mailbox = models.CharField(max_length=64, blank=True, editable=False, db_index=True)
 

@@ -9,6 +9,7 @@ BillingError
     PaymentDeclinedError             402  the bank said no; nothing was charged or changed
     PaymentActionRequiredError       402  the customer's bank wants to hear from them first: `url` is where
     PaymentOnItsWayError             409  a change is being paid: it cannot be taken back now
+    WorkUnderWayError                409  credits are set aside for work that is not done yet
     PlanNotPaidError                 409  the plan is not paid for, or rests: it cannot be changed now
     NotSubscribedError               409  there is no plan to change
     RefundRefusedError               409  this much cannot be given back
@@ -126,6 +127,12 @@ class PaymentActionRequiredError(BillingError):
 class PaymentOnItsWayError(BillingError):
     code = "payment_processing"
     title = "A payment is on its way"
+    status_code = 409
+
+
+class WorkUnderWayError(BillingError):
+    code = "work_under_way"
+    title = "Work is under way"
     status_code = 409
 
 

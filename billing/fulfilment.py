@@ -9,7 +9,7 @@ from datetime import datetime
 
 from django.db import transaction
 
-from billing import extra_plans, mirror, orders, placing, plan_fulfilment, promotions, stripe_objects
+from billing import extra_plans, mirror, orders, payment_records, placing, plan_fulfilment, promotions, stripe_objects
 from billing.errors import FulfilmentError
 from billing.models import Order, PaidInvoice
 from billing.payments import Payment, PaymentStatus
@@ -170,4 +170,5 @@ def _fulfil_pack(order: Order, payment: Payment, *, now: datetime) -> None:
             "promotion_credits": bonus,
         }
         orders.complete(order, facts, now=now)
+        payment_records.of_order(Order.objects.with_what_it_says().get(pk=order.pk), now=now)
         alerts.resolve(Alert.Kind.REVIEW, order.public_id, now=now)

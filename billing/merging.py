@@ -1,16 +1,25 @@
-"""Two accounts of one customer made one: its credits, people and names go over; its history stays where it happened."""
+"""Two accounts of one customer made one: its credits, promises, people and names go over, and so does its money.
 
+What is paid, refunded or disputed from then on of what the account that ends had bought, finds the account that stays:
+its customers at Stripe, orders, invoices and what was taken back are that one's. Its ledger stays where it happened.
+"""
+
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 
+import structlog
 from django.db import transaction
 
 from accounts.models import Account, ApiKey, ExternalIdentity, Membership
-from billing import plan_changes, top_ups
-from billing.errors import AlreadySubscribedError
-from credits import allowances, ledger, limits, selectors
-from credits.models import Grant, Source
-from credits.money import FREE, Money
+from billing import mirror, plan_changes, stripe_api, top_ups
+from billing.errors import AlreadySubscribedError, BillingError, WorkUnderWayError
+from billing.models import Clawback, Order, PaidInvoice, PaymentRecord, StripeCustomer, Subscription
+from credits import ledger, limits, moving, selectors
+
+logger = structlog.get_logger(__name__)
+
+LONGEST_KEY = 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,20 +28,32 @@ class Moved:
 
     credits: int
     lost: int  # free credits of the account that ends
+    debt: int
     members: int
     names: int
     keys: int
 
 
 def plan(source: Account, target: Account, *, now: datetime) -> Moved:
-    """What `merge` would move now. Raises AlreadySubscribedError while the account that ends has a plan."""
+    """What `merge` would move now.
+
+    Raises AlreadySubscribedError while the account that ends has a plan, and WorkUnderWayError while credits of it are
+    set aside.
+    """
     if plan_changes.find_running(source) is not None:
         raise AlreadySubscribedError("This account has a plan. Stop it first, or merge the other one into it.")
     balance = selectors.balance(account_id=source.pk, now=now)
-    moving = sum(grant.remaining for grant in _moving(source))
+    if holds := list(selectors.open_holds(source.pk)):
+        latest = max(hold.expires_at for hold in holds)
+        raise WorkUnderWayError(
+            f"{balance.held} credits are set aside for work under way, until {latest:%H:%M} UTC at the latest. "
+            "Try again then."
+        )
+    going = moving.movable(source.pk)
     return Moved(
-        credits=moving,
-        lost=balance.available - moving,
+        credits=going,
+        lost=balance.available - going,
+        debt=balance.debt,
         members=new_members(source, target).count(),
         names=ExternalIdentity.objects.filter(account=source).count(),
         keys=ApiKey.objects.filter(account=source, revoked_at=None).count(),
@@ -40,74 +61,68 @@ def plan(source: Account, target: Account, *, now: datetime) -> Moved:
 
 
 def merge(*, source: Account, target: Account, key: str, actor: str, now: datetime) -> Moved:
-    """Move what is left of `source` to `target` and close it. Repeated with the same key, it goes on where it stopped.
+    """Make `source` a part of `target` and close it. Repeated, it moves what came since.
 
-    Each grant goes over with its kind, its end and what was paid for the part that is left, so that no credit and no
-    cent is counted twice. Keys of the account that ends stop: their secrets were given for it.
+    Each lot goes over with its kind, its end and what was paid for the part that is left, so that no credit and no cent
+    is counted twice. Keys of the account that ends stop: their secrets were given for it. Raises what `plan` raises.
     """
-    moved = plan(source, target, now=now)
-    top_ups.switch_off(account=source)
-    for series in selectors.promised_series(source.pk):
-        allowances.end(account_id=source.pk, series=series, keep_paid=False, now=now)
-    selectors.settled_wallet(account_id=source.pk, now=now)
-    for grant in _moving(source):
-        _move(grant, source, target, key=key, actor=actor, now=now)
-    left = selectors.balance(account_id=source.pk, now=now).available
-    if left:
-        ledger.adjust(
-            account_id=source.pk,
-            idempotency_key=f"{key}:rest",
-            reason=f"Merged into {target.public_id}.",
-            actor=actor,
-            take=left,
-            now=now,
-        )
-    limits.close(account_id=source.pk, now=now)
     with transaction.atomic():
+        moved = plan(source, target, now=now)
+        top_ups.switch_off(account=source)
+        taken_back: dict[str, int] = {}
+        for row in Clawback.objects.filter(account=source):
+            taken_back[row.grant_source_key] = taken_back.get(row.grant_source_key, 0) + row.taken
+        moving.move_account(source_id=source.pk, target_id=target.pk, taken_back=taken_back, actor=actor, now=now)
+        left = selectors.balance(account_id=source.pk, now=now).available
+        if left:
+            ledger.adjust(
+                account_id=source.pk,
+                idempotency_key=f"{key}:rest",
+                reason=f"Merged into {target.public_id}.",
+                actor=actor,
+                take=left,
+                now=now,
+            )
+        limits.close(account_id=source.pk, now=now)
+        _move_money(source, target, now=now)
         ExternalIdentity.objects.filter(account=source).update(account=target)
         for row in new_members(source, target):
             # As a member: what somebody may do to the account that stays, its owner says.
             Membership.objects.get_or_create(account=target, user=row.user)
         Membership.objects.filter(account=source, is_personal=False).delete()
         ApiKey.objects.filter(account=source, revoked_at=None).update(revoked_at=now)
+        # What was merged into it before is a part of the account that stays as well.
+        Account.objects.filter(merged_into=source).update(merged_into=target)
+        Account.objects.filter(pk=source.pk).update(merged_into=target)
         Account.objects.filter(pk=source.pk, closed_at=None).update(closed_at=now)
+        transaction.on_commit(lambda: _tell_stripe(target))
     return moved
 
 
-def _moving(source: Account) -> list[Grant]:
-    """The grants that are the customer's own: not those of a promise, which end with the account."""
-    return list(selectors.open_grants(source.pk).filter(allowance=None, remaining__gt=0))
+def _move_money(source: Account, target: Account, *, now: datetime) -> None:
+    """Whatever money is heard of later is looked up by these."""
+    for customer_id in mirror.all_customers_of_account(source.pk):
+        mirror.keep_customer(customer_id, source, now=now)
+    StripeCustomer.objects.filter(account=source).update(account=target, merged_at=now)
+    for order in Order.objects.filter(account=source):
+        taken = Order.objects.filter(account=target, side=order.side, idempotency_key=order.idempotency_key)
+        if taken.exists():
+            # Two accounts may have used one key: nobody asks for the closed one's again.
+            digest = hashlib.sha256(order.idempotency_key.encode()).hexdigest()
+            order.idempotency_key = f"merged:{order.pk}:{digest}"[:LONGEST_KEY]
+        order.account = target
+        order.save(update_fields=["account", "idempotency_key"])
+    for model in (Subscription, PaidInvoice, PaymentRecord, Clawback):
+        model._default_manager.filter(account=source).update(account=target)
 
 
-def _move(grant: Grant, source: Account, target: Account, *, key: str, actor: str, now: datetime) -> None:
-    """Out of the one ledger and into the other, in one transaction."""
-    amount = grant.remaining
-    used = grant.amount - amount
-    # What was paid for the part that goes: the rest of the money, to the cent.
-    paid = grant.paid_minor - grant.paid_minor * used // grant.amount
-    with transaction.atomic():
-        ledger.revoke(
-            account_id=source.pk,
-            grant_source_key=grant.source_key,
-            amount=amount,
-            source_key=f"{key}:{grant.pk}",
-            rest_becomes_debt=False,
-            description=f"Moved to {target.public_id}.",
-            actor=actor,
-            now=now,
-        )
-        ledger.grant(
-            account_id=target.pk,
-            amount=amount,
-            source=Source(grant.source),
-            source_key=f"{key}:{grant.pk}",
-            paid=Money(paid, grant.currency) if paid else FREE,
-            expires_at=grant.expires_at,
-            priority=grant.priority,
-            description=f"Moved from {source.public_id}.",
-            actor=actor,
-            now=now,
-        )
+def _tell_stripe(target: Account) -> None:
+    """Let Stripe's customers name the account that stays: a ledger that is made anew from there finds it."""
+    for customer in StripeCustomer.objects.filter(account=target, deleted_at=None).exclude(merged_at=None):
+        try:
+            stripe_api.update_customer(customer.pk, metadata={"djstripe_subscriber": str(target.pk)})
+        except BillingError as error:
+            logger.warning("customer_not_renamed", customer_id=customer.pk, error=str(error))
 
 
 def new_members(source: Account, target: Account):  # type: ignore[no-untyped-def]

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from django.apps import apps
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import F, Q
 from djstripe import models as mirrored
 
 from accounts import clock
@@ -117,9 +117,10 @@ def account_of_customer(customer_id: str) -> Account | None:
         return None
     known = StripeCustomer.objects.select_related("account").filter(customer_id=customer_id).first()
     if known is not None and known.account is not None:
-        found: Account = known.account
-        return found
-    return Account.objects.filter(djstripe_customers__id=customer_id).first()
+        own: Account = known.account
+        return own
+    found = Account.objects.select_related("merged_into").filter(djstripe_customers__id=customer_id).first()
+    return found.merged_into or found if found else None
 
 
 def keep_customer(customer_id: str, account: Account | None, *, now: datetime) -> None:
@@ -136,7 +137,10 @@ def is_known_customer(customer_id: str) -> bool:
 
 def customer_of_account(account_id: uuid.UUID) -> str:
     """The id of the account's Stripe customer; empty when it has none (or a deleted one)."""
-    own = StripeCustomer.objects.filter(account_id=account_id, deleted_at=None).order_by("-created_at")
+    # Its own before one that a merge brought.
+    own = StripeCustomer.objects.filter(account_id=account_id, deleted_at=None).order_by(
+        F("merged_at").asc(nulls_first=True), "-created_at"
+    )
     if known := own.values_list("customer_id", flat=True).first():
         return str(known)
     gone = StripeCustomer.objects.exclude(deleted_at=None).values("customer_id")
@@ -187,7 +191,7 @@ def customers_of(object_id: str) -> set[str]:
 
 def invoices_of(account_id: uuid.UUID, *, limit: int) -> list[dict[str, Any]]:
     """The account's latest invoices, as Stripe has them."""
-    rows = mirrored.Invoice.objects.filter(customer__subscriber_id=account_id).order_by("-created")
+    rows = mirrored.Invoice.objects.filter(customer__id__in=all_customers_of_account(account_id)).order_by("-created")
     return list(rows.values_list("stripe_data", flat=True)[:limit])
 
 

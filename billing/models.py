@@ -191,6 +191,8 @@ class StripeCustomer(models.Model):
     )
     created_at = models.DateTimeField(_("known since"))
     deleted_at = models.DateTimeField(_("deleted at Stripe"), null=True, blank=True)
+    # It was another account's, which was merged into this one: nothing new is bought with it.
+    merged_at = models.DateTimeField(_("merged"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("Stripe customer")
@@ -345,6 +347,11 @@ class Order(models.Model):
         return f"{self.provider}:{kind}:{self.payment_id}"
 
     @property
+    def origin_id(self) -> str:
+        """The provider's id of what it was paid with."""
+        return self.stripe_session_id or self.payment_id or ""
+
+    @property
     def charged_minor(self) -> int:
         """What was paid, with tax and less a discount; as listed where that is not known."""
         return self.amount_minor if self.paid_minor is None else self.paid_minor
@@ -494,6 +501,71 @@ class Clawback(models.Model):
 
     def __str__(self) -> str:
         return f"{self.cause} of {self.grant_source_key}: {self.taken + self.owed} of {self.target}"
+
+
+class PaymentRecord(models.Model):
+    """What was paid at once for credits, and how much of that money is still here: the standing target of its credits.
+
+    One row for each checkout, card form or invoice, in minor units. An invoice may bill other things as well: of
+    `total_minor`, `net_minor` and `tax_minor` are what its credits cost. `priced_minor` of that is the price of lots
+    and promises in the ledger; what gave nothing any more is earned as it is paid.
+    """
+
+    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+        "accounts.Account", on_delete=models.PROTECT, related_name="payment_records"
+    )
+    origin_id = models.CharField(
+        _("paid as"), max_length=255, unique=True, help_text=_("The provider's checkout, payment or invoice.")
+    )
+    currency = models.CharField(_("currency"), max_length=3)
+    total_minor = models.BigIntegerField(_("total"))
+    net_minor = models.BigIntegerField(_("for credits"), help_text=_("Without tax."))
+    tax_minor = models.BigIntegerField(_("tax on it"), default=0)
+    priced_minor = models.BigIntegerField(_("in the ledger"), default=0)
+    refunded_minor = models.BigIntegerField(_("refunded"), default=0)
+    disputed_minor = models.BigIntegerField(_("disputed"), default=0, help_text=_("Open, or lost."))
+    is_lost = models.BooleanField(_("dispute lost"), default=False)
+    # A second plan by mistake: what was spent of it is owed when its money goes back.
+    is_mistake = models.BooleanField(_("by mistake"), default=False)
+    paid_at = models.DateTimeField(_("paid"))
+
+    class Meta:
+        verbose_name = _("payment")
+        verbose_name_plural = _("payments")
+        constraints = [
+            models.CheckConstraint(
+                name="payment_gives_back_no_more_than_it_was",
+                condition=Q(refunded_minor__gte=0, disputed_minor__gte=0),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.origin_id}: {self.total_minor} {self.currency}"
+
+    @property
+    def gone_minor(self) -> int:
+        """What of the total is not here any more, or is disputed."""
+        return min(self.refunded_minor + self.disputed_minor, self.total_minor)
+
+
+class MoneyStep(models.Model):
+    """How the money of a payment came and went, step by step: what reports add up. Minor units; below zero: it went."""
+
+    payment = models.ForeignKey(PaymentRecord, on_delete=models.PROTECT, related_name="steps")
+    net_minor = models.BigIntegerField(_("for credits"))
+    tax_minor = models.BigIntegerField(_("tax"), default=0)
+    is_payment = models.BooleanField(_("paid"), default=False)
+    at = models.DateTimeField(_("at"), db_index=True)
+
+    class Meta:
+        verbose_name = _("step of a payment")
+        verbose_name_plural = _("steps of payments")
+        constraints = [
+            models.UniqueConstraint(name="payment_comes_once", fields=["payment"], condition=Q(is_payment=True)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.net_minor:+d} {self.tax_minor:+d}"
 
 
 class SettledCharge(models.Model):

@@ -21,11 +21,12 @@ def account_of(row: Stripe) -> Account:
 
 
 def account_named(text: object) -> Account | None:
-    """The account that a Stripe customer's metadata names, if there is one."""
+    """The account that a Stripe customer's metadata names, or that it became a part of; None for none."""
     try:
-        return Account.objects.filter(pk=uuid.UUID(str(text))).first()
+        found = Account.objects.select_related("merged_into").filter(pk=uuid.UUID(str(text))).first()
     except ValueError:
         return None
+    return found.merged_into or found if found else None
 
 
 def plan_price(price_id: str) -> tuple[Price, Plan]:

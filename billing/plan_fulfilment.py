@@ -5,13 +5,14 @@ promised by a paid invoice only, once by its source key.
 """
 
 from datetime import datetime, timedelta
+from fractions import Fraction
 from typing import Any
 
 from django.conf import settings
 from django.db import transaction
 
 from accounts.models import Account
-from billing import announcing, benefits, catalogue, extra_plans, orders, placing, stripe_objects
+from billing import announcing, benefits, catalogue, extra_plans, orders, payment_records, placing, stripe_objects
 from billing.errors import FulfilmentError
 from billing.models import RUNNING, Order, PaidInvoice, Price, Subscription, series_of
 from billing.stripe_objects import InvoiceLine, Stripe
@@ -102,7 +103,7 @@ def fulfil_invoice(invoice: Stripe, *, now: datetime) -> None:
     whole = [line for line in lines if not line.is_proration or (reason == FIRST and line.listed_minor >= 0)]
     if not lines and reason == CHANGE:
         # An add-on or another product beside the plan was changed: paid, and nothing of ours.
-        _note_fulfilled(invoice, account, now=now)
+        _note_fulfilled(invoice, account, lines, now=now)
         return
     if not lines and not _is_others(subscription_id):
         raise FulfilmentError(
@@ -142,13 +143,13 @@ def _fulfil_periods(
     """Promise what the whole periods of an invoice pay for, and say so."""
     reason = invoice["billing_reason"]
     for number, line in enumerate(line for line in whole if line.quantity):
-        is_told = _fulfil_period(invoice, line, account, subscription_id, number=number, now=now)
+        is_told = _fulfil_period(invoice, line, lines, account, subscription_id, number=number, now=now)
         if not is_told:
             return
     if reason == RENEWAL:
         _fulfil_changes_before(invoice, account, lines, whole, now=now)
     monthly = sum(placing.plan_price(line.price_id)[1].monthly_credits * line.quantity for line in whole[:1])
-    _note_fulfilled(invoice, account, monthly=monthly, promise=f"stripe:invoice:{invoice['id']}", now=now)
+    _note_fulfilled(invoice, account, lines, monthly=monthly, promise=_source_key(invoice), now=now)
     for order in Order.objects.filter(account=account, stripe_subscription_id=subscription_id):
         orders.complete(order, now=now)
     alerts.resolve(Alert.Kind.PAYMENT_FAILED, invoice["id"], now=now, note="paid")
@@ -187,7 +188,14 @@ def _is_others(subscription_id: str) -> bool:
 
 
 def _fulfil_period(
-    invoice: Stripe, line: InvoiceLine, account: Account, subscription_id: str, *, number: int, now: datetime
+    invoice: Stripe,
+    line: InvoiceLine,
+    lines: list[InvoiceLine],
+    account: Account,
+    subscription_id: str,
+    *,
+    number: int,
+    now: datetime,
 ) -> bool:
     """Promise what one line pays for: a whole period of a plan, or the part of one up to a billing anchor.
 
@@ -202,7 +210,8 @@ def _fulfil_period(
         tell_refused(subscription_id)
         return False
     # What was paid for before and is credited by a change of interval lowers what this period cost.
-    paid = stripe_objects.invoice_net_minor(invoice) if reason == CHANGE else max(0, line.amount_minor)
+    of_change = 0 if number else sum(each.amount_minor for each in lines)
+    paid = max(0, of_change if reason == CHANGE else line.amount_minor)
     amount = plan.trial_credits if is_trial and plan.trial_credits is not None else plan.monthly_credits
     months = 1 if is_trial else price.months
     starts_at, ends_at = line.starts_at, line.ends_at
@@ -217,7 +226,7 @@ def _fulfil_period(
         allowances.start(
             account=account,
             source=Source.PLAN,
-            source_key=f"stripe:invoice:{invoice['id']}" + (f":{line.price_id}" if number else ""),
+            source_key=_source_key(invoice) + (f":{line.price_id}" if number else ""),
             series=series,
             amount=amount * line.quantity,
             period=Allowance.Period.MONTH,
@@ -314,6 +323,8 @@ def _fulfil_change(invoice: Stripe, subscription_id: str, lines: list[InvoiceLin
     Several changes may share an invoice, and a coupon may pay for all of it: what counts is the plan at its end.
     """
     account = placing.account_of(invoice)
+    if PaidInvoice.objects.filter(stripe_invoice_id=invoice["id"]).exists():
+        return
     bought = [line for line in lines if line.buys_part]
     promise, monthly = "", 0
     current = Subscription.objects.filter(stripe_subscription_id=subscription_id).select_related("price").first()
@@ -321,7 +332,7 @@ def _fulfil_change(invoice: Stripe, subscription_id: str, lines: list[InvoiceLin
     if bought:
         line = max(of_current or bought, key=lambda each: each.starts_at)
         _, plan = placing.plan_price(line.price_id)
-        paid = stripe_objects.invoice_net_minor(invoice)
+        paid = max(0, sum(line.amount_minor for line in lines))
         series = series_of(subscription_id)
         promise = allowances.promise_of(account_id=account.pk, series=series, paid_until=line.ends_at)
         monthly = max(0, plan.monthly_credits * line.quantity - allowances.amount_of(account.pk, promise))
@@ -329,7 +340,7 @@ def _fulfil_change(invoice: Stripe, subscription_id: str, lines: list[InvoiceLin
             account_id=account.pk,
             series=series,
             amount=plan.monthly_credits * line.quantity,
-            source_key=f"stripe:invoice:{invoice['id']}",
+            source_key=_source_key(invoice),
             paid=Money(paid, invoice["currency"]) if paid else FREE,
             period_ends_at=line.ends_at,
             since=line.starts_at,
@@ -339,7 +350,7 @@ def _fulfil_change(invoice: Stripe, subscription_id: str, lines: list[InvoiceLin
             raise FulfilmentError(f"Invoice {invoice['id']} changes a period whose own invoice was not fulfilled yet.")
     period = f"{subscription_id}:{max(line.ends_at for line in lines):%Y-%m-%dT%H:%M:%S}" if lines else ""
     minor = sum(line.amount_minor for line in lines)
-    _note_fulfilled(invoice, account, period=period, minor=minor, monthly=monthly, promise=promise, now=now)
+    _note_fulfilled(invoice, account, lines, period=period, minor=minor, monthly=monthly, promise=promise, now=now)
 
 
 def _fulfil_changes_before(
@@ -348,17 +359,18 @@ def _fulfil_changes_before(
     """What an upgrade in the period before added, where the renewal bills it: its part, until the period ends."""
     changes = [line for line in lines if line.is_proration]
     net = sum(line.amount_minor for line in changes)
-    credits = 0.0
+    credits = Fraction(0)
     for line in changes:
         price, plan = placing.plan_price(line.price_id)
         listed = price.amount_minor * line.quantity
-        credits += plan.monthly_credits * line.quantity * price.months * line.listed_minor / listed if listed else 0
+        of_price = plan.monthly_credits * line.quantity * price.months
+        credits += Fraction(of_price * line.listed_minor, listed) if listed else 0
     if net > 0 and int(credits) > 0:
         ledger.grant(
             account_id=account.pk,
             amount=int(credits),
             source=Source.PLAN,
-            source_key=f"stripe:invoice:{invoice['id']}:changes",
+            source_key=f"{_source_key(invoice)}:changes",
             paid=Money(net, invoice["currency"]),
             expires_at=max((line.ends_at for line in whole), default=None),
             description="Changes of the plan before this renewal",
@@ -370,6 +382,7 @@ def _fulfil_changes_before(
 def _note_fulfilled(
     invoice: Stripe,
     account: Account,
+    lines: list[InvoiceLine],
     *,
     now: datetime,
     period: str = "",
@@ -380,6 +393,22 @@ def _note_fulfilled(
     told = {"account": account, "fulfilled_at": now, "changed_period": period, "change_minor": minor}
     told |= {"monthly_credits": monthly, "promise": promise}
     PaidInvoice.objects.get_or_create(stripe_invoice_id=invoice["id"], defaults=told)
+    net = sum(line.amount_minor for line in lines)
+    payment_records.record(
+        account=account,
+        origin_id=invoice["id"],
+        source_key=_source_key(invoice),
+        currency=invoice["currency"],
+        total_minor=invoice["total"],
+        net_minor=net,
+        tax_minor=stripe_objects.invoice_tax_minor(invoice, on=net),
+        now=now,
+    )
+
+
+def _source_key(invoice: Stripe) -> str:
+    """Under which the ledger keeps what an invoice brought."""
+    return f"stripe:invoice:{invoice['id']}"
 
 
 def _set_daily_cap(account: Account) -> None:

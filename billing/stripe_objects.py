@@ -91,10 +91,11 @@ def subscription_pause(subscription: Stripe) -> tuple[bool, datetime | None]:
     return True, moment(pause["resumes_at"]) if pause.get("resumes_at") else None
 
 
-def invoice_net_minor(invoice: Stripe) -> int:
-    """What an invoice comes to without tax; never less than nothing."""
+def invoice_tax_minor(invoice: Stripe, *, on: int) -> int:
+    """The tax on a part of an invoice that comes to `on` without it, in minor units."""
     net = invoice.get("total_excluding_tax")
-    return max(0, int(invoice["total"] if net is None else net))
+    tax = 0 if net is None else invoice["total"] - net
+    return tax * on // net if net else 0
 
 
 def is_refused_invoice(invoice: Stripe) -> bool:

@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from fractions import Fraction
 
 from django.db import transaction
 from django.db.models import Max, Min, Q, QuerySet, Sum
@@ -123,12 +124,19 @@ def change(
         given = _given_this_period(allowance, now)
         more = _added(allowance, given, amount, since)
         if given is not None and more > 0:
-            _top_up(wallet, allowance, given, amount, more=more, source_key=source_key, paid=paid, now=now)
+            later = _paid_for_later(allowance, given, since, paid.minor)
+            this_period = Money(paid.minor - later, paid.currency)
+            _top_up(
+                wallet, allowance, given, amount, more=more, source_key=source_key, paid=this_period, later=later,
+                now=now,
+            )  # fmt: skip
+            allowance.added_minor += later
+            allowance.currency = allowance.currency or (paid.currency if later else "")
         if given is None or more >= 0:
             allowance.amount, allowance.next_amount = amount, None
         else:
             allowance.next_amount = amount
-        allowance.save(update_fields=["amount", "next_amount"])
+        allowance.save(update_fields=["amount", "next_amount", "added_minor", "currency"])
         settling.note_next_due(wallet)
         return True
 
@@ -147,27 +155,15 @@ def paid_until(*, account_id: uuid.UUID, series: str, now: datetime) -> datetime
 
 
 def withhold(*, account_id: uuid.UUID, source_key: str, amount: int, now: datetime) -> None:
-    """Of each period that this promise has still to give, keep `amount` credits back: their money is not here.
+    """Of each period that this promise has still to give, take `amount` credits back at once: their money went back.
 
-    Fewer than before (the money came again): the running period gets the rest of what it was given less. A repeated
-    call changes nothing.
+    A repeated call changes nothing.
     """
     with transaction.atomic():
         wallet = locks.wallet(account_id)
         settling.settle_locked(wallet, now=now)
-        allowance = Allowance.objects.filter(account_id=account_id, source_key=source_key).first()
-        if allowance is None or allowance.withheld == amount:
-            return
-        before, allowance.withheld = allowance.withheld, amount
-        allowance.save(update_fields=["withheld"])
-        current = _current(account_id, allowance.series, now)
-        given = _given_this_period(allowance, now) if current == allowance else None
-        missing = allowance.amount - amount - given.amount if given else 0
-        more = min(before - amount, missing)
-        if given is not None and more > 0:
-            key = allowance.refill_key(f"{given.starts_at.isoformat()}:again:{before}:{amount}")
-            _top_up(wallet, allowance, given, amount, more=more, source_key=key, paid=FREE, now=now)
-            settling.note_next_due(wallet)
+        promise = Allowance.objects.filter(account_id=account_id, source_key=source_key)
+        promise.exclude(withheld=amount).update(withheld=amount)
 
 
 def amount_of(account_id: uuid.UUID, source_key: str) -> int:
@@ -281,10 +277,23 @@ def _take_over(new: Allowance) -> None:
     for older in siblings.filter(anchor__lte=new.anchor, paid_until__gt=new.anchor):
         older.paid_until = new.anchor
         older.next_at = older.next_at if older.next_at and older.next_at < new.anchor else None
-        older.save(update_fields=["paid_until", "next_at"])
+        _hand_on(older, new)
+        older.save(update_fields=["paid_until", "next_at", "handed_minor", "handed_at"])
         for grant in Grant.objects.filter(allowance=older, expires_at__gt=new.anchor):
             grant.expires_at = max(new.anchor, grant.effective_at + timedelta(seconds=1))
             grant.save(update_fields=["expires_at"])
+
+
+def _hand_on(older: Allowance, new: Allowance) -> None:
+    """What was paid for months that will not come pays for the new ones: the provider has credited it."""
+    rest = older.undelivered_minor
+    if older.next_at is not None or rest <= 0 or new.currency not in ("", older.currency) or not new.periods:
+        return
+    older.handed_minor += rest
+    older.handed_at = new.created_at
+    new.carried_minor += rest
+    new.currency = older.currency
+    new.save(update_fields=["carried_minor", "currency"])
 
 
 def _current(account_id: uuid.UUID, series: str, now: datetime) -> Allowance | None:
@@ -319,12 +328,23 @@ def _added(allowance: Allowance, given: _Period | None, amount: int, since: date
     if since is None:
         return amount - given.amount
     whole = amount - allowance.amount
-    if whole <= 0:
-        return whole
+    return round(whole * _part_left(allowance, given, since)) if whole > 0 else whole
+
+
+def _part_left(allowance: Allowance, given: _Period, since: datetime) -> Fraction:
+    """The part of the running period that comes after `since`."""
     ends_at = month_boundary(allowance.anchor, allowance.next_index, allowance.zone)
     ends_at = min(ends_at, allowance.paid_until) if allowance.paid_until else ends_at
-    part: float = (ends_at - since) / (ends_at - given.starts_at)
-    return round(whole * min(1.0, max(0.0, part)))
+    microsecond = timedelta(microseconds=1)
+    part = Fraction((ends_at - since) // microsecond, (ends_at - given.starts_at) // microsecond)
+    return min(Fraction(1), max(Fraction(0), part))
+
+
+def _paid_for_later(allowance: Allowance, given: _Period, since: datetime | None, paid_minor: int) -> int:
+    """What of the price of an upgrade pays for the periods after the running one."""
+    to_come = max(0, (allowance.periods or 0) - allowance.next_index)
+    part = Fraction(1) if since is None else _part_left(allowance, given, since)
+    return int(paid_minor * to_come / (part + to_come)) if to_come else 0
 
 
 def _top_up(
@@ -336,6 +356,7 @@ def _top_up(
     more: int,
     source_key: str,
     paid: Money,
+    later: int,
     now: datetime,
 ) -> None:
     grant = Grant(
@@ -350,6 +371,7 @@ def _top_up(
         paid_minor=paid.minor,
         currency=paid.currency,
         is_top_up=True,
+        deferred_minor=later,
     )
     posting.add_grant(wallet, grant, now=now)
 

@@ -132,14 +132,27 @@ class Grant(models.Model):
     is_top_up = models.BooleanField(_("added by an upgrade"), default=False)  # to a period that had its grant already
     # Its money went back when so many were spent or held: they are taken as soon as they come back.
     awaited = models.BigIntegerField(default=0, db_default=0, editable=False)
+    # So many were taken as it was given: their money had gone back before.
+    withheld = models.BigIntegerField(default=0, db_default=0, editable=False)
+    # Of what was paid for an upgrade, the part that pays for later months of its promise.
+    deferred_minor = models.BigIntegerField(default=0, db_default=0, editable=False)
+    # Where an account was merged into this one: the lot that it was there, and how many of that were used there.
+    moved_from = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, editable=False, db_index=False, related_name="+"
+    )
+    spent_before = models.BigIntegerField(default=0, db_default=0, editable=False)
 
     class Meta:
         verbose_name = _("grant")
         verbose_name_plural = _("grants")
         constraints = [
-            models.CheckConstraint(name="grant_amount_positive", condition=Q(amount__gt=0)),
+            # (What was moved here when all of it was used is kept, for money that may still go back.)
             models.CheckConstraint(
-                name="grant_awaits_no_more_than_it_gave", condition=Q(awaited__gte=0, awaited__lte=F("amount"))
+                name="grant_gave_something", condition=Q(amount__gt=0) | Q(amount=0, spent_before__gt=0)
+            ),
+            models.CheckConstraint(
+                name="grant_awaits_no_more_than_it_gave",
+                condition=Q(awaited__gte=0, awaited__lte=F("amount") + F("spent_before")),
             ),
             models.CheckConstraint(
                 name="grant_remaining_within_amount", condition=Q(remaining__gte=0, remaining__lte=F("amount"))
@@ -165,6 +178,7 @@ class Grant(models.Model):
             models.Index(
                 name="grant_expiring", fields=["expires_at"], condition=Q(is_open=True) & ~Q(source=Source.FREE)
             ),
+            models.Index(name="grant_moved", fields=["moved_from"], condition=Q(moved_from__isnull=False)),
         ]
 
     def __str__(self) -> str:
@@ -173,6 +187,11 @@ class Grant(models.Model):
     @property
     def public_id(self) -> str:
         return public_id("grt", self.id)
+
+    @property
+    def whole(self) -> int:
+        """What its payment brought, with what was used of it in an account that was merged into this one."""
+        return self.amount + self.spent_before
 
     @property
     def draw_order(self) -> tuple[Any, ...]:
@@ -425,6 +444,13 @@ class Allowance(models.Model):
     paid_minor = models.BigIntegerField(_("paid"), default=0)
     currency = models.CharField(_("currency"), max_length=3, blank=True)
     periods = models.PositiveSmallIntegerField(_("periods paid"), null=True, blank=True)
+    # What upgrades paid for later periods; what came with it from a promise that it took over, and what went on so; and
+    # what the periods that were given cost. What is left of the sum is owed to the customer in months to come.
+    added_minor = models.BigIntegerField(default=0, db_default=0, editable=False)
+    carried_minor = models.BigIntegerField(default=0, db_default=0, editable=False)
+    handed_minor = models.BigIntegerField(default=0, db_default=0, editable=False)
+    handed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    given_minor = models.BigIntegerField(default=0, db_default=0, editable=False)
     # The next period to give: counted from the anchor, so that no month is given twice or drifts.
     next_index = models.PositiveIntegerField(default=0)
     next_at = models.DateTimeField(_("next refill"), null=True, blank=True)
@@ -464,6 +490,11 @@ class Allowance(models.Model):
 
     def __str__(self) -> str:
         return f"{self.amount} a {self.period} ({self.source})"
+
+    @property
+    def undelivered_minor(self) -> int:
+        """What was paid for periods that are still to be given, in minor units."""
+        return self.paid_minor + self.added_minor + self.carried_minor - self.handed_minor - self.given_minor
 
     #: how a refill's source key starts, when the allowance gives more than one
     REFILL: ClassVar[str] = "allowance"

@@ -26,7 +26,10 @@ def add_grant(
     description: str = "",
     actor: str = "",
 ) -> Transaction:
-    """Post a new grant: the row itself, its transaction and entry, and the wallet's balance. A debt is paid first."""
+    """Post a new grant: the row itself, its transaction and entry, and the wallet's balance.
+
+    What is awaited of it is taken at once, and then a debt is paid.
+    """
     if not 0 < grant.amount <= LARGEST_AMOUNT - wallet.posted:
         raise InvalidAmountError(grant.amount)
     grant.remaining = 0
@@ -43,6 +46,8 @@ def add_grant(
         metadata={"source": grant.source, "period": grant.allowance.period if grant.allowance else None},
     )
     limits.note_refill(wallet, grant)
+    if grant.awaited:
+        take_awaited(wallet, [grant], now=now)
     if pay_debt(wallet, now=now):
         grant.refresh_from_db(fields=["remaining"])
     return posted

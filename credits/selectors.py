@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import OuterRef, Q, QuerySet, Subquery, Sum
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
 
 from credits import locks, settling
 from credits.models import PAID, Allowance, Entry, Grant, Hold, Source, Transaction, Wallet
@@ -130,16 +130,36 @@ def grants(account_id: uuid.UUID) -> QuerySet[Grant]:
 
 
 def grants_of_cause(account_id: uuid.UUID, source_key: str) -> list[Grant]:
-    """The grants that one payment brought so far: its own, its bonus, and those of the promise it paid for."""
+    """The lots that one payment brought so far: its own, its bonus, and those of the promises it paid for."""
     found = Grant.objects.filter(account_id=account_id).filter(
-        Q(source_key__in=(source_key, f"{source_key}:bonus", f"{source_key}:promotion"))
-        | Q(allowance__source_key=source_key)
+        _caused_by("source_key", source_key) | _caused_by("allowance__source_key", source_key)
     )
-    return list(found.order_by("id"))
+    return list(found.select_related("allowance").order_by("id"))
+
+
+def grants_of_promise(account_id: uuid.UUID, source_key: str) -> list[Grant]:
+    """The lots that a promise gave so far, with what upgrades added to them."""
+    found = Grant.objects.filter(account_id=account_id, allowance__source_key=source_key)
+    return list(found.select_related("allowance").order_by("id"))
+
+
+def price_of_cause(account_id: uuid.UUID, source_key: str) -> int:
+    """What the lots and promises that one payment brought cost together, in minor units of its currency."""
+    of_payment = Grant.objects.filter(_caused_by("source_key", source_key), account_id=account_id, moved_from=None)
+    lots = of_payment.filter(Q(allowance=None) | Q(is_top_up=True)).aggregate(
+        total=Sum(F("paid_minor") + F("deferred_minor"))
+    )
+    promises = Allowance.objects.filter(_caused_by("source_key", source_key), account_id=account_id)
+    return (lots["total"] or 0) + (promises.aggregate(total=Sum("paid_minor"))["total"] or 0)
+
+
+def _caused_by(field: str, source_key: str) -> Q:
+    """What bears a payment's source key, or that key with something behind it."""
+    return Q(**{field: source_key}) | Q(**{f"{field}__startswith": f"{source_key}:"})
 
 
 def is_granted(account_id: uuid.UUID, source_key: str) -> bool:
-    """Whether a payment has brought its grant, or its promise."""
+    """Whether a payment has brought its lot, or its promise."""
     return (
         Grant.objects.filter(account_id=account_id, source_key=source_key).exists()
         or Allowance.objects.filter(account_id=account_id, source_key=source_key).exists()

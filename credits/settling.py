@@ -66,7 +66,7 @@ def _refill(wallet: Wallet, allowance: Allowance, *, now: datetime) -> Grant | N
     """Give the allowance's next period, and say when the one after it is due."""
     refill = _refill_day if allowance.period == Allowance.Period.DAY else _refill_month
     given = refill(wallet, allowance, now=now)
-    allowance.save(update_fields=["amount", "next_amount", "next_index", "next_at", "last_day_start"])
+    allowance.save(update_fields=["amount", "next_amount", "next_index", "next_at", "last_day_start", "given_minor"])
     return given
 
 
@@ -218,11 +218,10 @@ def month_end(allowance: Allowance, index: int) -> datetime:
 
 
 def _share(allowance: Allowance, index: int) -> int:
-    """What was paid for period `index`, in minor units; the shares of all periods add up to the whole."""
+    """What was paid for period `index`, in minor units: its part of what is not given yet, and all of it at the end."""
     if allowance.periods is None:
         return 0
-    paid, periods = allowance.paid_minor, allowance.periods
-    return paid * (index + 1) // periods - paid * index // periods
+    return allowance.undelivered_minor // max(1, allowance.periods - index)
 
 
 def _give(
@@ -240,21 +239,22 @@ def _give(
         return None
     if allowance.next_amount is not None:
         allowance.amount, allowance.next_amount = allowance.next_amount, None
-    amount = allowance.amount - allowance.withheld
-    if amount <= 0:
-        return None
+    withheld = min(allowance.withheld, allowance.amount)
     grant = Grant(
         account_id=wallet.account_id,
         source=allowance.source,
         source_key=source_key,
-        amount=amount,
+        amount=allowance.amount,
         priority=allowance.priority,
         effective_at=starts_at,
         expires_at=ends_at,
-        paid_minor=paid_minor * amount // allowance.amount,
+        paid_minor=paid_minor,
         currency=allowance.currency,
         allowance=allowance,
+        awaited=withheld,
+        withheld=withheld,
     )
+    allowance.given_minor += paid_minor
     posting.add_grant(wallet, grant, now=now, due_at=starts_at)
     return grant
 

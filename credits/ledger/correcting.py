@@ -113,7 +113,7 @@ def revoke(
         if known := _known(wallet, source_key, fingerprint):
             return Revoked(taken=-known.amount, debt=known.debt_change, transaction=known, is_replayed=True)
         grant = _grant(account_id, grant_source_key)
-        if amount > grant.amount:
+        if amount > grant.whole:
             raise InvalidAmountError(amount)
         taken = min(amount, grant.remaining)
         debt = amount - taken if rest_becomes_debt else 0

@@ -36,10 +36,9 @@ def grant(
         wallet = locks.wallet(account_id)
         settling.settle_locked(wallet, now=now)
         if known := Grant.objects.filter(account_id=account_id, source_key=source_key).first():
-            if (known.amount, known.source) != (amount, source):
-                raise GrantConflictError(f"{source_key} gave {known.amount} credits ({known.source}) before.")
-            first = Transaction.objects.get(entries__grant=known, kind=Transaction.Kind.GRANT)
-            return Granted(grant=known, transaction=first, is_replayed=True)
+            if (known.whole, known.source) != (amount, source):
+                raise GrantConflictError(f"{source_key} gave {known.whole} credits ({known.source}) before.")
+            return Granted(grant=known, transaction=_first_of(known), is_replayed=True)
         new = Grant(
             account_id=account_id,
             source=source,
@@ -55,3 +54,10 @@ def grant(
         posted = posting.add_grant(wallet, new, now=now, description=description, actor=actor)
         settling.note_next_due(wallet)
         return Granted(grant=new, transaction=posted, is_replayed=False)
+
+
+def _first_of(grant: Grant) -> Transaction:
+    """The transaction that made a lot: in the account that it was moved from, if all of it was used there."""
+    while grant.amount == 0 and grant.moved_from is not None:
+        grant = grant.moved_from
+    return Transaction.objects.get(entries__grant=grant, kind=Transaction.Kind.GRANT)
