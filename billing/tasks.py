@@ -7,7 +7,7 @@ import structlog
 from celery import shared_task
 
 from accounts import clock
-from billing import checkout, erasing, inbox, mirror, reconciliation, stripe_api, top_ups, watching
+from billing import books, checkout, erasing, inbox, mirror, reconciliation, stripe_api, top_ups, watching
 from billing.errors import PaymentProviderRefusedError, PaymentProviderUnavailableError
 from billing.models import Order, TopUp
 from outbox import alerts, doorbell
@@ -50,6 +50,20 @@ def reconcile() -> None:
         else:
             logger.error("reconciliation_differs", kind=row.kind, object_id=row.object_id, problem=row.problem)
             alerts.raise_alert(Alert.Kind.RECONCILIATION, row.object_id, detail=row.problem, now=now)
+
+
+@shared_task
+def audit_books() -> None:
+    """See that what was paid is earned, owed, given back or tax; what is not is an error in the log, and one alert."""
+    now = clock.now()
+    problems = list(books.problems(now))
+    for problem in problems:
+        logger.error("books_disagree", problem=problem)
+    if problems:
+        detail = f"{len(problems)} differences; `manage.py audit_books` lists them. The first: {problems[0]}"
+        alerts.raise_alert(Alert.Kind.LEDGER, "books", detail=detail, now=now)
+    else:
+        alerts.resolve(Alert.Kind.LEDGER, "books", now=now, note="agree again")
 
 
 @shared_task

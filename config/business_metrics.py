@@ -10,6 +10,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from accounts import clock
+from billing import books
 from config import heartbeats
 from console import reports
 from outbox.models import Alert
@@ -53,7 +54,9 @@ def _held() -> Iterator[Metric]:
 
 
 def _owed() -> Iterator[Metric]:
-    money = GaugeMetricFamily("tegoed_owed_minor", "Paid for and not used, in minor units.", labels=["currency"])
+    money = GaugeMetricFamily(
+        "tegoed_owed_minor", "Paid for and not used, months to come included, in minor units.", labels=["currency"]
+    )
     credits = GaugeMetricFamily("tegoed_owed_credits", "Paid for and not used, in credits.", labels=["currency"])
     period = int(time.time()) // OWED_EVERY_S
     rows = cache.get_or_set(f"metrics.owed.{period}", _read_owed, OWED_EVERY_S)
@@ -66,4 +69,4 @@ def _owed() -> Iterator[Metric]:
 
 def _read_owed() -> list[tuple[str, int, int]]:
     now = clock.now()
-    return [(row.currency, row.owed, row.owed_credits) for row in reports.revenue(since=now, until=now)]
+    return [(row.currency, row.owed, row.owed_credits) for row in books.at(now)]

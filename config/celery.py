@@ -37,6 +37,7 @@ app.conf.beat_schedule = {
     "forget_payloads": {"task": "billing.tasks.forget_payloads", "schedule": crontab(hour=4, minute=0)},
     "reconcile": {"task": "billing.tasks.reconcile", "schedule": crontab(hour=2, minute=30)},
     "seal_ledger": {"task": "credits.tasks.seal_ledger", "schedule": crontab(minute=5)},
+    "audit_books": {"task": "billing.tasks.audit_books", "schedule": crontab(hour=3, minute=45)},
     "audit_ledger": {"task": "credits.tasks.audit_ledger", "schedule": crontab(hour=3, minute=30)},
 }
 

@@ -212,6 +212,7 @@ CELERY_TASK_ROUTES = {
     "outbox.tasks.sweep_webhooks": {"queue": "webhooks"},
     "outbox.tasks.*": {"queue": "mail"},
     "credits.tasks.audit_ledger": {"queue": "reports"},
+    "billing.tasks.audit_books": {"queue": "reports"},
     "credits.tasks.seal_ledger": {"queue": "reports"},
     "credits.tasks.*": {"queue": "ledger"},
     "usage.tasks.*": {"queue": "reports"},

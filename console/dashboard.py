@@ -17,6 +17,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as later
 
 from accounts import charts, clock, spreadsheets
+from billing.books import Books
 from billing.models import Plan, Price
 from console import reports
 from console.models import AlertThreshold, Approval
@@ -38,7 +39,7 @@ class Report:
     days: int
     made_at: datetime
     credits: dict[str, int]
-    revenue: list[reports.Revenue]
+    revenue: list[Books]
     plans: list[reports.Row]
     payments: reports.Row
     webhooks: reports.Row
@@ -119,7 +120,11 @@ def _charts(report: Report, *, now: datetime) -> list[tuple[str, charts.BarChart
 def _lines(report: Report) -> Iterator[tuple[Any, ...]]:
     """Section, what, value, currency."""
     yield from (("credits", name, value, "") for name, value in report.credits.items())
-    yield from _of("revenue", report.revenue, ("recognised", "owed", "owed_credits"))
+    yield from _of(
+        "revenue",
+        report.revenue,
+        ("paid", "recognised", "owed", "owed_to_come", "owed_credits", "refunded", "taxes", "difference"),
+    )
     yield from _of("plans", report.plans, ("mrr", "net_new", "fresh", "churned", "payers", "arpu", "churn_percent"))
     yield from _of("orders", report.payments["orders"], ("orders", "paid", "refunded"))
     yield from _of("payments", [report.payments], ("failed", "recovered", "recovery_percent"))

@@ -1,8 +1,6 @@
 """What the owner wants to know of a period: credits, revenue, plans, payments, webhooks, customers, oddities.
 
-Everything is summed from the ledger and the orders when it is asked for. Revenue is recognised grant by grant: of what
-was paid for one, the part that is spent or has expired, rounded down, so that all parts of a grant add up to its price
-and the sums of periods to the sum of the whole, to the cent.
+Everything is summed from the ledger and the orders when it is asked for. Revenue is billing's books (`billing.books`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,6 +11,8 @@ from typing import Any
 from django.db import connection
 
 from accounts.models import Account
+from billing import books
+from billing.books import Books
 
 TOP = 10
 MANY_ACCOUNTS = 5
@@ -22,26 +22,6 @@ REFUNDED_WITHIN = timedelta(days=90)
 USUAL_DAYS = 14
 MICROS = 1_000_000
 
-# Of each grant up to a moment: what was used or is gone, and what was taken back because its money went back.
-MOVES = """
-    SELECT e.grant_id,
-           coalesce(sum(-e.amount) FILTER (WHERE t.kind IN ('spend', 'reverse', 'expire', 'debt', 'adjust')), 0)
-               ::bigint AS consumed,
-           coalesce(sum(-e.amount) FILTER (WHERE t.kind IN ('revoke', 'restore')), 0)::bigint AS taken
-    FROM credits_entry e JOIN credits_transaction t ON t.id = e.transaction_id
-    WHERE t.kind <> 'grant' AND coalesce(t.due_at, t.created_at) < %(at)s
-    GROUP BY e.grant_id
-"""
-REVENUE = f"""
-WITH moves AS ({MOVES})
-SELECT g.currency,
-       sum(g.paid_minor * coalesce(m.consumed, 0) / g.amount)::bigint AS recognised,
-       sum(g.paid_minor - g.paid_minor * (coalesce(m.consumed, 0) + coalesce(m.taken, 0)) / g.amount)::bigint AS owed,
-       sum(g.amount - coalesce(m.consumed, 0) - coalesce(m.taken, 0))::bigint AS owed_credits
-FROM credits_grant g LEFT JOIN moves m ON m.grant_id = g.id
-WHERE g.paid_minor > 0 AND g.effective_at < %(at)s
-GROUP BY g.currency ORDER BY g.currency
-"""  # noqa: S608 - constants
 CREDITS = """
 SELECT g.source, t.kind, sum(e.amount)::bigint AS credits
 FROM credits_entry e
@@ -188,16 +168,6 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Revenue:
-    """One currency's money of credits, in minor units: earned in the period, and still owed at its end."""
-
-    currency: str
-    recognised: int
-    owed: int
-    owed_credits: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Margin:
     """What a feature earned and cost in a period, in millionths of the currency's unit."""
 
@@ -248,18 +218,9 @@ class WhatIf:
         return self.cost_micros * self.free_then // self.spent if self.spent else 0
 
 
-def revenue(*, since: datetime, until: datetime) -> list[Revenue]:
-    """What was earned by credits that were used or expired in the period, and what is owed at its end."""
-    before = {row["currency"]: row for row in _rows(REVENUE, at=since)}
-    return [
-        Revenue(
-            currency=row["currency"],
-            recognised=row["recognised"] - before.get(row["currency"], {"recognised": 0})["recognised"],
-            owed=row["owed"],
-            owed_credits=row["owed_credits"],
-        )
-        for row in _rows(REVENUE, at=until)
-    ]
+def revenue(*, since: datetime, until: datetime) -> list[Books]:
+    """What was paid, earned, given back and taxed in the period, and what is owed at its end; by currency."""
+    return books.between(since, until)
 
 
 def credits_moved(*, since: datetime, until: datetime) -> dict[str, int]:

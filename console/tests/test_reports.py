@@ -105,7 +105,8 @@ def test_revenue_and_what_is_owed_are_the_ledger_s_to_the_cent(history: list[Row
             if grant.paid_minor and grant.effective_at < moment:
                 gone = used[grant.pk] + taken[grant.pk]
                 row = sums[grant.currency]
-                row[0] += grant.paid_minor * used[grant.pk] // grant.amount
+                # Taken back without any money: earned as well.
+                row[0] += grant.paid_minor * gone // grant.amount
                 row[1] += grant.paid_minor - grant.paid_minor * gone // grant.amount
                 row[2] += grant.amount - gone
         return {currency: (a, b, c) for currency, (a, b, c) in sums.items()}
