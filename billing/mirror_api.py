@@ -12,8 +12,8 @@ from rest_framework.views import APIView
 from accounts import clock
 from accounts.api_parts import ACCOUNT_PARAMETER, account_of, list_of, listing, timestamp
 from accounts.models import Scope
-from billing import catalogue, mirror, plan_changes
-from billing.models import Price, Subscription
+from billing import catalogue, mirror, payment_records, plan_changes
+from billing.models import PaymentRecord, Price, Subscription
 
 LATEST_INVOICES = 100
 
@@ -38,7 +38,11 @@ class InvoiceSerializer(serializers.Serializer[Any]):
     id = serializers.CharField()
     number = serializers.CharField(allow_null=True)
     status = serializers.CharField(help_text="As Stripe has it: open, paid, void, uncollectible.")
+    money = serializers.ChoiceField(
+        choices=PaymentRecord.State.choices, allow_null=True, help_text="What became of the money, once it was paid."
+    )
     total = serializers.IntegerField(help_text="With tax, in the currency's minor units.")
+    refunded = serializers.IntegerField()
     currency = serializers.CharField()
     created = serializers.DateTimeField()
     url = serializers.CharField(allow_null=True, help_text="The invoice's page at Stripe.")
@@ -63,7 +67,8 @@ class InvoicesView(APIView):
         """The account's latest invoices, with links to their pages and PDFs."""
         account = account_of(request, now=clock.now())
         found = mirror.invoices_of(account.pk, limit=LATEST_INVOICES)
-        return Response(listing([invoice_data(invoice) for invoice in found], ""))
+        known = payment_records.of_origins(invoice["id"] for invoice in found)
+        return Response(listing([invoice_data(invoice, known.get(invoice["id"])) for invoice in found], ""))
 
 
 def plan_data(running: Subscription | None) -> dict[str, Any]:
@@ -86,13 +91,16 @@ def plan_data(running: Subscription | None) -> dict[str, Any]:
     }
 
 
-def invoice_data(invoice: dict[str, Any]) -> dict[str, Any]:
+def invoice_data(invoice: dict[str, Any], payment: PaymentRecord | None) -> dict[str, Any]:
     """What the API says of an invoice."""
+    is_paid = invoice["status"] == "paid"
     return {
         "id": invoice["id"],
         "number": invoice.get("number"),
         "status": invoice["status"],
+        "money": payment.state if payment else (PaymentRecord.State.PAID if is_paid else None),
         "total": invoice["total"],
+        "refunded": payment.refunded_minor if payment else 0,
         "currency": invoice["currency"],
         "created": timestamp(datetime.fromtimestamp(invoice["created"], UTC)),
         "url": invoice.get("hosted_invoice_url"),

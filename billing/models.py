@@ -511,6 +511,15 @@ class PaymentRecord(models.Model):
     and promises in the ledger; what gave nothing any more is earned as it is paid.
     """
 
+    class State(models.TextChoices):
+        """What became of the money, as customers and support read it."""
+
+        PAID = "paid", _("Paid")
+        PARTLY_REFUNDED = "partly_refunded", _("Partly refunded")
+        REFUNDED = "refunded", _("Refunded")
+        DISPUTED = "disputed", _("Disputed")  # the bank has yet to decide
+        LOST = "lost", _("Dispute lost")
+
     account: models.ForeignKey[Any, Any] = models.ForeignKey(
         "accounts.Account", on_delete=models.PROTECT, related_name="payment_records"
     )
@@ -541,6 +550,14 @@ class PaymentRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.origin_id}: {self.total_minor} {self.currency}"
+
+    @property
+    def state(self) -> State:
+        if self.disputed_minor:
+            return self.State.LOST if self.is_lost else self.State.DISPUTED
+        if self.refunded_minor:
+            return self.State.REFUNDED if self.refunded_minor >= self.total_minor else self.State.PARTLY_REFUNDED
+        return self.State.PAID
 
     @property
     def gone_minor(self) -> int:

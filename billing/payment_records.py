@@ -4,6 +4,7 @@ Credits are brought in line with these rows (`clawbacks`), and reports add their
 from what the provider says; nothing here asks it.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from django.db import transaction
@@ -76,6 +77,11 @@ def record_money_back(
         return row
 
 
+def of_origins(origin_ids: Iterable[str]) -> dict[str, PaymentRecord]:
+    """The records of these checkouts, payments or invoices, by their id; those that were paid for credits."""
+    return PaymentRecord.objects.in_bulk([origin for origin in origin_ids if origin], field_name="origin_id")
+
+
 def _gone(row: PaymentRecord) -> tuple[int, int]:
     """What of the price of its credits, and of the tax on it, is not here any more."""
     if row.total_minor <= 0:
@@ -84,10 +90,6 @@ def _gone(row: PaymentRecord) -> tuple[int, int]:
     if row.net_minor + row.tax_minor == row.total_minor:
         return row.gone_minor - tax, tax
     return row.net_minor * row.gone_minor // row.total_minor, tax
-
-
-def of_origin(origin_id: str) -> PaymentRecord | None:
-    return PaymentRecord.objects.filter(origin_id=origin_id).first()
 
 
 def of_order(order: Order, *, now: datetime) -> PaymentRecord | None:

@@ -17,7 +17,7 @@ from django.db.models import F, QuerySet
 from django.utils.translation import gettext as _
 
 from accounts.models import Account
-from billing import alignment, announcing, fulfilment, orders, stripe_api
+from billing import alignment, announcing, fulfilment, mirror, orders, stripe_api
 from billing.checkout import frozen
 from billing.errors import (
     AddressNeededError,
@@ -47,6 +47,11 @@ def switch_on(*, account: Account, price: Price, below: int, max_per_month: int,
 def switch_off(*, account: Account, problem: str = "") -> None:
     """Buy nothing more by itself; what is under way is ended."""
     TopUp.objects.filter(account=account).update(is_on=False, problem=problem)
+
+
+def has_saved_card(account: Account) -> bool:
+    """Whether there is a card that a top-up could charge, as far as we know."""
+    return bool(mirror.saved_card(account.pk))
 
 
 def due() -> Iterable[uuid.UUID]:

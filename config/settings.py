@@ -416,6 +416,10 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "config.api_problems.describe",
     ],
+    "ENUM_NAME_OVERRIDES": {
+        "CheckoutStatusEnum": "billing.models.Order.Status",
+        "PaymentStateEnum": "billing.models.PaymentRecord.State",
+    },
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],
     "SCHEMA_PATH_PREFIX": "/api/v1",

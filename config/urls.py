@@ -10,7 +10,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from accounts import api as accounts_api
 from billing import api as billing_api
-from billing import mirror_api
+from billing import mirror_api, orders_api, top_up_api
 from config import api_errors, api_problems, api_schema
 from console import dashboard
 from credits import api as credits_api
@@ -45,6 +45,8 @@ v1 = [
     path("billing/catalogue", billing_api.CatalogueView.as_view()),
     path("billing/checkouts", billing_api.CheckoutsView.as_view()),
     path("billing/checkouts/<str:checkout_id>", billing_api.CheckoutView.as_view()),
+    path("billing/orders", orders_api.OrdersView.as_view()),
+    path("billing/top-up", top_up_api.TopUpView.as_view()),
     path("billing/portal-sessions", billing_api.PortalSessionsView.as_view()),
     path("billing/subscription", mirror_api.SubscriptionView.as_view()),
     path("billing/invoices", mirror_api.InvoicesView.as_view()),

@@ -57,7 +57,8 @@ def timeline(account: Account, *, kinds: Iterable[str] = ()) -> list[Moment]:
 
 def _ledger(account: Account) -> Iterator[Moment]:
     for row in selectors.transactions(account.pk)[:EACH]:
-        text = f"{row.amount:+d} → {row.balance_after}: {row.description or row.feature or row.get_kind_display()}"
+        change = f"{row.amount:+d}" if row.amount else _("owed %(change)s") % {"change": f"{row.debt_change:+d}"}
+        text = f"{change} → {row.balance_after}: {row.description or row.feature or row.get_kind_display()}"
         url = reverse("admin:credits_transaction_change", args=[row.pk])
         yield Moment(
             at=row.created_at, kind="ledger", text=text, detail=f"{row.get_kind_display()}, {row.actor}", url=url

@@ -17,7 +17,7 @@ from accounts import charts, clock, teams
 from accounts import keys as api_keys
 from accounts.models import Account, Invitation, User
 from accounts.public_ids import MalformedIdError, parse_id, public_id
-from billing import catalogue, details, mirror, plan_changes
+from billing import catalogue, details, mirror, payment_records, plan_changes
 from billing.models import Order, TopUp
 from credits import selectors
 from portal import offers, periods
@@ -100,6 +100,9 @@ def credits(request: HttpRequest) -> HttpResponse:
 def billing(request: HttpRequest) -> HttpResponse:
     """The plan, how it is paid, what stands on the invoices, and what was bought."""
     account = own_account(request)
+    orders = list(Order.objects.filter(account=account).order_by("-id")[:INVOICES])
+    invoices = mirror.invoices_of(account.pk, limit=INVOICES)
+    known = payment_records.of_origins([order.origin_id for order in orders] + [row["id"] for row in invoices])
     return render(
         request,
         "portal/billing.html",
@@ -107,8 +110,8 @@ def billing(request: HttpRequest) -> HttpResponse:
             "account": account,
             "subscription": plan_changes.find_running(account),
             "default_plan": catalogue.default_plan(),
-            "orders": Order.objects.filter(account=account).order_by("-id")[:INVOICES],
-            "invoices": mirror.invoices_of(account.pk, limit=INVOICES),
+            "orders": [(order, known.get(order.origin_id)) for order in orders],
+            "invoices": [(row, known.get(row["id"])) for row in invoices],
             "has_customer": bool(mirror.customer_of_account(account.pk)),
             "card": details.card_of(account),
             "details": details.address_of(account),

@@ -12,7 +12,7 @@ from django.utils.translation import get_language, gettext
 
 from accounts import currencies
 from accounts.models import Scope
-from billing.models import Order, Price
+from billing.models import Order, PaymentRecord, Price
 from billing.money import amount_in_words
 from credits.models import Transaction
 
@@ -97,6 +97,17 @@ def invoice_state(state: str) -> str:
 
 
 @register.filter
+def payment_state(payment: PaymentRecord | None) -> str:
+    """What became of a payment's money, in plain words; nothing where all of it is here."""
+    if payment is None or payment.state == PaymentRecord.State.PAID:
+        return ""
+    if payment.state == PaymentRecord.State.PARTLY_REFUNDED:
+        back = amount_in_words(payment.refunded_minor, payment.currency)
+        return gettext("%(amount)s refunded") % {"amount": back}
+    return str(payment.state.label)
+
+
+@register.filter
 def scope_name(scope: str) -> str:
     """What a key may do, in plain words."""
     return str(Scope(scope).label) if scope in Scope.values else scope
@@ -111,7 +122,15 @@ def bucket_name(kind: str) -> str:
 @register.filter
 def signed(amount: int) -> str:
     """A change of the balance, with its sign."""
-    return f"+{amount}" if amount > 0 else f"−{abs(amount)}"
+    return f"+{amount}" if amount > 0 else f"−{abs(amount)}" if amount else "0"
+
+
+@register.filter
+def moved(row: Transaction) -> str:
+    """What a transaction did to the balance; where it moved none of it, what it did to the debt."""
+    if row.amount or not row.debt_change:
+        return signed(row.amount)
+    return gettext("owed %(change)s") % {"change": signed(row.debt_change)}
 
 
 @register.filter

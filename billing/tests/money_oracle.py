@@ -4,12 +4,13 @@ Shares no code with billing. Of a lot it believes the ledger only how large it w
 paid; what was used of it is counted from the answers of spends, holds and reversals.
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from credits.models import Allowance, Entry, Grant, Wallet
+from credits.tests.model import months_on
 from sandbox.local_stripe import invoices
 from sandbox.local_stripe.core import LocalStripe
 
@@ -93,7 +94,24 @@ class Oracle:
             gone, total, is_lost = self.gone(origin)
             back += credits * gone // total if total > 0 else 0
             lost |= is_lost
-        return back, lost
+        credited = min(whole - back, self._credited(grant, whole)) if grant.is_top_up else 0
+        return back + credited, lost or bool(credited)
+
+    def _credited(self, grant: Grant, whole: int) -> int:
+        """What of an upgrade's credits goes because Stripe credited it: of all changes of its period, in money."""
+        origin = self.stripe.get("invoice", grant.source_key.split(":")[2])
+        changes = [
+            row["total"]
+            for row in self.stripe.store.all("invoice")
+            if row["billing_reason"] == "subscription_update" and row["status"] == "paid"
+            and invoices.subscription_id(row) == invoices.subscription_id(origin)
+            and self._end(row) == self._end(origin)
+        ]  # fmt: skip
+        cost = sum(total for total in changes if total > 0)
+        return whole * min(cost, max(0, cost - sum(changes))) // cost if cost else 0
+
+    def _end(self, invoice: Row) -> int:
+        return max(int(line["period"]["end"]) for line in invoices.all_lines(self.stripe, invoice["id"]))
 
     def _behind(self, grant: Grant, whole: int) -> list[tuple[str, int]]:
         """The payments behind a lot, and how many of its credits each paid for."""
@@ -131,42 +149,72 @@ class Oracle:
         )
 
     def problems(self, now: datetime) -> list[str]:
-        """Every lot and wallet that is not as it must be."""
+        """Every lot of a payment that is not as it must be."""
         found = []
         debts: Counter[Any] = Counter()
         for entry in Entry.objects.filter(transaction__kind="debt"):
             debts[entry.grant_id] -= entry.amount
-        paid_for: dict[Any, int] = defaultdict(int)
-        last = {row.source_key: row for row in Grant.objects.order_by("id")}  # (the one it was moved to is the latest)
+        last = {
+            row.source_key: row.pk for row in Grant.objects.order_by("id")
+        }  # (the one it was moved to is the latest)
         for grant in Grant.objects.select_related("allowance").order_by("id"):
-            if not grant.source_key.startswith("stripe:") and not (grant.allowance and grant.allowance.paid_minor):
-                if not (grant.allowance and grant.allowance.source_key.startswith("stripe:")):
-                    continue
-            if last[grant.source_key].pk != grant.pk:
-                if grant.remaining:
-                    found.append(f"{grant.source_key} was moved, and {grant.remaining} stayed")
+            cause = grant.allowance.source_key if grant.allowance else grant.source_key
+            if not cause.startswith("stripe:"):
                 continue
-            target, is_lost = self.target(grant)
-            used = self.used[grant.source_key] + self.held[grant.source_key] + debts[grant.pk]
-            most = max(0, grant.amount + grant.spent_before - target - used)
-            if grant.expires_at is not None and grant.expires_at <= now:
-                most = 0
-            if is_lost:
-                # What was spent is owed: credits that come back later stay, and pay that.
-                if grant.remaining > most and not Wallet.objects.get(account=grant.account_id).debt == 0:
-                    found.append(f"{grant.source_key}: {grant.remaining} left of a lost payment, at most {most}")
-            elif grant.remaining != most:
+            is_moved = last[grant.source_key] != grant.pk
+            most = 0 if is_moved else self._most(grant, debts[grant.pk], now)
+            owes = most < grant.remaining and self.target(grant)[1] and not self._debt(grant)
+            # (Where what was spent is owed, credits that come back later stay, and pay that.)
+            if grant.remaining != most and not owes:
                 found.append(
-                    f"{grant.source_key}: {grant.remaining} left, and {most} should be "
-                    f"(of {grant.amount} + {grant.spent_before}, {target} back, {used} used)"
+                    f"{grant.source_key}: {grant.remaining} left, and {most} should be (of {grant.amount} + "
+                    f"{grant.spent_before}, {self.target(grant)[0]} back, {self.used[grant.source_key]} used)"
                 )
-            paid_for[grant.account_id] += grant.remaining
         return found
 
-    def undelivered(self, now: datetime) -> int:
-        """Roughly what months to come cost: by Stripe's prices and the calendar, a cent a month either way."""
-        total = 0.0
-        for promise in Allowance.objects.filter(periods__gt=1, ended_at=None, next_at__isnull=False):
-            invoice = self.stripe.get("invoice", promise.source_key.split(":")[2])
-            total += max(0, invoice["total"]) * ((promise.periods or 0) - promise.next_index) / (promise.periods or 1)
-        return round(total)
+    def wrongly_deferred(self) -> list[str]:
+        """Promises whose months to come are not owed at what they cost: by the calendar, a cent a month either way.
+
+        (Not those that took over from another one, or were moved: what they brought along is in the sums.)
+        """
+        found = []
+        running = Allowance.objects.filter(periods__gt=1, ended_at=None, next_at__isnull=False, carried_minor=0)
+        for promise in running:
+            expected = sum(self._to_come(promise, row) for row in self._payments_of(promise))
+            if abs(expected - promise.undelivered_minor) > (promise.periods or 0) + 1:
+                found.append(f"{promise.source_key}: {promise.undelivered_minor} deferred, {expected:.2f} should be")
+        return found
+
+    def _payments_of(self, promise: Allowance) -> list[Row]:
+        base = self.stripe.get("invoice", promise.source_key.split(":")[2])
+        later = [
+            row
+            for row in self.stripe.store.all("invoice")
+            if row["billing_reason"] == "subscription_update" and row["status"] == "paid" and row["total"] > 0
+            and invoices.subscription_id(row) == invoices.subscription_id(base)
+            and row["id"] != base["id"] and self._end(row) == self._end(base)
+        ]  # fmt: skip
+        return [base, *later]
+
+    def _to_come(self, promise: Allowance, invoice: Row) -> float:
+        """What of an invoice pays for months that are still to be given."""
+        months = promise.periods or 1
+        edges = [months_on(promise.anchor, number, "UTC") for number in range(months + 1)]
+        left = months - promise.next_index
+        if f"stripe:invoice:{invoice['id']}" == promise.source_key:
+            return float(invoice["total"]) * left / months
+        since = max(line["period"]["start"] for line in invoices.all_lines(self.stripe, invoice["id"]))
+        at = datetime.fromtimestamp(since, UTC)
+        running = max(number for number in range(months) if edges[number] <= at)
+        part = (edges[running + 1] - at) / (edges[running + 1] - edges[running])
+        return float(invoice["total"]) * left / (part + months - running - 1)
+
+    def _most(self, grant: Grant, debt_paid: int, now: datetime) -> int:
+        """How many credits of a lot may remain: all that was not used, set aside, or paid back."""
+        if grant.expires_at is not None and grant.expires_at <= now:
+            return 0
+        used = self.used[grant.source_key] + self.held[grant.source_key] + debt_paid
+        return max(0, grant.amount + grant.spent_before - self.target(grant)[0] - used)
+
+    def _debt(self, grant: Grant) -> int:
+        return Wallet.objects.get(account=grant.account_id).debt

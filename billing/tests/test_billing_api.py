@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import stripe
 from django.test import Client
 from pytest_django import Settings
 
@@ -10,6 +11,8 @@ from accounts import clock, keys
 from accounts.models import Account
 from billing.models import Promotion
 from billing.tests.conftest import Shop
+from sandbox.local_stripe import money_back
+from sandbox.local_stripe.checkout import Outcome
 
 
 @pytest.fixture
@@ -76,3 +79,31 @@ def test_a_customer_is_sent_back_to_known_apps_only(
         "https://app.example.com.evil.example/", "http://app.example.com/", "https://app.example.com\\@evil.example/",
     ]  # fmt: skip
     assert [ask(url, number + 1) for number, url in enumerate(evil)] == [400] * len(evil)
+
+
+def test_orders_and_invoices_say_what_became_of_their_money(shop: Shop, customer: Account, get: Any) -> None:
+    """Paid, partly refunded, refunded, disputed, lost: as support and the customer read it."""
+    for number in range(5):
+        shop.pay(shop.checkout(customer, key=f"k{number}"))
+    shop.pay(shop.checkout(customer, key="left"), Outcome.ABANDON)
+    charges = [row["id"] for row in shop.stripe.store.all("charge")]
+    stripe.Refund.create(charge=charges[1], amount=200)
+    stripe.Refund.create(charge=charges[2])
+    money_back.open_dispute(shop.stripe, charges[3])
+    money_back.close_dispute(shop.stripe, money_back.open_dispute(shop.stripe, charges[4])["id"], "lost")
+    shop.pay(shop.checkout(customer, item="pro", key="plan"))
+    shop.deliver()
+    stripe.Refund.create(charge=[row["id"] for row in shop.stripe.store.all("charge")][-1], amount=500)
+    shop.deliver()
+
+    found = get("orders?limit=4")
+    rest = get(f"orders?cursor={found['next']}")
+    rows = list(reversed(found["data"] + rest["data"]))
+
+    assert [row["money"] for row in rows] == [
+        "paid", "partly_refunded", "refunded", "disputed", "lost", None, "paid",
+    ]  # fmt: skip
+    assert [row["refunded"] for row in rows[:4]] == [0, 200, 500, 0]
+    assert (rows[0]["item"], rows[0]["credits"], rows[0]["paid"]) == ("credits-20", 20, 500)
+    (invoice,) = get("invoices")["data"]
+    assert (invoice["money"], invoice["refunded"], invoice["total"]) == ("partly_refunded", 500, 2000)

@@ -99,7 +99,7 @@ class Lives:
     def upgrade(self) -> str:
         self._deliver()
         account, item = self._anyone(), self.dice.choice(["pro", "team"])
-        interval = plan_changes.running(account).price.interval if self.dice.random() < 0.8 else "year"  # noqa: PLR2004
+        interval = plan_changes.running(account).price.interval if self.dice.random() < 0.8 else "year"
         price = catalogue.find_price(item=item, interval=interval)
         plan_changes.change(account=account, price=price, now=clock.now())
         return f"{account} {item} {interval}"
@@ -120,9 +120,7 @@ class Lives:
     def stop(self) -> str:
         self._deliver()
         account = self._anyone()
-        (plan_changes.cancel if self.dice.random() < 0.5 else plan_changes.cancel_now)(  # noqa: PLR2004
-            account=account, now=clock.now()
-        )
+        (plan_changes.cancel if self.dice.random() < 0.5 else plan_changes.cancel_now)(account=account, now=clock.now())
         return str(account)
 
     def spend(self) -> str:
@@ -173,7 +171,7 @@ class Lives:
         if not self.spends:
             raise CreditsError("nothing was spent")
         account, made = self.spends.pop(self.dice.randrange(len(self.spends)))
-        amount = None if self.dice.random() < 0.5 else self.dice.randint(1, -made.amount)  # noqa: PLR2004
+        amount = None if self.dice.random() < 0.5 else self.dice.randint(1, -made.amount)
         back = ledger.reverse(
             account_id=account.pk, transaction_id=made.transaction_id, amount=amount,
             idempotency_key=f"r{self.number}", reason="It failed", now=clock.now(),
@@ -193,7 +191,7 @@ class Lives:
     def refund(self) -> str:
         charge = self._a_charge()
         left = charge["amount"] - charge["amount_refunded"]
-        minor = left if self.dice.random() < 0.4 else self.dice.randint(1, max(1, left))  # noqa: PLR2004
+        minor = left if self.dice.random() < 0.4 else self.dice.randint(1, max(1, left))
         stripe.Refund.create(charge=charge["id"], amount=minor)
         return f"{minor} of {charge['amount']} ({charge['id']})"
 
@@ -223,7 +221,7 @@ class Lives:
     # --- operators, time and webhooks -----------------------------------------------------------
 
     def merge(self) -> str:
-        if self.dice.random() < 0.5:  # noqa: PLR2004
+        if self.dice.random() < 0.5:
             self._deliver()
         source, target = self.dice.sample(self.accounts, 2)
         if source.closed_at or target.closed_at:
@@ -242,7 +240,7 @@ class Lives:
     def hear(self) -> str:
         """Webhooks come twice, in any order, and some never."""
         waiting = list(self.shop.stripe.store.all(events.DELIVERY))
-        if self.dice.random() < 0.3:  # noqa: PLR2004
+        if self.dice.random() < 0.3:
             for row in self.dice.sample(waiting, len(waiting) // 3):
                 self.shop.stripe.store.remove(events.DELIVERY, row["id"])
         how = {"order": self.dice.choice(["fifo", "reversed", "shuffled"]), "copies": self.dice.randint(1, 2)}
@@ -264,7 +262,7 @@ class Lives:
         for account in self.accounts:
             selectors.balance(account_id=account.pk, now=clock.now())
         problems = [f"{row.kind} {row.object_id}: {row.problem}" for row in reconciliation.differences(since=since)]
-        problems += self.oracle.problems(clock.now())
+        problems += self.oracle.problems(clock.now()) + self.oracle.wrongly_deferred()
         problems += list(books.problems(clock.now() + timedelta(seconds=1)))
         problems += [str(row) for row in audit.all_disagreements()]
         paid, back = self.oracle.paid_and_back()

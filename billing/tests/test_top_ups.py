@@ -1,14 +1,17 @@
 """Automatic top-ups: once for each crossing, so many a month, off as soon as a card is refused."""
 
+import json
+from collections.abc import Callable
 from datetime import timedelta
 from threading import Barrier, Thread
+from typing import Any
 
 import pytest
 import stripe
 from django.db import connection
 from django.test import Client
 
-from accounts import clock
+from accounts import clock, keys
 from accounts.models import Account, User
 from billing import alignment, catalogue, top_ups
 from billing.errors import PaymentProviderUnavailableError, PriceNotSellableError
@@ -241,3 +244,58 @@ def test_a_customer_switches_it_on_and_off(shop: Shop, customer: Account, ada: U
     assert TopUp.objects.get().is_on
     assert "I agree" in client.post("/billing/top-up", {"action": "off"}, follow=True).content.decode()
     assert not TopUp.objects.get().is_on
+
+
+class TestApi:
+    @pytest.fixture
+    def api(self, client: Client, topped_up: Account) -> Callable[..., tuple[int, dict[str, Any]]]:
+        secret = keys.create_key(
+            account=topped_up, name="t", scopes=keys.ACCOUNT_KEY_SCOPES, created_by=None, now=clock.now()
+        ).secret
+
+        def call(method: str, data: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+            answer = client.generic(
+                method, "/api/v1/billing/top-up", json.dumps(data) if data else "", content_type="application/json",
+                headers={"Authorization": f"Bearer {secret}"},
+            )  # fmt: skip
+            return answer.status_code, answer.json()
+
+        return call
+
+    def test_it_is_read_changed_and_switched_off(self, api: Any, topped_up: Account) -> None:
+        status, told = api("GET")
+        assert (status, told["is_on"], told["below"], told["pack"]) == (200, True, 5, "credits-20")
+        assert told["has_saved_card"]
+
+        asked = {"below": 10, "pack": "credits-50", "at_most_a_month": 3}
+        status, told = api("PUT", asked)
+        assert (status, {name: told[name] for name in asked}) == (200, asked)
+        assert (told["is_on"], told["currency"], told["amount"]) == (True, "eur", 1000)
+
+        assert api("DELETE")[1]["is_on"] is False
+        assert not TopUp.objects.get().is_on
+
+    @pytest.mark.parametrize(
+        ("change", "code"),
+        [({"below": 0}, "invalid_request"), ({"pack": "pro"}, "price_not_sellable"),
+         ({"at_most_a_month": 1000}, "price_not_sellable"), ({"pack": "nothing"}, "price_not_sellable")],
+    )  # fmt: skip
+    def test_what_cannot_be_agreed_to_changes_nothing(
+        self, api: Any, topped_up: Account, change: dict[str, Any], code: str
+    ) -> None:
+        status, told = api("PUT", {"below": 10, "pack": "credits-50", "at_most_a_month": 3, **change})
+
+        assert (status >= 400, told["code"]) == (True, code)
+        assert TopUp.objects.get().below == 5
+
+    def test_looking_at_it_and_at_the_balance_charges_nobody(self, shop: Shop, api: Any, topped_up: Account) -> None:
+        """One use that crosses the line buys; whoever looks afterwards, and the job that goes round, buy nothing."""
+        spend_down_to(topped_up, 4)
+        assert look(topped_up) is not None
+        spend_down_to(topped_up, 5)
+        TopUp.objects.update(below=30)
+        for _ in range(3):
+            api("GET")
+            balance(topped_up)
+
+        assert Order.objects.filter(ui="off_session").count() == 1
