@@ -1,6 +1,6 @@
 """People and accounts. An Account owns credits and is billed; users come and go as its members."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
@@ -63,6 +63,14 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.email
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """A changed address is the billing address of their own account as well, unless that was another one."""
+        before = User.objects.filter(pk=self.pk).values_list("email", flat=True).first() if self.pk else None
+        super().save(*args, **kwargs)
+        if before is not None and before != self.email:
+            own = Account.objects.filter(memberships__user=self, memberships__is_personal=True, closed_at=None)
+            own.filter(email__in=("", before)).update(email=self.email)
 
     def get_full_name(self) -> str:
         return self.name or self.email

@@ -14,6 +14,7 @@ from billing import (
     catalogue_sync,
     erasing,
     fulfilment,
+    late_payments,
     mirror,
     money_back,
     placing,
@@ -92,7 +93,9 @@ def _read(kind: str, object_id: str) -> tuple[Any, Stripe]:
 
 def _follow(kind: str, current: Stripe, *, now: datetime) -> None:
     """What comes of an object beside its own fulfilment."""
-    if kind == "invoice" and stripe_objects.is_refused_invoice(current):
+    if late_payments.is_late(kind, current):
+        late_payments.give_back(kind, current, now=now)
+    elif kind == "invoice" and stripe_objects.is_refused_invoice(current):
         attempt = stripe_api.attempt_of_invoice(current["id"])
         if attempt.is_refused or attempt.needs_owner:  # (else a bank's debit is under way: nothing has failed)
             plan_fulfilment.note_refused(current, needs_owner=attempt.needs_owner, now=now)
@@ -142,7 +145,7 @@ def _is_ours(kind: str, current: Stripe, *, now: datetime) -> bool:
     except NotAtStripeError:
         return False
     account = placing.account_named((customer.get("metadata") or {}).get("djstripe_subscriber"))
-    mirror.keep_customer(customer_id, account, now=now)
+    mirror.keep_customer(customer_id, account, email=str(customer.get("email") or ""), now=now)
     return account is not None
 
 

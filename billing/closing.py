@@ -1,11 +1,13 @@
 """Closing a customer's account: the plan first, then the credits, then the person."""
 
+from contextlib import suppress
 from datetime import datetime
 
 from accounts import closing
 from accounts.models import Account, User
 from billing import erasing, plan_changes, stripe_api, top_ups
 from billing.models import Order
+from billing.stripe_api import NotAtStripeError
 from credits import allowances, ledger, limits, selectors
 from credits.models import Hold
 from outbox.models import Alert, OutboxEvent, WebhookDelivery, WebhookEndpoint
@@ -18,8 +20,7 @@ def close_account(*, account: Account, user: User | None, now: datetime, actor: 
 
     Raises PaymentProviderUnavailableError before anything else has happened: nobody is charged for a closed account.
     """
-    if plan_changes.find_running(account) is not None:
-        plan_changes.cancel_now(account=account, now=now)
+    plan_changes.end_all(account=account, now=now)
     _close_payment_pages(account)
     top_ups.switch_off(account=account)
     for series in selectors.promised_series(account.pk):
@@ -56,7 +57,8 @@ def _close_payment_pages(account: Account) -> None:
     """What was begun is not paid any more."""
     waiting = Order.objects.filter(account=account, status=Order.Status.OPEN, provider="stripe")
     for order in waiting:
-        if order.stripe_session_id:
-            stripe_api.expire_session(order.stripe_session_id)
-        elif order.payment_id:
-            stripe_api.cancel_payment(order.payment_id)
+        with suppress(NotAtStripeError):
+            if order.stripe_session_id:
+                stripe_api.expire_session(order.stripe_session_id)
+            elif order.payment_id:
+                stripe_api.cancel_payment(order.payment_id)

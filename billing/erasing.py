@@ -11,7 +11,7 @@ from django.conf import settings
 
 from accounts.models import Account
 from billing import mirror, stripe_api
-from billing.models import InboxEvent, Order
+from billing.models import InboxEvent, Order, StripeCustomer
 from billing.stripe_api import NotAtStripeError
 
 # Every field of Stripe's objects that says who, where, or how to reach somebody, whatever object it is on.
@@ -58,6 +58,7 @@ def erase_here(account: Account) -> None:
         mirror.change_objects_of(customer_id, without_personal_facts)
     for row in InboxEvent.objects.filter(customer_id__in=customer_ids).iterator(BATCH):
         InboxEvent.objects.filter(pk=row.pk).update(payload=without_personal_facts(row.payload))
+    StripeCustomer.objects.filter(account=account).update(email="")
     Order.objects.filter(account=account).update(receipt_url="", checkout_url="", success_url="", cancel_url="")
 
 

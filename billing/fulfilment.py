@@ -20,9 +20,6 @@ from credits.money import FREE, Money
 from outbox import alerts
 from outbox.models import Alert
 
-# Payments that are ours to act on without a checkout session: as we named them when we made them.
-CARD_FORM, TOP_UP = "elements", "top_up"
-INTENT_KINDS = (CARD_FORM, TOP_UP)
 INTENT_STATUS = {
     "succeeded": PaymentStatus.PAID,
     "processing": PaymentStatus.PROCESSING,
@@ -59,7 +56,7 @@ def fulfil_intent(intent: Stripe, *, now: datetime) -> None:
 
     Checkouts and invoices have payment intents too, which say nothing here: their own objects do.
     """
-    if not is_paid_here(intent):
+    if not stripe_objects.is_paid_here(intent):
         return
     order = placing.order_named(str(intent["metadata"].get("order") or ""))
     account = mirror.account_of_customer(stripe_objects.customer_id(intent))
@@ -75,11 +72,6 @@ def fulfil_intent(intent: Stripe, *, now: datetime) -> None:
     if payment.status == PaymentStatus.OPEN and order.status == Order.Status.PROCESSING:
         payment = replace(payment, status=PaymentStatus.FAILED)  # the bank's late answer was no
     fulfil_payment(order, payment, now=now)
-
-
-def is_paid_here(intent: Stripe) -> bool:
-    """Whether a payment was begun by us, for an order, without a checkout session or an invoice."""
-    return (intent.get("metadata") or {}).get("kind") in INTENT_KINDS
 
 
 def fulfil_payment(order: Order, payment: Payment, *, now: datetime) -> None:
@@ -137,9 +129,10 @@ def _fulfil_pack(order: Order, payment: Payment, *, now: datetime) -> None:
         alerts.raise_alert(Alert.Kind.REVIEW, order.public_id, detail=problem, account_id=order.account_id, now=now)
         raise FulfilmentError(f"{order.public_id}: {problem}")
     if order.account.closed_at is not None:
-        problem = "Paid after the account was closed. Give the money back at the provider."
-        orders.leave_open(order, Order.Status.REVIEW, problem=problem)
-        alerts.raise_alert(Alert.Kind.REVIEW, order.public_id, detail=problem, account_id=order.account_id, now=now)
+        if order.provider != "stripe":  # (of Stripe's, `late_payments` gives the money back)
+            problem = "Paid after the account was closed. Give the money back at the provider."
+            orders.leave_open(order, Order.Status.REVIEW, problem=problem)
+            alerts.raise_alert(Alert.Kind.REVIEW, order.public_id, detail=problem, account_id=order.account_id, now=now)
         return
     net_minor = payment.total_minor - payment.tax_minor
     with transaction.atomic():

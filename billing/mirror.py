@@ -123,9 +123,13 @@ def account_of_customer(customer_id: str) -> Account | None:
     return found.merged_into or found if found else None
 
 
-def keep_customer(customer_id: str, account: Account | None, *, now: datetime) -> None:
-    """Remember whose a customer at Stripe is: an account's, or (None) nobody's of ours. What is known stays."""
-    StripeCustomer.objects.get_or_create(customer_id=customer_id, defaults={"account": account, "created_at": now})
+def keep_customer(customer_id: str, account: Account | None, *, email: str = "", now: datetime) -> None:
+    """Remember whose a customer at Stripe is: an account's, or (None) nobody's of ours. What is known stays.
+
+    `email` is the address that Stripe has of it.
+    """
+    about = {"account": account, "created_at": now, "email": email}
+    StripeCustomer.objects.get_or_create(customer_id=customer_id, defaults=about)
     if account is not None:
         StripeCustomer.objects.filter(customer_id=customer_id, account=None).update(account=account)
 

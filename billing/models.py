@@ -193,6 +193,8 @@ class StripeCustomer(models.Model):
     deleted_at = models.DateTimeField(_("deleted at Stripe"), null=True, blank=True)
     # It was another account's, which was merged into this one: nothing new is bought with it.
     merged_at = models.DateTimeField(_("merged"), null=True, blank=True)
+    # The billing address as Stripe was last told it: where it is another one, `watching.update_customers` tells it.
+    email = models.EmailField(_("address at Stripe"), blank=True)
 
     class Meta:
         verbose_name = _("Stripe customer")

@@ -4,6 +4,7 @@ Each asks Stripe, and then brings everything in line with what Stripe made of it
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import wraps
@@ -26,6 +27,7 @@ from billing.errors import (
     PriceNotSellableError,
 )
 from billing.models import RUNNING, Price, Subscription, series_of
+from billing.stripe_api import NotAtStripeError
 from credits import allowances
 from credits.models import Allowance, Source
 
@@ -247,9 +249,23 @@ def extend(*, account: Account, days: int, key: str, now: datetime) -> Subscript
 def cancel_now(*, account: Account, now: datetime) -> Subscription:
     """End the plan at once. What was paid for is still given, as after any end; nothing more is charged."""
     current = running(account)
-    _drop_pending(current)
+    _clear_the_way(current)
     stripe_api.cancel_subscription(current.stripe_subscription_id)
     return _in_line(current, now=now)
+
+
+def end_all(*, account: Account, now: datetime) -> None:
+    """End every plan that the account has at Stripe, with what is planned for it; also one that is not paid yet.
+
+    A second call does what the first did not. Raises PaymentProviderUnavailableError.
+    """
+    over = (Subscription.Status.CANCELED, Subscription.Status.INCOMPLETE_EXPIRED)
+    for current in Subscription.objects.filter(account=account).exclude(status__in=over):
+        with suppress(NotAtStripeError):
+            if current.stripe_schedule_id:
+                stripe_api.release_schedule(current.stripe_schedule_id)
+        stripe_api.cancel_subscription(current.stripe_subscription_id)
+        _in_line(current, now=now)
 
 
 @_one_at_a_time

@@ -94,8 +94,7 @@ def fulfil_invoice(invoice: Stripe, *, now: datetime) -> None:
         return
     account = placing.account_of(invoice)
     if account.closed_at is not None:
-        _tell_of_closed(account, invoice, now=now)
-        return
+        return  # `late_payments` gives the money back
     if reason == FIRST and extra_plans.is_extra(subscription_id):
         tell_refused(subscription_id)
         return
@@ -310,11 +309,6 @@ def note_refused(invoice: Stripe, *, needs_owner: bool, now: datetime) -> None:
         next_try_at=stripe_objects.moment(next_try) if next_try else None,
         now=now,
     )
-
-
-def _tell_of_closed(account: Account, invoice: Stripe, *, now: datetime) -> None:
-    detail = f"Invoice {invoice['id']} was paid after {account.public_id} was closed. Give the money back at Stripe."
-    alerts.raise_alert(Alert.Kind.REVIEW, invoice["id"], detail=detail, account_id=account.pk, now=now)
 
 
 def _fulfil_change(invoice: Stripe, subscription_id: str, lines: list[InvoiceLine], *, now: datetime) -> None:

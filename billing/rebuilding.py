@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from accounts.public_ids import MalformedIdError, parse_id
-from billing import alignment, catalogue_sync, fulfilment, mirror, stripe_api, stripe_objects
+from billing import alignment, catalogue_sync, mirror, stripe_api, stripe_objects
 from billing.errors import BillingError, FulfilmentError, PaymentProviderUnavailableError
 from billing.models import Order, Price, Promotion
 from billing.stripe_objects import Stripe
@@ -81,7 +81,7 @@ def steps() -> Iterable[Step]:
             yield Step(at=paid_at, kind="invoice", object_id=invoice["id"])
     for found in stripe_api.list_all("payment_intent"):
         intent = stripe_api.plain(found)
-        if fulfilment.is_paid_here(intent):
+        if stripe_objects.is_paid_here(intent):
             yield Step(at=_charged_at(intent), kind="payment_intent", object_id=intent["id"])
     for found in stripe_api.list_all("refund"):
         yield Step(at=stripe_objects.moment(found.created), kind="refund", object_id=found.id)
@@ -154,4 +154,4 @@ def _price_of(found: Stripe, noted: Stripe) -> Price | None:
     return Price.objects.filter(stripe_price_id=price_id).first()
 
 
-UI_OF_KIND = {fulfilment.CARD_FORM: Order.Ui.ELEMENTS, fulfilment.TOP_UP: Order.Ui.OFF_SESSION}
+UI_OF_KIND = {stripe_objects.CARD_FORM: Order.Ui.ELEMENTS, stripe_objects.TOP_UP: Order.Ui.OFF_SESSION}

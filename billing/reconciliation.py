@@ -12,7 +12,16 @@ from typing import Any
 
 import structlog
 
-from billing import alignment, extra_plans, fulfilment, mirror, money_back, placing, stripe_api, stripe_objects
+from billing import (
+    alignment,
+    extra_plans,
+    late_payments,
+    mirror,
+    money_back,
+    placing,
+    stripe_api,
+    stripe_objects,
+)
 from billing.errors import BillingError, FulfilmentError
 from billing.models import RUNNING, Order, PaidInvoice, Subscription
 from billing.stripe_objects import Stripe
@@ -85,6 +94,8 @@ def _of_session(session: Stripe, paid: set[str]) -> Iterator[Difference]:
             # A checkout that was started elsewhere in the same Stripe account is none of our business.
             if stripe_objects.session_order_id(session).startswith("co_"):
                 yield Difference(**about, problem="paid, by a customer or for an order that we do not know")
+        elif account.closed_at is not None:
+            yield from _of_closed("checkout.session", session)
         elif not selectors.is_granted(account.pk, source_key):
             yield Difference(**about, problem="paid, and not granted")
     elif order is not None and order.is_waiting and _has_moved_on(session, order):
@@ -105,14 +116,23 @@ def _of_invoice(invoice: Stripe, paid: set[str]) -> Iterator[Difference]:
     if not stripe_objects.invoice_subscription_id(invoice):
         return
     account = mirror.account_of_customer(stripe_objects.customer_id(invoice))
+    if account is not None and account.closed_at is not None:
+        yield from _of_closed("invoice", invoice)
+        return
     is_extra = extra_plans.is_extra(stripe_objects.invoice_subscription_id(invoice))
     if (
         account is not None
-        and account.closed_at is None
         and not is_extra
         and not PaidInvoice.objects.filter(stripe_invoice_id=invoice["id"]).exists()
     ):
         yield Difference(kind="invoice", object_id=invoice["id"], problem="paid, and its credits are not promised")
+
+
+def _of_closed(kind: str, current: Stripe) -> Iterator[Difference]:
+    """What was paid after an account was closed is given back by itself."""
+    current = stripe_api.plain(stripe_api.retrieve(kind, current["id"]))
+    if late_payments.is_late(kind, current) and not late_payments.is_given_back(kind, current):
+        yield Difference(kind=kind, object_id=current["id"], problem="paid after the account was closed")
 
 
 def _of_subscriptions(watch: Watch) -> Iterator[Difference]:
@@ -159,12 +179,14 @@ def _of_subscription(subscription: Stripe) -> Iterator[Difference]:
 
 def _of_intent(intent: Stripe, paid: set[str]) -> Iterator[Difference]:
     """A card form's payment, or a top-up's: those of checkouts and invoices are looked at there."""
-    if not fulfilment.is_paid_here(intent) or intent["status"] != "succeeded":
+    if not stripe_objects.is_paid_here(intent) or intent["status"] != "succeeded":
         return
     source_key = f"{PREFIXES['payment_intent']}{intent['id']}"
     paid.add(source_key)
     account = mirror.account_of_customer(stripe_objects.customer_id(intent))
-    if account is None or not selectors.is_granted(account.pk, source_key):
+    if account is not None and account.closed_at is not None:
+        yield from _of_closed("payment_intent", intent)
+    elif account is None or not selectors.is_granted(account.pk, source_key):
         yield Difference(kind="payment_intent", object_id=intent["id"], problem="paid, and not granted")
 
 

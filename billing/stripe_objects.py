@@ -10,6 +10,10 @@ from typing import Any
 
 Stripe = dict[str, Any]
 
+# Payments that are ours to act on without a checkout session: as we named them when we made them.
+CARD_FORM, TOP_UP = "elements", "top_up"
+INTENT_KINDS = (CARD_FORM, TOP_UP)
+
 
 @dataclass(frozen=True, kw_only=True)
 class InvoiceLine:
@@ -120,6 +124,11 @@ def card_fingerprint(intent: Stripe) -> str:
     charge = intent.get("latest_charge")
     details = (charge.get("payment_method_details") or {}) if isinstance(charge, dict) else {}
     return str((details.get("card") or {}).get("fingerprint") or "")
+
+
+def is_paid_here(intent: Stripe) -> bool:
+    """Whether a payment was begun by us, for an order, without a checkout session or an invoice."""
+    return (intent.get("metadata") or {}).get("kind") in INTENT_KINDS
 
 
 def begins_on_trial(subscription: Stripe) -> bool:

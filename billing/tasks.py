@@ -89,6 +89,12 @@ def warn_of_expiring_cards() -> None:
 
 
 @shared_task
+def update_customers() -> None:
+    """Tell Stripe the billing addresses that have changed here."""
+    watching.update_customers(now=clock.now())
+
+
+@shared_task
 def refresh_order(*, order_id: str) -> None:
     """Look how one order's payment stands: its provider told that something happened."""
     order = Order.objects.with_what_it_says().get(pk=order_id)

@@ -17,7 +17,7 @@ from django.db.models import F, QuerySet
 from django.utils.translation import gettext as _
 
 from accounts.models import Account
-from billing import alignment, announcing, fulfilment, mirror, orders, stripe_api
+from billing import alignment, announcing, mirror, orders, stripe_api, stripe_objects
 from billing.checkout import frozen
 from billing.errors import (
     AddressNeededError,
@@ -136,7 +136,7 @@ def _charge(order: Order, *, now: datetime) -> None:
         automatic_payment_methods={"enabled": True, "allow_redirects": "never"},
         off_session=True,
         confirm=True,
-        **amounts(order, customer_id, kind=fulfilment.TOP_UP),
+        **amounts(order, customer_id, kind=stripe_objects.TOP_UP),
     )
     alignment.bring_in_line(kind="payment_intent", object_id=intent["id"], now=now)
     if intent["status"] not in ("succeeded", "processing"):

@@ -2,12 +2,15 @@
 
 import calendar
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import structlog
+from django.db.models import F
 
 from billing import announcing, checkout, mirror, orders, stripe_api
 from billing.errors import BillingError, FulfilmentError
-from billing.models import RUNNING, InboxEvent, Order, Subscription, TopUp
+from billing.models import RUNNING, InboxEvent, Order, StripeCustomer, Subscription, TopUp
+from billing.stripe_api import NotAtStripeError
 from outbox import alerts
 from outbox.models import Alert
 
@@ -33,6 +36,25 @@ def warn_of_expiring_cards(*, now: datetime) -> int:
     for account_id, card_id, card in mirror.cards_of(payers):
         if now <= _end_of(card["exp_month"], card["exp_year"]) <= now + CARD_NOTICE:
             told += announcing.card_expiring(account_id, card, card_id=card_id, now=now)
+    return told
+
+
+def update_customers(*, now: datetime) -> int:
+    """Tell Stripe the billing addresses that have changed here; how many it was told of."""
+    known = StripeCustomer.objects.filter(account__closed_at=None, deleted_at=None).exclude(account__email="")
+    told = 0
+    for row in known.exclude(account__email=F("email")).select_related("account")[:ROUND]:
+        account: Any = row.account
+        try:
+            mirror.sync("customer", stripe_api.update_customer(row.pk, email=account.email))
+        except NotAtStripeError:
+            mirror.note_deleted_customer(row.pk, now=now)
+            continue
+        except BillingError as error:
+            logger.warning("customer_not_updated", customer_id=row.pk, error=str(error))  # the next round asks again
+            continue
+        StripeCustomer.objects.filter(pk=row.pk).update(email=account.email)
+        told += 1
     return told
 
 

@@ -28,6 +28,7 @@ app.conf.beat_schedule = {
     "sweep_inbox": {"task": "billing.tasks.sweep_inbox", "schedule": 10.0},
     "top_up_accounts": {"task": "billing.tasks.top_up_accounts", "schedule": 15.0},
     "refresh_waiting_orders": {"task": "billing.tasks.refresh_waiting_orders", "schedule": 60.0},
+    "update_customers": {"task": "billing.tasks.update_customers", "schedule": 60.0},
     "close_abandoned_orders": {"task": "billing.tasks.close_abandoned_orders", "schedule": 3600.0},
     "watch_webhooks": {"task": "billing.tasks.watch_webhooks", "schedule": 300.0},
     "watch_business": {"task": "console.tasks.watch_business", "schedule": 60.0},

@@ -8,7 +8,7 @@ from django.conf import settings
 from accounts import clock
 from accounts.addresses import own
 from accounts.models import Account
-from billing import alignment, benefits, fulfilment, mirror, stripe_api, stripe_objects
+from billing import alignment, benefits, mirror, stripe_api, stripe_objects
 from billing.errors import StaleCustomerError
 from billing.models import Order, Subscription, TopUp
 from billing.providers import Opened
@@ -57,7 +57,7 @@ def customer_of(account: Account) -> str:
         email=account.email,
         name=account.name or account.public_id,
     )
-    mirror.keep_customer(str(created["id"]), account, now=clock.now())
+    mirror.keep_customer(str(created["id"]), account, email=account.email, now=clock.now())
     mirror.sync("customer", created)
     return str(created["id"])
 
@@ -170,7 +170,7 @@ def _open_form(order: Order, customer_id: str) -> Opened:
         customer=customer_id,
         is_repeated=clock.now() > order.created_at + ANSWERED_WITHIN,
         automatic_payment_methods={"enabled": True},
-        **amounts(order, customer_id, kind=fulfilment.CARD_FORM),
+        **amounts(order, customer_id, kind=stripe_objects.CARD_FORM),
         **({"setup_future_usage": "off_session"} if _is_for_top_ups(order.account) else {}),
     )
     return _form(intent)

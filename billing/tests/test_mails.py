@@ -6,20 +6,22 @@ from pathlib import Path
 
 import pytest
 import stripe
+from allauth.account.models import EmailAddress
 from django.conf import settings as configured
 from django.core import mail
 from django.core.mail import EmailMultiAlternatives
+from django.test import Client
 from django.utils import translation
 
 from accounts import clock
-from accounts.models import Account
+from accounts.models import Account, User
 from billing import announcing, mails, plan_changes, watching
 from billing.models import Subscription
 from billing.tests.conftest import Shop
 from credits import ledger, selectors
 from outbox import relaying
 from outbox.models import OutboxEvent
-from sandbox.local_stripe import collecting
+from sandbox.local_stripe import collecting, faults
 
 
 def post() -> list[str]:
@@ -212,6 +214,93 @@ def test_every_mail_is_complete_in_both_languages(name: str) -> None:
             assert not re.search(r"%\(|{{|{%|None|\n\n\n", form)
     paragraphs = [set(message.body.split("\n\n")) for message in (english, dutch)]
     assert paragraphs[0] & paragraphs[1] == {configured.SITE_NAME}
+
+
+# What an event says so that its mail is the one of that name (mails.VARIANTS).
+OF_ITS_KIND = {
+    "order.paid.plan": {"is_plan": True}, "order.paid.pack": {"is_plan": False},
+    "subscription.changed.now": {"is_now": True}, "subscription.changed.later": {"is_now": False},
+    "subscription.cancelled.over": {"is_over": True}, "subscription.cancelled.planned": {"is_over": False},
+    "payment.failed.owner": {"needs_owner": True}, "payment.failed.card": {"needs_owner": False},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", mails.MAILS)
+def test_every_mail_is_addressed_to_its_customer(shop: Shop, customer: Account, name: str) -> None:
+    """The envelope, for each of them: a plan's change was once addressed to the plan. An invitation goes elsewhere."""
+    kind = name.rpartition(".")[0] if name in OF_ITS_KIND else name
+    to = {"mail_to": "bob@example.com"} if name == "team.invited" else {}
+    data = mails.example() | OF_ITS_KIND.get(name, {}) | to
+    event = OutboxEvent.objects.create(
+        name=kind, key="k", account=customer, data=data, happened_at=clock.now(), created_at=clock.now()
+    )
+    mail.outbox.clear()
+
+    mails.send(event)
+
+    (message,) = mail.outbox
+    assert message.recipients() == [to.get("mail_to", "ada@example.com")]
+    assert (message.cc, message.bcc, message.reply_to) == ([], [], [])
+    assert message.from_email == configured.DEFAULT_FROM_EMAIL
+    assert message.subject == mails.subject_of(event)
+    assert message.message()["To"] == message.to[0]
+
+
+class TestANewAddress:
+    """bitwarden#2042, better-auth#4995, cal#1663: mails and receipts went to the old address for ever."""
+
+    @pytest.fixture
+    def known(self, shop: Shop, customer: Account) -> str:
+        shop.pay(shop.checkout(customer))
+        shop.deliver()
+        return stripe_customer(shop)
+
+    def test_reaches_the_account_and_stripe(self, shop: Shop, ada: User, customer: Account, known: str) -> None:
+        ada.email = "ada@lovelace.example"
+        ada.save()
+        watching.update_customers(now=clock.now())
+
+        customer.refresh_from_db()
+        assert customer.email == "ada@lovelace.example"
+        assert shop.stripe.get("customer", known)["email"] == "ada@lovelace.example"
+        assert watching.update_customers(now=clock.now()) == 0
+        shop.checkout(customer, key="b")
+        assert len(list(shop.stripe.store.all("customer"))) == 1
+
+    def test_by_the_settings_page_too(
+        self, shop: Shop, ada: User, customer: Account, known: str, client: Client
+    ) -> None:
+        """As the customer does it: add the address, confirm it by the code or link that is mailed, make it primary."""
+        client.force_login(ada)
+        EmailAddress.objects.create(user=ada, email=ada.email, verified=True, primary=True)
+        EmailAddress.objects.create(user=ada, email="new@example.com", verified=True, primary=False)
+        client.post("/accounts/email/", {"action_primary": "", "email": "new@example.com"})
+
+        ada.refresh_from_db()
+        customer.refresh_from_db()
+        assert (ada.email, customer.email) == ("new@example.com", "new@example.com")
+
+    def test_leaves_a_billing_address_of_its_own_alone(
+        self, shop: Shop, ada: User, customer: Account, known: str
+    ) -> None:
+        Account.objects.filter(pk=customer.pk).update(email="books@example.com")
+        ada.email = "ada@lovelace.example"
+        ada.save()
+        watching.update_customers(now=clock.now())
+
+        customer.refresh_from_db()
+        assert customer.email == "books@example.com"
+        assert shop.stripe.get("customer", known)["email"] == "books@example.com"
+
+    def test_waits_while_stripe_is_away(self, shop: Shop, ada: User, known: str) -> None:
+        ada.email = "ada@lovelace.example"
+        ada.save()
+        faults.plan(shop.stripe, {"kinds": ["503"], "rate": 1.0})
+        assert watching.update_customers(now=clock.now()) == 0
+        faults.plan(shop.stripe, {"kinds": []})
+
+        assert watching.update_customers(now=clock.now()) == 1
+        assert shop.stripe.get("customer", known)["email"] == "ada@lovelace.example"
 
 
 def test_amounts_and_days_are_the_reader_s() -> None:

@@ -11,7 +11,7 @@ from pytest_django import Settings
 from accounts import clock, keys
 from accounts.models import Account, Scope, User
 from accounts.opening import personal_account
-from billing import catalogue, checkout, details, fulfilment, reconciliation, refunding, top_ups, watching
+from billing import catalogue, checkout, details, reconciliation, refunding, stripe_objects, top_ups, watching
 from billing.errors import AddressNeededError, OrderKeyReusedError, PriceNotSellableError
 from billing.models import MirrorFailure, Order, Pack, TopUp
 from billing.tests.conftest import Shop
@@ -196,7 +196,7 @@ def test_another_payment_cannot_pass_for_an_order_s(shop: Shop, customer: Accoun
         amount=1,
         currency="eur",
         customer=mallory.id,
-        metadata={"order": order.public_id, "kind": fulfilment.CARD_FORM, "credits": "9999"},
+        metadata={"order": order.public_id, "kind": stripe_objects.CARD_FORM, "credits": "9999"},
     )
     payments.confirm(shop.stripe, forged.id, is_there=True)
     shop.deliver()

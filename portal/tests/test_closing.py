@@ -91,7 +91,7 @@ def test_while_stripe_is_away_nothing_is_closed(
     def away(**_about: Any) -> None:
         raise PaymentProviderUnavailableError("Please try again in a minute.")
 
-    monkeypatch.setattr("billing.plan_changes.cancel_now", away)
+    monkeypatch.setattr("billing.plan_changes.end_all", away)
 
     answer = browser.post("/settings/close", {"email": ada.email})
 

@@ -172,8 +172,8 @@ def _new_card(stripe: LocalStripe, customer: Row) -> Row:
         customer=None,
         billing_details={
             "address": None,
-            "email": customer["email"],
-            "name": customer["name"],
+            "email": customer.get("email"),  # (a deleted customer shows nothing but its id)
+            "name": customer.get("name"),
             "phone": None,
             "tax_id": None,
         },
