@@ -45,6 +45,29 @@ def prove(*, user: User, now: datetime) -> None:
             account_proven.send(sender=Account, account=account, now=now)
 
 
+def restore(*, account_id: uuid.UUID, email: str, name: str, now: datetime) -> Account:
+    """An account that is gone, made anew with the id that it had, as of `now`; with a user of that address.
+
+    The account of somebody who has signed up with the address meanwhile is answered instead. Without an address, as of
+    an app's user, it is nobody's yet.
+    """
+    email = email.strip().lower()
+    with transaction.atomic():
+        known = User.objects.filter(email=email).first() if email else None
+        if known is not None and (own := _personal_account_of(known)):
+            return own
+        kind = Account.Kind.PERSONAL if email else Account.Kind.EXTERNAL
+        account = Account.objects.create(
+            id=account_id, kind=kind, name=name[:LONGEST_NAME], email=email, created_at=now
+        )
+        if email:
+            user = known or User.objects.create_user(email, name=name[:LONGEST_NAME], date_joined=now)
+            Membership.objects.create(account=account, user=user, role=Membership.Role.OWNER, is_personal=True)
+        # What is free waits until the address is proven: by signing in.
+        account_opened.send(sender=Account, account=account, now=now, is_proven=not email)
+        return account
+
+
 def external_account(*, subject: str, now: datetime) -> Account:
     """The account of an app's user, opened on the first call; later calls answer the same one."""
     if account := find_external_account(subject):

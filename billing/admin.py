@@ -24,7 +24,19 @@ from accounts.admin_parts import OperatorAdmin, ReadOnlyAdmin, link_to, money
 from accounts.models import User
 from billing import catalogue_sync, inbox
 from billing.errors import BillingError
-from billing.models import Clawback, InboxEvent, Order, Pack, Plan, Price, Promotion, Subscription, TopUp
+from billing.models import (
+    Clawback,
+    InboxEvent,
+    KnownDifference,
+    Order,
+    Pack,
+    PaymentRecord,
+    Plan,
+    Price,
+    Promotion,
+    Subscription,
+    TopUp,
+)
 
 MAX_TOLD = 20
 # A replay asks Stripe for each event; more at once would outlast the request.
@@ -284,3 +296,39 @@ class ClawbackAdmin(ReadOnlyAdmin):
     search_fields = ("account__email", "account__name", "=charge_id", "=grant_source_key")
     ordering = ("-updated_at", "-pk")
     owner = link_to("account")
+
+
+@admin.register(KnownDifference)
+class KnownDifferenceAdmin(ReadOnlyAdmin):
+    list_display = ("found_at", "kind", "object_id", "owner", "problem", "settled_at", "reason", "actor")
+    list_filter = (("settled_at", admin.EmptyFieldListFilter), "kind")
+    list_select_related = ("account",)
+    search_fields = ("=object_id", "account__email", "account__name", "reason")
+    ordering = ("-found_at", "-pk")
+    owner = link_to("account")
+
+
+@admin.register(PaymentRecord)
+class PaymentRecordAdmin(ReadOnlyAdmin):
+    list_display = ("paid_at", "owner", "origin_id", "total", "refunded", "disputed", "standing")
+    list_filter = ("paid_at", "is_lost", "currency")
+    list_select_related = ("account",)
+    search_fields = ("=origin_id", "account__email", "account__name")
+    ordering = ("-paid_at", "-pk")
+    owner = link_to("account")
+
+    @admin.display(description=_("total"))
+    def total(self, row: PaymentRecord) -> str:
+        return money(row.total_minor, row.currency)
+
+    @admin.display(description=_("refunded"))
+    def refunded(self, row: PaymentRecord) -> str:
+        return money(row.refunded_minor, row.currency) if row.refunded_minor else "–"
+
+    @admin.display(description=_("disputed"))
+    def disputed(self, row: PaymentRecord) -> str:
+        return money(row.disputed_minor, row.currency) if row.disputed_minor else "–"
+
+    @admin.display(description=_("state"))
+    def standing(self, row: PaymentRecord) -> str:
+        return str(row.state.label)

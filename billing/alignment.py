@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 
 from billing import (
+    by_hand,
     catalogue_sync,
     erasing,
     fulfilment,
@@ -75,7 +76,11 @@ def _bring(kind: str, object_id: str, *, now: datetime) -> Stripe | None:
     mirror.sync(kind, found)
     _forget_closed(current)
     if kind in FULFIL:
-        FULFIL[kind](current, now=now)
+        try:
+            FULFIL[kind](current, now=now)
+        except FulfilmentError:
+            if not by_hand.is_settled(kind, object_id):
+                raise
     _follow(kind, current, now=now)
     return current
 

@@ -87,7 +87,7 @@ def start(
         success_url=success_url,
         cancel_url=cancel_url,
         created_at=now,
-        **frozen(price, quantity),
+        **price.frozen(quantity),
     )
     order, is_new = _order(wanted, now=now)
     if order.status != Order.Status.OPEN or (order.ui != Order.Ui.ELEMENTS and _is_opened(order)):
@@ -161,21 +161,6 @@ def portal_url(*, account: Account, return_url: str = "") -> str:
             raise
         portal_settings.forget()  # made anew since we looked
         return stripe_api.create_portal_session(**about, configuration=portal_settings.known_id())
-
-
-def frozen(price: Price, quantity: int) -> dict[str, object]:
-    """What this purchase is, whatever becomes of the catalogue."""
-    facts: dict[str, object] = {"amount_minor": price.amount_minor * quantity, "currency": price.currency}
-    if price.pack is not None:
-        name = f"{quantity} x {price.pack.name}" if quantity > 1 else price.pack.name
-        facts |= {
-            "credits": price.pack.credits * quantity,
-            "bonus_credits": price.pack.bonus_credits * quantity,
-            "description": name,
-        }
-    elif price.plan is not None:
-        facts |= {"credits": price.plan.monthly_credits * quantity, "description": price.plan.name}
-    return facts
 
 
 def _order(wanted: Order, *, now: datetime) -> tuple[Order, bool]:

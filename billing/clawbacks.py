@@ -86,6 +86,12 @@ def owed_back(grant: Grant, *, payment: PaymentRecord, refunded_minor: int) -> i
     return min(grant.whole, sum(back))
 
 
+def taken_of(grant: Grant) -> int:
+    """How many credits of a lot were taken back so far."""
+    rows = Clawback.objects.filter(account=grant.account_id, grant_source_key=grant.source_key)
+    return max(sum(rows.values_list("taken", flat=True)), grant.withheld)
+
+
 def parts_of(grant: Grant) -> list[Part]:
     """The payments behind a lot, and how many of its credits each brought."""
     promise = grant.allowance if grant.allowance is not None and not grant.is_top_up else None

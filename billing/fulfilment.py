@@ -36,6 +36,8 @@ def fulfil_session(session: Stripe, *, now: datetime) -> None:
     """Bring the order of a checkout session in line with the session. Raises FulfilmentError when they do not match."""
     if session["mode"] not in ("payment", "subscription"):
         return
+    if session["mode"] == "subscription" and not placing.has_order(session):
+        return  # begun by a payment link, or in the dashboard: its invoices are fulfilled all the same
     order = placing.order_of_session(session)
     if session["status"] == "complete" and session["mode"] == "subscription":
         # The credits of a plan come with its paid invoice; here the order learns which subscription it made.
@@ -76,6 +78,8 @@ def fulfil_intent(intent: Stripe, *, now: datetime) -> None:
 
 def fulfil_payment(order: Order, payment: Payment, *, now: datetime) -> None:
     """Bring an order in line with how its payment stands, at whichever provider. Raises FulfilmentError."""
+    if order.status == Order.Status.SETTLED:
+        return
     if payment.status == PaymentStatus.PAID:
         _fulfil_pack(order, payment, now=now)
     elif payment.status != PaymentStatus.OPEN:

@@ -143,6 +143,19 @@ class Price(models.Model):
         """How many months one payment is for; none for a pack."""
         return {self.Interval.MONTH: 1, self.Interval.YEAR: 12}.get(self.Interval(self.interval), 0)
 
+    def frozen(self, quantity: int) -> dict[str, Any]:
+        """What an order of so many is, whatever becomes of the catalogue: the fields of an Order that say so."""
+        facts: dict[str, Any] = {"amount_minor": self.amount_minor * quantity, "currency": self.currency}
+        if self.pack is not None:
+            return facts | {
+                "credits": self.pack.credits * quantity,
+                "bonus_credits": self.pack.bonus_credits * quantity,
+                "description": f"{quantity} x {self.pack.name}" if quantity > 1 else self.pack.name,
+            }
+        if self.plan is not None:
+            facts |= {"credits": self.plan.monthly_credits * quantity, "description": self.plan.name}
+        return facts
+
 
 class Promotion(models.Model):
     """Bonus credits on packs, for some time, for some customers, so many times."""
@@ -259,6 +272,7 @@ class Order(models.Model):
         EXPIRED = "expired", _("Abandoned")  # nothing was charged
         FAILED = "failed", _("Payment failed")  # nothing was charged
         REVIEW = "review", _("Being looked at")  # paid, but not as ordered: a person decides
+        SETTLED = "settled", _("Settled by hand")  # and has decided: nothing more comes of it by itself
 
     class Ui(models.TextChoices):
         REDIRECT = "redirect", _("Payment page")
@@ -600,6 +614,32 @@ class SettledCharge(models.Model):
 
     def __str__(self) -> str:
         return f"{self.charge_id}: {self.seen}"
+
+
+class KnownDifference(models.Model):
+    """What Stripe and the ledger did not agree about when they were compared last, or what a person has settled.
+
+    One that is settled is none any more, as long as it stays as it was then.
+    """
+
+    kind = models.CharField(_("kind"), max_length=40)
+    object_id = models.CharField(_("object"), max_length=255)
+    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+        "accounts.Account", on_delete=models.PROTECT, null=True, blank=True, related_name="differences"
+    )
+    problem = models.TextField(_("what differs"), blank=True)
+    found_at = models.DateTimeField(_("found"))
+    settled_at = models.DateTimeField(_("settled"), null=True, blank=True)
+    reason = models.CharField(_("how it was settled"), max_length=400, blank=True)
+    actor = models.CharField(_("by"), max_length=64, blank=True)
+
+    class Meta:
+        verbose_name = _("difference from Stripe")
+        verbose_name_plural = _("differences from Stripe")
+        constraints = [models.UniqueConstraint(name="difference_once_per_object", fields=["kind", "object_id"])]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.object_id}: {self.problem}"
 
 
 class InboxEvent(models.Model):

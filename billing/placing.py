@@ -6,6 +6,7 @@ from django.db.models import QuerySet
 
 from accounts.models import Account
 from accounts.public_ids import MalformedIdError, parse_id
+from accounts.sides import Side
 from billing import mirror, stripe_objects
 from billing.errors import FulfilmentError
 from billing.models import Order, Plan, Price
@@ -55,13 +56,22 @@ def with_plan_first(subscription: Stripe) -> Stripe:
     return {**subscription, "items": {**subscription["items"], "data": ordered}}
 
 
+def has_order(session: Stripe) -> bool:
+    """Whether a checkout was begun here: an order has it, or it names one."""
+    return (
+        Order.objects.filter(stripe_session_id=session["id"]).exists()
+        or order_named(stripe_objects.session_order_id(session)) is not None
+    )
+
+
 def order_of_session(session: Stripe) -> Order:
+    """The order of a checkout; one that a known customer paid by a payment link gets one, by its price."""
     order = _orders().filter(stripe_session_id=session["id"]).first()
     if order is None:
         # Stripe answered our call after we had stopped waiting: the session still knows its order.
         named = order_named(stripe_objects.session_order_id(session))
         order = named if named is not None and named.stripe_session_id is None else None
-    if order is None:
+    if order is None and (order := _order_of_link(session)) is None:
         raise FulfilmentError(f"Session {session['id']} belongs to no order of ours.")
     account = mirror.account_of_customer(stripe_objects.customer_id(session))
     if account is None or account.pk != order.account_id:
@@ -69,6 +79,35 @@ def order_of_session(session: Stripe) -> Order:
     if order.stripe_session_id is None:
         Order.objects.filter(pk=order.pk).update(stripe_session_id=session["id"])
     return order
+
+
+def _order_of_link(session: Stripe) -> Order | None:
+    """Make the order of a checkout that a known customer paid elsewhere, if it is for one pack that is sold here.
+
+    As a payment link of the dashboard does it: nobody asked us for a page, and the money is here.
+    """
+    account = mirror.account_of_customer(stripe_objects.customer_id(session))
+    lines = (session.get("line_items") or {}).get("data") or []
+    if account is None or session["payment_status"] != "paid" or len(lines) != 1:
+        return None
+    price = Price.objects.filter(stripe_price_id=stripe_objects.reference(lines[0]["price"]), pack__isnull=False)
+    found, quantity = price.select_related("pack").first(), lines[0].get("quantity") or 0
+    if found is None or found.pack is None or session["amount_subtotal"] != found.amount_minor * quantity:
+        return None
+    made, _ = Order.objects.get_or_create(
+        account=account,
+        side=Side.INTERNAL,
+        idempotency_key=f"stripe:{session['id']}",
+        defaults={
+            **found.frozen(quantity),
+            "price": found,
+            "quantity": quantity,
+            "stripe_session_id": session["id"],
+            "actor": "payment_link",
+            "created_at": stripe_objects.moment(session["created"]),
+        },
+    )
+    return _orders().get(pk=made.pk)
 
 
 def order_named(named: str) -> Order | None:

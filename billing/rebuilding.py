@@ -1,9 +1,11 @@
 """Making billing's credits anew from what Stripe knows, on a ledger that is empty.
 
 Each payment is brought in line as its webhook would have, in the order in which they were made and as of then: so the
-grants are the same, with the same dates. Orders that are gone as well are made from what their sessions say of them.
+grants are the same, with the same dates. Orders that are gone as well are made from what their sessions say of them,
+and accounts from what their customers do.
 """
 
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,8 +13,9 @@ from typing import Any
 
 import structlog
 
+from accounts import opening
 from accounts.public_ids import MalformedIdError, parse_id
-from billing import alignment, catalogue_sync, mirror, stripe_api, stripe_objects
+from billing import alignment, catalogue_sync, mirror, placing, stripe_api, stripe_objects
 from billing.errors import BillingError, FulfilmentError, PaymentProviderUnavailableError
 from billing.models import Order, Price, Promotion
 from billing.stripe_objects import Stripe
@@ -54,6 +57,7 @@ def rebuild(*, watch: Watch = iter) -> Rebuilt:
         raise LedgerNotEmptyError("The ledger holds paid grants already. `reconcile --repair` adds what is missing.")
     catalogue_sync.pull()
     for customer in stripe_api.list_all("customer"):
+        _restore_account(stripe_api.plain(customer))
         mirror.sync("customer", customer)
     done, failed = 0, []
     for step in watch(sorted(steps(), key=lambda step: step.at)):
@@ -106,6 +110,24 @@ def _charged_at(intent: Stripe) -> datetime:
     if isinstance(charge, str):
         charge = stripe_api.plain(stripe_api.retrieve("charge", charge))
     return stripe_objects.moment((charge or intent)["created"])
+
+
+def _restore_account(customer: Stripe) -> None:
+    """Make the account that a customer's metadata names anew if it is gone, with a user of the customer's address.
+
+    Whoever has that address signs in as ever: by a code that is mailed, or a new password. What names an address of an
+    account that there is (somebody has signed up meanwhile) goes to that one.
+    """
+    named = (customer.get("metadata") or {}).get("djstripe_subscriber")
+    try:
+        account_id = uuid.UUID(str(named))
+    except ValueError:
+        return  # another product's
+    since = stripe_objects.moment(customer["created"])
+    account = placing.account_named(named) or opening.restore(
+        account_id=account_id, email=str(customer.get("email") or ""), name=str(customer.get("name") or ""), now=since
+    )
+    mirror.keep_customer(customer["id"], account, email=str(customer.get("email") or ""), now=since)
 
 
 def _restore_order(step: Step) -> None:

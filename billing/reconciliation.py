@@ -5,6 +5,7 @@ each object in line as its webhook would have; that is safe however often it is 
 not paid for is reported and left to a person.
 """
 
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,8 +13,10 @@ from typing import Any
 
 import structlog
 
+from accounts.models import Account
 from billing import (
     alignment,
+    by_hand,
     extra_plans,
     late_payments,
     mirror,
@@ -47,10 +50,17 @@ class Difference:
     object_id: str
     problem: str
     can_be_mended: bool = True
+    account_id: uuid.UUID | None = None
 
 
 def differences(*, since: datetime, watch: Watch = iter) -> Iterator[Difference]:
-    """Everything that differs among what happened since then. Asks Stripe for all of it."""
+    """Everything that differs among what happened since then and is not settled. Asks Stripe for all of it."""
+    for row in _all_differences(since=since, watch=watch):
+        if not by_hand.is_settled(row.kind, row.object_id, row.problem):
+            yield row
+
+
+def _all_differences(*, since: datetime, watch: Watch) -> Iterator[Difference]:
     created = {"gte": int(since.timestamp())}
     paid: set[str] = set()
     for found in watch(stripe_api.list_all("checkout.session", created=created)):
@@ -84,16 +94,20 @@ def mend(difference: Difference, *, now: datetime) -> bool:
 
 def _of_session(session: Stripe, paid: set[str]) -> Iterator[Difference]:
     account = mirror.account_of_customer(stripe_objects.customer_id(session))
-    about = {"kind": "checkout.session", "object_id": session["id"]}
+    about: dict[str, Any] = {"kind": "checkout.session", "object_id": session["id"], "account_id": _id(account)}
     order = Order.objects.filter(stripe_session_id=session["id"]).first()
     is_paid = session["payment_status"] in ("paid", "no_payment_required")
     if session["mode"] == "payment" and session["status"] == "complete" and is_paid:
         source_key = f"stripe:session:{session['id']}"
         paid.add(source_key)
         if account is None or order is None:
-            # A checkout that was started elsewhere in the same Stripe account is none of our business.
+            # A checkout of a stranger's, started elsewhere in the same Stripe account, is none of our business.
             if stripe_objects.session_order_id(session).startswith("co_"):
                 yield Difference(**about, problem="paid, by a customer or for an order that we do not know")
+            elif account is not None and account.closed_at is None:
+                yield Difference(**about, problem="paid by a customer of ours, and no order of ours")
+        elif order.status == Order.Status.SETTLED:
+            pass
         elif account.closed_at is not None:
             yield from _of_closed("checkout.session", session)
         elif not selectors.is_granted(account.pk, source_key):
@@ -125,7 +139,8 @@ def _of_invoice(invoice: Stripe, paid: set[str]) -> Iterator[Difference]:
         and not is_extra
         and not PaidInvoice.objects.filter(stripe_invoice_id=invoice["id"]).exists()
     ):
-        yield Difference(kind="invoice", object_id=invoice["id"], problem="paid, and its credits are not promised")
+        problem = "paid, and its credits are not promised"
+        yield Difference(kind="invoice", object_id=invoice["id"], problem=problem, account_id=account.pk)
 
 
 def _of_closed(kind: str, current: Stripe) -> Iterator[Difference]:
@@ -147,7 +162,8 @@ def _of_subscriptions(watch: Watch) -> Iterator[Difference]:
 
 
 def _of_subscription(subscription: Stripe) -> Iterator[Difference]:
-    if mirror.account_of_customer(stripe_objects.customer_id(subscription)) is None:
+    account = mirror.account_of_customer(stripe_objects.customer_id(subscription))
+    if account is None:
         return
     subscription = placing.with_plan_first(subscription)
     known = Subscription.objects.filter(stripe_subscription_id=subscription["id"]).select_related("price").first()
@@ -160,7 +176,7 @@ def _of_subscription(subscription: Stripe) -> Iterator[Difference]:
         "schedule": stripe_objects.reference(subscription.get("schedule")),
         "waiting invoice": waits[2] if (waits := stripe_objects.pending_update(subscription)) else "",
     }
-    about = {"kind": "subscription", "object_id": subscription["id"]}
+    about: dict[str, Any] = {"kind": "subscription", "object_id": subscription["id"], "account_id": account.pk}
     if known is None:
         yield Difference(**about, problem="is not known here")
         return
@@ -187,7 +203,10 @@ def _of_intent(intent: Stripe, paid: set[str]) -> Iterator[Difference]:
     if account is not None and account.closed_at is not None:
         yield from _of_closed("payment_intent", intent)
     elif account is None or not selectors.is_granted(account.pk, source_key):
-        yield Difference(kind="payment_intent", object_id=intent["id"], problem="paid, and not granted")
+        order = Order.objects.filter(payment_id=intent["id"], status=Order.Status.SETTLED)
+        if not order.exists():
+            problem = "paid, and not granted"
+            yield Difference(kind="payment_intent", object_id=intent["id"], problem=problem, account_id=_id(account))
 
 
 def _of_charge(charge: Stripe) -> Iterator[Difference]:
@@ -196,8 +215,8 @@ def _of_charge(charge: Stripe) -> Iterator[Difference]:
         return  # (another product may share the Stripe account)
     disputes = stripe_api.disputes_of_charge(charge["id"])
     if not money_back.is_settled(charge, disputes) and not _paid_for_an_extra_plan(charge):
-        standing = money_back.standing(charge, disputes)
-        yield Difference(kind="charge", object_id=charge["id"], problem=f"{standing}; credits are not in line with it")
+        problem = f"{money_back.standing(charge, disputes)}; credits are not in line with it"
+        yield Difference(kind="charge", object_id=charge["id"], problem=problem, account_id=account.pk)
 
 
 def _paid_for_an_extra_plan(charge: Stripe) -> bool:
@@ -207,6 +226,10 @@ def _paid_for_an_extra_plan(charge: Stripe) -> bool:
         return False
     invoice = stripe_api.plain(stripe_api.retrieve(*found))
     return extra_plans.is_extra(stripe_objects.invoice_subscription_id(invoice))
+
+
+def _id(account: Account | None) -> uuid.UUID | None:
+    return account.pk if account else None
 
 
 def _is_paid(kind: str, object_id: str) -> bool:

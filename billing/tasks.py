@@ -7,7 +7,7 @@ import structlog
 from celery import shared_task
 
 from accounts import clock
-from billing import books, checkout, erasing, inbox, mirror, reconciliation, stripe_api, top_ups, watching
+from billing import books, by_hand, checkout, erasing, inbox, mirror, reconciliation, stripe_api, top_ups, watching
 from billing.errors import PaymentProviderRefusedError, PaymentProviderUnavailableError
 from billing.models import Order, TopUp
 from outbox import alerts, doorbell
@@ -49,7 +49,15 @@ def reconcile() -> None:
             alerts.resolve(Alert.Kind.RECONCILIATION, row.object_id, now=now, note="mended")
         else:
             logger.error("reconciliation_differs", kind=row.kind, object_id=row.object_id, problem=row.problem)
-            alerts.raise_alert(Alert.Kind.RECONCILIATION, row.object_id, detail=row.problem, now=now)
+            by_hand.remember(
+                kind=row.kind, object_id=row.object_id, problem=row.problem, account_id=row.account_id, now=now
+            )
+            detail = f"{row.kind}: {row.problem}. Mend it, or settle it: on the customer's page, or with "
+            detail += f"`manage.py reconcile --settle {row.kind}:{row.object_id} --reason …`"
+            alerts.raise_alert(
+                Alert.Kind.RECONCILIATION, row.object_id, detail=detail, account_id=row.account_id, now=now
+            )
+    by_hand.forget_older(than=now)
 
 
 @shared_task

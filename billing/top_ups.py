@@ -18,7 +18,6 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Account
 from billing import alignment, announcing, mirror, orders, stripe_api, stripe_objects
-from billing.checkout import frozen
 from billing.errors import (
     AddressNeededError,
     PaymentDeclinedError,
@@ -98,7 +97,7 @@ def _attempt(account_id: uuid.UUID, *, now: datetime) -> Order | None:
             idempotency_key=f"top-up:{today:%Y-%m}:{this_month.count()}",
             actor="top_up",
             created_at=now,
-            **frozen(row.price, 1),
+            **row.price.frozen(1),
         )
 
 

@@ -48,7 +48,9 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
             _("Money"),
             _entry(request, _("Orders"), "shopping_cart", "billing", "order"),
             _entry(request, _("Subscriptions"), "autorenew", "billing", "subscription"),
+            _entry(request, _("Payments"), "payments", "billing", "paymentrecord"),
             _entry(request, _("Money back"), "undo", "billing", "clawback"),
+            _entry(request, _("Differences from Stripe"), "difference", "billing", "knowndifference"),
             _entry(request, _("Top-ups"), "add_card", "billing", "topup"),
         ),
         _group(

@@ -143,6 +143,12 @@ def grants_of_promise(account_id: uuid.UUID, source_key: str) -> list[Grant]:
     return list(found.select_related("allowance").order_by("id"))
 
 
+def periods_to_come(account_id: uuid.UUID, source_key: str) -> int:
+    """How many periods a promise has still to give; 0 for one that is over, or that knows no end."""
+    row = Allowance.objects.filter(account_id=account_id, source_key=source_key, ended_at=None).first()
+    return max(0, (row.periods or 0) - row.next_index) if row and row.next_at else 0
+
+
 def price_of_cause(account_id: uuid.UUID, source_key: str) -> int:
     """What the lots and promises that one payment brought cost together, in minor units of its currency."""
     of_payment = Grant.objects.filter(_caused_by("source_key", source_key), account_id=account_id, moved_from=None)

@@ -18,9 +18,9 @@ from accounts import currencies
 from accounts.admin_parts import money
 from accounts.models import Account
 from accounts.public_ids import parse_id
-from billing import catalogue, collecting, mirror, plan_changes, previews, refunding
+from billing import by_hand, catalogue, collecting, mirror, payment_records, plan_changes, previews, refunding
 from billing.errors import BillingError
-from billing.models import Order, Price, Subscription
+from billing.models import Order, PaymentRecord, Price, Subscription
 from console.operations.base import (
     Asked,
     Done,
@@ -41,37 +41,59 @@ def _refundable(account: Account) -> list[Order]:
     return [order for order in rows[:50] if refunding.refundable(order).minor > 0]
 
 
+def _invoices(account: Account) -> list[PaymentRecord]:
+    return refunding.refundable_invoices(account)[:50]
+
+
 class RefundForm(OperationForm):
-    order = forms.ChoiceField(label=later("Order"), widget=UnfoldAdminSelectWidget)
+    order = forms.ChoiceField(label=later("Order or invoice"), widget=UnfoldAdminSelectWidget)
     amount = forms.DecimalField(
         label=later("Amount"),
         required=False,
         min_value=Decimal(0),
         widget=UnfoldAdminDecimalFieldWidget,
-        help_text=later("In the order's currency. Empty: all that is left of it."),
+        help_text=later("In its currency, VAT included. Empty: all that is left of it."),
     )
 
     def prepare(self) -> None:
         self.fields["order"].choices = [  # type: ignore[attr-defined]
             (order.public_id, f"{order.description}, {money(order.charged_minor, order.currency)} ({order.public_id})")
             for order in _refundable(self.account)
+        ] + [
+            (
+                row.origin_id,
+                _("Invoice of %(day)s, %(total)s (%(name)s)")
+                % {
+                    "day": date_format(row.paid_at, "j M Y"),
+                    "total": money(row.total_minor, row.currency),
+                    "name": row.origin_id,
+                },
+            )
+            for row in _invoices(self.account)
         ]
 
     def clean(self) -> dict[str, Any]:
         found: dict[str, Any] = super().clean() or {}
-        if "order" in found:
-            order = Order.objects.with_what_it_says().get(account=self.account, pk=parse_id("co", found["order"]))
-            amount, scale = found.get("amount"), Decimal(10) ** currencies.digits(order.currency)
-            if amount is not None and amount * scale != int(amount * scale):
-                raise forms.ValidationError(_("This currency has no smaller part than that."))
-            found["row"] = order
-            found["minor"] = refunding.refundable(order).minor if amount is None else int(amount * scale)
+        if "order" not in found:
+            return found
+        chosen: Order | PaymentRecord
+        if found["order"].startswith("co_"):
+            chosen = Order.objects.with_what_it_says().get(account=self.account, pk=parse_id("co", found["order"]))
+            left = refunding.refundable(chosen).minor
+        else:
+            chosen = PaymentRecord.objects.get(account=self.account, origin_id=found["order"])
+            left = chosen.total_minor - chosen.refunded_minor
+        amount, scale = found.get("amount"), Decimal(10) ** currencies.digits(chosen.currency)
+        if amount is not None and amount * scale != int(amount * scale):
+            raise forms.ValidationError(_("This currency has no smaller part than that."))
+        found["row"], found["left"] = chosen, left
+        found["minor"] = left if amount is None else int(amount * scale)
         return found
 
 
 @register
 class Refund(Operation):
-    code, label, icon, permission, form = "refund", later("Refund an order"), "payments", "refund_order", RefundForm
+    code, label, icon, permission, form = "refund", later("Refund"), "payments", "refund_order", RefundForm
     is_grave = True
     is_for_closed_account = True
     place = 5
@@ -80,40 +102,104 @@ class Refund(Operation):
         return Given(amount=asked.data["minor"], to=asked.account, unit=asked.data["row"].currency)
 
     def is_offered(self, account: Account, now: datetime) -> bool:
-        return bool(_refundable(account))
+        return bool(_refundable(account) or _invoices(account))
 
     def effects(self, asked: Asked) -> list[Effect]:
-        order, minor = asked.data["row"], asked.data["minor"]
-        known = refunding.refundable(order)
-        if not 0 < minor <= known.minor:
-            raise OperationRefusedError(_("%s can be refunded of this order.") % money(known.minor, order.currency))
-        target = known.granted * (order.refunded_minor + minor) // order.charged_minor
-        gone = known.granted * order.refunded_minor // order.charged_minor
-        taken = min(known.left, target - gone)
+        row, minor, left = asked.data["row"], asked.data["minor"], asked.data["left"]
+        if not 0 < minor <= left:
+            raise OperationRefusedError(_("%s can be refunded of this.") % money(left, row.currency))
+        told = self._preview(row, minor, asked.now)
         has = selectors.balance(account_id=asked.account.pk, now=asked.now)
+        effects = [
+            Effect(
+                _("Given back of this"),
+                money(row.refunded_minor, row.currency),
+                money(row.refunded_minor + minor, row.currency),
+            ),
+            Effect(_("Credits to spend"), str(has.available), str(has.available - told.taken_now)),
+            Effect(_("Credits of it that were spent"), str(told.spent), _("stay spent; nothing is owed")),
+        ]
+        if told.months and told.a_month:
+            less = _("%(credits)d fewer in each of %(months)d months") % {
+                "credits": told.a_month, "months": told.months,
+            }  # fmt: skip
+            effects.append(Effect(_("Credits of months to come"), _("as they are"), less))
+        if isinstance(row, PaymentRecord) and (plan := plan_changes.find_running(asked.account)):
+            effects.append(Effect(_("Plan"), str(plan.price.plan), _("goes on and renews, unless you stop it")))
+        return effects
+
+    def run(self, asked: Asked) -> Done:
+        row, minor = asked.data["row"], asked.data["minor"]
+        about: Any = {
+            "amount_minor": minor, "reason": asked.reason, "actor": asked.operator.email,
+            "idempotency_key": asked.key, "now": asked.now,
+        }  # fmt: skip
+        if isinstance(row, PaymentRecord):
+            refunding.refund_invoice(payment=row, **about)
+        else:
+            refunding.refund(order=row, **about)
+        return Done(text=_("%s is on its way back.") % money(minor, row.currency))
+
+    def _preview(self, row: Order | PaymentRecord, minor: int, now: datetime) -> refunding.Preview:
+        if isinstance(row, PaymentRecord):
+            return refunding.preview(row, amount_minor=minor, source_key=f"stripe:invoice:{row.origin_id}")
+        payment = payment_records.of_order(row, now=now)
+        if payment is None:
+            return refunding.Preview(taken_now=0, a_month=0, months=0, spent=0)
+        return refunding.preview(payment, amount_minor=minor, source_key=row.grant_source_key)
+
+
+class SettleForm(OperationForm):
+    what = forms.ChoiceField(label=later("What"), widget=UnfoldAdminSelectWidget)
+
+    def prepare(self) -> None:
+        self.fields["what"].choices = [  # type: ignore[attr-defined]
+            (f"{row.kind}:{row.object_id}", f"{row.object_id}: {row.problem}"[:160])
+            for row in by_hand.waiting(self.account)
+        ]
+
+
+@register
+class Settle(Operation):
+    """For what no webhook and no job can bring in order: a payment that was not as ordered, and cash on the counter."""
+
+    is_here_only = True
+    code, label, icon, permission, form = (
+        "settle", later("Settle by hand"), "handshake", "refund_order", SettleForm,
+    )  # fmt: skip
+    is_for_closed_account = True
+    place = 5
+
+    def is_offered(self, account: Account, now: datetime) -> bool:
+        return bool(by_hand.waiting(account))
+
+    def effects(self, asked: Asked) -> list[Effect]:
+        chosen = self._chosen(asked)
+        has = selectors.balance(account_id=asked.account.pk, now=asked.now).available
         return [
-            Effect(
-                _("Given back of this order"),
-                money(order.refunded_minor, order.currency),
-                money(order.refunded_minor + minor, order.currency),
-            ),
-            Effect(_("Credits to spend"), str(has.available), str(has.available - taken)),
-            Effect(
-                _("Credits of it that were spent"), str(known.granted - known.left), _("stay spent; nothing is owed")
-            ),
+            Effect(chosen.object_id, chosen.problem[:160], _("settled outside: %s") % asked.reason),
+            Effect(_("Credits to spend"), str(has), str(has)),
+            Effect(_("Money"), "–", _("none moves: what is owed was seen to elsewhere")),
         ]
 
     def run(self, asked: Asked) -> Done:
-        order, minor = asked.data["row"], asked.data["minor"]
-        refunding.refund(
-            order=order,
-            amount_minor=minor,
+        chosen = self._chosen(asked)
+        by_hand.settle(
+            kind=chosen.kind,
+            object_id=chosen.object_id,
+            problem=chosen.problem,
+            account_id=asked.account.pk,
             reason=asked.reason,
-            actor=asked.operator.email,
-            idempotency_key=asked.key,
+            actor=asked.actor,
             now=asked.now,
         )
-        return Done(text=_("%s is on its way back.") % money(minor, order.currency))
+        return Done(text=_("%s is settled: nothing asks for it any more.") % chosen.object_id)
+
+    def _chosen(self, asked: Asked) -> by_hand.Waiting:
+        found = [row for row in by_hand.waiting(asked.account) if f"{row.kind}:{row.object_id}" == asked.data["what"]]
+        if not found:
+            raise OperationRefusedError(_("This is in order meanwhile."))
+        return found[0]
 
 
 class ChangePlanForm(OperationForm):

@@ -151,7 +151,7 @@ class Teller:
         """Begin a plan with the saved card, as a payment page would."""
         price = self.price(item, "month")
         order = Order(account=account, price=price, actor="check", created_at=clock.now())
-        for name, value in checkout.frozen(price, 1).items():
+        for name, value in price.frozen(1).items():
             setattr(order, name, value)
         about: Any = {"items": [{"price": price.stripe_price_id}], "metadata": identity(order), **more}
         made = stripe.Subscription.create(

@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
 from accounts import clock
-from billing import rebuilding, reconciliation
+from billing import by_hand, rebuilding, reconciliation
 from billing.errors import BillingError
 
 BEGINNING = datetime(2010, 1, 1, tzinfo=UTC)  # Stripe is not older
@@ -29,11 +29,21 @@ class Command(BaseCommand):
             action="store_true",
             help="make billing's credits anew, on an empty ledger; without --repair only say what Stripe was paid for",
         )
+        parser.add_argument(
+            "--settle",
+            metavar="KIND:ID",
+            help="note that a person has seen to a difference elsewhere, as it stands; takes a --reason",
+        )
+        parser.add_argument("--reason", default="", help='how it was settled: "EUR 15 in cash, 27 November"')
         parser.add_argument("--dry-run", action="store_true", help="change nothing, also with --repair")
         parser.add_argument("--json", action="store_true", help="print one JSON object per difference")
 
     def handle(self, *args: Any, **options: Any) -> None:
         now = clock.now()
+        if options["settle"]:
+            since = now - timedelta(days=options["days"])
+            self._settle(options["settle"], options["reason"].strip(), since=since, now=now)
+            return
         repairs = options["repair"] and not options["dry_run"]
         since = BEGINNING if options["from_stripe"] else now - timedelta(days=options["days"])
         watch = _silently if options["json"] or not sys.stderr.isatty() else _with_progress
@@ -46,13 +56,43 @@ class Command(BaseCommand):
         except BillingError as error:
             raise CommandError(str(error)) from error
         for row in left:
-            line = json.dumps(asdict(row)) if options["json"] else f"{row.kind} {row.object_id}: {row.problem}"
+            line = (
+                json.dumps(asdict(row), default=str)
+                if options["json"]
+                else f"{row.kind} {row.object_id}: {row.problem}"
+            )
             self.stdout.write(line)
         if left:
             hint = "" if repairs else " --repair brings in line what can be."
             raise CommandError(f"{len(found)} differences, {mended} mended, {len(left)} left.{hint}", returncode=1)
         if not options["json"]:
             self.stdout.write(f"Stripe and the ledger agree ({len(found)} differences, {mended} mended).")
+
+    def _settle(self, named: str, reason: str, *, since: datetime, now: datetime) -> None:
+        kind, _, object_id = named.partition(":")
+        if not reason:
+            raise CommandError("Say how it was settled: --reason. Whoever reads it in a year wants to know.")
+        try:
+            known = reconciliation.differences(since=since)
+            found = [row for row in known if (row.kind, row.object_id) == (kind, object_id)]
+        except BillingError as error:
+            raise CommandError(str(error)) from error
+        if not found:
+            raise CommandError(
+                f"There is no difference about {named!r} in these days. `manage.py reconcile --days …` lists them as "
+                "KIND ID."
+            )
+        for row in found:
+            by_hand.settle(
+                kind=kind,
+                object_id=object_id,
+                problem=row.problem,
+                account_id=row.account_id,
+                reason=reason,
+                actor="manage.py reconcile",
+                now=now,
+            )
+        self.stdout.write(f"Settled: {kind} {object_id}: {found[0].problem}")
 
     def _rebuild(self, watch: reconciliation.Watch) -> None:
         rebuilt = rebuilding.rebuild(watch=watch)
