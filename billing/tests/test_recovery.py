@@ -9,11 +9,24 @@ import pytest
 import stripe
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import Client
 
-from accounts import clock
-from accounts.models import Account
-from billing import catalogue, checkout, inbox, rebuilding, tasks, top_ups, watching
-from billing.models import Clawback, InboxEvent, Order, PaidInvoice, Price, Promotion, Subscription
+from accounts import clock, opening
+from accounts.models import Account, User
+from billing import books, catalogue, checkout, inbox, rebuilding, tasks, top_ups, watching
+from billing.models import (
+    Clawback,
+    InboxEvent,
+    MoneyStep,
+    Order,
+    PaidInvoice,
+    PaymentRecord,
+    Price,
+    Promotion,
+    SettledCharge,
+    StripeCustomer,
+    Subscription,
+)
 from billing.rebuilding import LedgerNotEmptyError
 from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
@@ -171,7 +184,9 @@ LOST = ("credits_holdlot", "credits_hold", "credits_entry", "credits_transaction
 
 def lose_everything() -> None:
     """All that billing and the ledger know is gone; the accounts are there, and Stripe."""
-    for model in (Clawback, InboxEvent, PaidInvoice, top_ups.TopUp, Order, Subscription):
+    for model in (
+        Clawback, InboxEvent, PaidInvoice, MoneyStep, PaymentRecord, SettledCharge, top_ups.TopUp, Order, Subscription,
+    ):  # fmt: skip
         model.objects.all().delete()
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
@@ -234,6 +249,38 @@ def test_an_empty_ledger_is_made_anew_from_stripe_alone(shop: Shop, customer: Ac
     assert list(left.all().values_list("source_key", "remaining")) == remaining
     assert "0 could not be placed" in told
     assert list(audit.all_disagreements()) == []
+
+
+def test_a_database_that_is_truly_empty_gets_its_accounts_too(
+    shop: Shop,
+    customer: Account,
+    big: Any,  # noqa: F811
+    client: Client,
+) -> None:
+    """Nothing is left but the catalogue: accounts come from the customers' metadata, people from their addresses."""
+    live_a_life(shop, customer, big)
+    ext = opening.external_account(subject="user-7", now=clock.now())
+    shop.pay(start(ext, key="ext").order)
+    shop.deliver()
+    before, of_ext = paid_grants(customer), paid_grants(ext)
+    lose_everything()
+    StripeCustomer.objects.all().delete()
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")  # the audit log allows no TRUNCATE
+        cursor.execute("TRUNCATE accounts_account, accounts_user CASCADE")
+        cursor.execute("RESET session_replication_role")
+    stripe.Customer.create(email="stranger@example.com")  # of another product in the same Stripe account
+
+    assert "0 could not be placed" in run("reconcile", "--from-stripe", "--repair")
+
+    assert {account.pk for account in Account.objects.all()} == {customer.pk, ext.pk}
+    assert (paid_grants(customer), paid_grants(ext)) == (before, of_ext)
+    ada = User.objects.get()
+    assert (ada.email, ada.has_usable_password()) == ("ada@example.com", False)
+    assert opening.personal_account(user=ada, now=clock.now()) == customer
+    assert list(audit.all_disagreements()) == []
+    assert "agree (0 differences" in run("reconcile", "--days", "400", "--repair")
+    assert list(books.problems(clock.now() + timedelta(seconds=1))) == []
 
 
 def test_a_ledger_that_is_not_empty_is_left_alone(shop: Shop, customer: Account) -> None:

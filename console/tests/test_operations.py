@@ -185,6 +185,50 @@ def test_a_refund_says_what_it_takes_and_takes_that(desk: Desk, shop: Shop) -> N
     assert "2.50 EUR can be refunded" in desk.shown
 
 
+def test_a_plan_s_invoice_is_refunded_with_what_that_takes(desk: Desk, shop: Shop) -> None:
+    """Half of a year is given back: credits go now, and from each month that is still to come."""
+    from billing.catalogue import find_price
+    from billing.tests.test_checkout import start
+
+    shop.pay(start(desk.account, price=find_price(item="pro", interval="year")).order)
+    shop.deliver()
+    (invoice,) = [row["id"] for row in shop.stripe.store.all("invoice")]
+    ledger.spend(account_id=desk.account.pk, amount=8 + 20, idempotency_key="k", now=clock.now())
+
+    form = desk.fill("refund", order=invoice, amount="100.00")
+    assert "<td>80</td><td><strong>30</strong></td>" in desk.shown
+    assert "50 fewer in each of 11 months" in desk.shown
+    assert "goes on and renews, unless you stop it" in desk.shown
+    for _ in range(2):
+        desk.browser.post(desk.page("refund"), form)
+    shop.deliver()
+
+    (charge,) = shop.stripe.store.all("charge")
+    assert (charge["amount_refunded"], desk.balance) == (10000, 30)
+    shop.advance(days=32)
+    shop.deliver()
+    assert desk.balance == 50 + 8
+    assert desk.fill("refund", order=invoice, amount="100.01") == {}
+    assert "100.00 EUR can be refunded" in desk.shown
+
+
+def test_an_order_in_review_is_settled_by_hand(desk: Desk, shop: Shop) -> None:
+    order = shop.checkout(desk.account)
+    Order.objects.update(amount_minor=499)
+    shop.pay(order)
+    shop.deliver()
+
+    shown = desk.do("settle", what=f"checkout.session:{order.stripe_session_id}", reason="EUR 15 in cash")
+
+    assert "is settled: nothing asks for it any more" in shown
+    order.refresh_from_db()
+    assert (order.status, order.problem) == ("settled", "Goodwill: EUR 15 in cash")
+    assert (
+        "Settle by hand" not in desk.browser.get(f"/admin/accounts/account/{desk.account.pk}/change/").content.decode()
+    )
+    assert AuditEvent.objects.get(action="settle").account == desk.account
+
+
 def test_a_plan_is_changed_extended_stopped_and_resumed(desk: Desk, shop: Shop) -> None:
     from billing.catalogue import find_price
 
