@@ -18,7 +18,7 @@ from billing import announcing, clawbacks, extra_plans, mirror, payment_records,
 from billing.errors import FulfilmentError
 from billing.models import Order, PaymentRecord, SettledCharge, TopUp
 from billing.stripe_objects import Stripe
-from credits import selectors
+from credits import ledger, selectors
 from credits.money import Money
 from outbox import alerts
 from outbox.models import Alert, OutboxEvent
@@ -83,6 +83,8 @@ def settle(*, paid: list[Paid], origin: Stripe, now: datetime) -> None:
                 now=now,
             )
             taken = clawbacks.bring_in_line(payment, source_key=_source_key(origin), about=charge["id"], now=now)
+            if account.closed_at is not None:
+                _take_what_came_back(account, charge["id"], now=now)
         for each in paid:
             told = {"seen": standing(each.charge, each.disputes), "settled_at": now}
             SettledCharge.objects.update_or_create(charge_id=each.charge["id"], defaults=told)
@@ -90,6 +92,20 @@ def settle(*, paid: list[Paid], origin: Stripe, now: datetime) -> None:
         Order.objects.filter(paid_by, account=account).update(refunded_minor=refunded, is_disputed=bool(disputed))
         for each in paid:
             _tell(each, origin, account, taken=taken, now=now)
+
+
+def _take_what_came_back(account: Account, charge_id: str, *, now: datetime) -> None:
+    """A dispute is won, or a refund fails, after the account was closed: its credits are nobody's any more."""
+    left = selectors.balance(account_id=account.pk, now=now).available
+    if left:
+        ledger.adjust(
+            account_id=account.pk,
+            idempotency_key=f"closed:{charge_id}:{now.isoformat()}",
+            reason="The account was closed.",
+            actor="stripe",
+            take=left,
+            now=now,
+        )
 
 
 def _payment(account: Account, origin: Stripe, paid: list[Paid], *, now: datetime) -> PaymentRecord | None:

@@ -76,14 +76,20 @@ class Oracle:
         """All money of packs and plans: what was paid (with what a balance paid), and what is not here any more."""
         paid = back = 0
         for session in self.stripe.store.all("checkout.session"):
-            if session["mode"] == "payment" and session["payment_status"] == "paid":
+            if session["mode"] == "payment" and session["payment_status"] == "paid" and not self._is_late(session):
                 paid += session["amount_total"]
                 back += self.gone(session["id"])[0]
         for invoice in self.stripe.store.all("invoice"):
-            if invoice["status"] == "paid" and invoices.subscription_id(invoice):
+            if invoice["status"] == "paid" and invoices.subscription_id(invoice) and not self._is_late(invoice):
                 paid += max(0, invoice["total"])
                 back += max(0, -invoice["total"]) + (self.gone(invoice["id"])[0] if invoice["total"] > 0 else 0)
         return paid, back
+
+    def _is_late(self, row: Row) -> bool:
+        """Whether it was given back by itself, since its account was closed when it was paid."""
+        charges = {charge["id"] for charge in self._charges(row)}
+        back = [refund for refund in self.stripe.store.all("refund") if refund["charge"] in charges]
+        return any(str(refund["metadata"].get("key")).startswith("tegoed-late-") for refund in back)
 
     # --- credits --------------------------------------------------------------------------------
 
@@ -157,7 +163,7 @@ class Oracle:
         last = {
             row.source_key: row.pk for row in Grant.objects.order_by("id")
         }  # (the one it was moved to is the latest)
-        for grant in Grant.objects.select_related("allowance").order_by("id"):
+        for grant in Grant.objects.select_related("allowance", "account").order_by("id"):
             cause = grant.allowance.source_key if grant.allowance else grant.source_key
             if not cause.startswith("stripe:"):
                 continue
@@ -211,7 +217,7 @@ class Oracle:
 
     def _most(self, grant: Grant, debt_paid: int, now: datetime) -> int:
         """How many credits of a lot may remain: all that was not used, set aside, or paid back."""
-        if grant.expires_at is not None and grant.expires_at <= now:
+        if (grant.expires_at is not None and grant.expires_at <= now) or grant.account.closed_at is not None:
             return 0
         used = self.used[grant.source_key] + self.held[grant.source_key] + debt_paid
         return max(0, grant.amount + grant.spent_before - self.target(grant)[0] - used)

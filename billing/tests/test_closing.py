@@ -10,14 +10,14 @@ import stripe
 
 from accounts import clock
 from accounts.models import Account, User
-from billing import catalogue, catalogue_sync, closing, plan_changes, reconciliation, top_ups
+from billing import books, catalogue, catalogue_sync, closing, plan_changes, reconciliation, top_ups
 from billing.models import Order, Subscription, TopUp
 from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
 from billing.tests.test_plan_changes import big
 from credits.models import Grant, Source, Wallet
 from outbox.models import Alert
-from sandbox.local_stripe import events
+from sandbox.local_stripe import events, money_back
 from sandbox.local_stripe.checkout import Outcome
 
 __all__ = ["big"]
@@ -97,6 +97,21 @@ def test_what_was_paid_before_stays_paid(shop: Shop, customer: Account, ada: Use
 
     assert given_back(shop) == [(500, 0)]
     assert Order.objects.get().status == "completed"
+
+
+def test_a_dispute_that_is_won_afterwards_brings_nobody_credits(shop: Shop, customer: Account, ada: User) -> None:
+    """The money is here again, and earned: nobody can spend what it had paid for."""
+    shop.pay(shop.checkout(customer))
+    shop.deliver()
+    opened = money_back.open_dispute(shop.stripe, next(iter(shop.stripe.store.all("charge")))["id"])
+    shop.deliver()
+    close(customer, ada)
+    money_back.close_dispute(shop.stripe, opened["id"], "won")
+    shop.deliver(copies=2)
+
+    assert Wallet.objects.get(account=customer).balance == 0
+    (row,) = books.at(clock.now() + timedelta(seconds=1))
+    assert (row.paid, row.recognised, row.owed, row.refunded) == (500, 500, 0, 0)
 
 
 def test_pages_plans_schedules_and_top_ups_end(shop: Shop, customer: Account, ada: User, big: object) -> None:

@@ -1,7 +1,7 @@
 """Random lives of three customers, with their money, against an oracle that shares no code with billing.
 
-A few hundred steps each run; `MONEY_STEPS=100000`, as nightly, makes it a hundred thousand. A failure says its seed and
-what was done.
+A couple of hundred steps each run; `MONEY_STEPS=100000`, as nightly, makes it a hundred thousand. A failure says its
+seed and what was done.
 """
 
 import os
@@ -17,7 +17,7 @@ from django.test import override_settings
 from accounts import clock
 from accounts.models import Account, User
 from accounts.opening import personal_account
-from billing import books, catalogue, catalogue_sync, merging, plan_changes, reconciliation
+from billing import books, catalogue, catalogue_sync, closing, merging, plan_changes, reconciliation
 from billing.errors import BillingError
 from billing.models import Plan, Price, Subscription
 from billing.tests.conftest import Shop
@@ -27,9 +27,10 @@ from credits import audit, ledger, selectors
 from credits.errors import CreditsError
 from credits.models import Transaction
 from sandbox.local_stripe import events, money_back, pages
+from sandbox.local_stripe.checkout import Outcome
 from sandbox.local_stripe.errors import StripeApiError
 
-STEPS = int(os.environ.get("MONEY_STEPS", "480"))
+STEPS = int(os.environ.get("MONEY_STEPS", "180"))
 STEPS_OF_A_LIFE = 60
 LOOKED_AT = 6  # steps between two looks of the oracle
 
@@ -68,7 +69,7 @@ class Lives:
             (self.buy, 5), (self.subscribe, 3), (self.upgrade, 3), (self.spend, 10), (self.hold, 4),
             (self.release, 2), (self.capture, 2), (self.reverse, 4), (self.refund, 5), (self.dispute, 3),
             (self.decide, 3), (self.advance, 5), (self.merge, 1), (self.hear, 5), (self.seats, 1), (self.stop, 1),
-            (self.credit, 1),
+            (self.credit, 1), (self.close, 1),
         ]  # fmt: skip
         act = self.dice.choices([act for act, _ in weighted], [weight for _, weight in weighted])[0]
         self.number += 1
@@ -85,8 +86,9 @@ class Lives:
 
     def buy(self) -> str:
         account, item = self._anyone(), self.dice.choice(["credits-20", "credits-50"])
-        self.shop.pay(start(account, item=item, key=f"b{self.number}", quantity=self.dice.randint(1, 2)).order)
-        return f"{account} {item}"
+        outcome = self.dice.choices([Outcome.SUCCESS, Outcome.DELAYED_SUCCESS, Outcome.ABANDON], [6, 2, 1])[0]
+        self.shop.pay(start(account, item=item, key=f"b{self.number}", quantity=self.dice.randint(1, 2)).order, outcome)
+        return f"{account} {item} {outcome}"
 
     def subscribe(self) -> str:
         account, interval = self._anyone(), self.dice.choice(["month", "year"])
@@ -231,6 +233,20 @@ class Lives:
             account.refresh_from_db()
         self.spends = [row for row in self.spends if row[0].pk != source.pk]
         return f"{source} into {target}"
+
+    def close(self) -> str:
+        """Rarely, and never the last one; what was on its way may still arrive."""
+        still_open = [account for account in self.accounts if account.closed_at is None]
+        if len(still_open) < 2 or self.dice.random() < 0.5:
+            raise CreditsError("not now")
+        account = self.dice.choice(still_open)
+        closing.close_account(account=account, user=account.memberships.get(is_personal=True).user, now=clock.now())
+        account.refresh_from_db()
+        for row in [row for row in self.holds if row[0].pk == account.pk]:
+            self.oracle.set_aside(row[1].lots, -1)
+            self.holds.remove(row)
+        self.spends = [row for row in self.spends if row[0].pk != account.pk]
+        return str(account.pk)
 
     def advance(self) -> str:
         span = self.dice.choice([{"hours": 3}, {"days": 1}, {"days": 11}, {"days": 32}])
