@@ -21,6 +21,7 @@ from django.core.management.base import CommandParser
 from django.core.management.commands import migrate
 from django.db import OperationalError, connections, migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ModelState, ProjectState
@@ -36,6 +37,7 @@ class CreateLatestModels(Operation):
     reversible = False
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
+        state.__dict__.pop("apps", None)  # made anew once, when it is asked for, and not after each model
         for model in apps.get_app_config(app_label).get_models():
             state.add_model(ModelState.from_model(model))
 
@@ -100,7 +102,27 @@ def _history_cut_short() -> Iterator[None]:
     try:
         for number, migration in enumerate(classes):
             migration.operations = [CreateLatestModels()] if number == 0 else []
-        yield
+        with _made_last():
+            yield
     finally:
         for migration, operations in zip(classes, originals, strict=True):
             migration.operations = operations
+
+
+@contextmanager
+def _made_last() -> Iterator[None]:
+    """Its models come after all others: while they are there, Django makes them anew for each change of ours."""
+    in_order = MigrationExecutor.migration_plan
+
+    def last(executor: MigrationExecutor, *args: Any, **options: Any) -> list[tuple[migrations.Migration, bool]]:
+        steps = in_order(executor, *args, **options)
+        mine = [step for step in steps if step[0].app_label == APP]
+        others = [step for step in steps if step[0].app_label != APP]
+        is_needed = any(app == APP for step, _ in others for app, _ in step.dependencies)
+        return steps if is_needed else others + mine
+
+    MigrationExecutor.migration_plan = last
+    try:
+        yield
+    finally:
+        MigrationExecutor.migration_plan = in_order
