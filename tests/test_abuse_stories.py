@@ -858,7 +858,7 @@ def test_nobody_ends_with_more_than_was_given_and_bought_minus_what_they_used(
 
 
 def test_a_page_that_is_paid_after_the_account_was_closed_gives_nothing_unseen(world: World, shop: Shop) -> None:
-    """Closing ends the pages that wait; what is paid all the same (a webhook on its way) is somebody's to look at."""
+    """Closing ends the pages that wait; what is paid all the same (a webhook on its way) goes back, and is told of."""
     first, second = (shop.checkout(world.account, key=key) for key in "ab")
     shop.pay(first)  # paid, and not heard of yet
     closing.close_account(account=world.account, user=world.user, now=clock.now())
@@ -866,7 +866,9 @@ def test_a_page_that_is_paid_after_the_account_was_closed_gives_nothing_unseen(w
     assert shop.stripe.store.get("checkout.session", second.stripe_session_id)["status"] == "expired"
     shop.deliver()
     first.refresh_from_db()
-    assert first.status == Order.Status.REVIEW
+    assert first.status == Order.Status.FAILED
+    (charge,) = shop.stripe.store.all("charge")
+    assert charge["refunded"]
     assert Alert.objects.filter(kind=Alert.Kind.REVIEW, resolved_at=None).exists()
     assert world.balance == 0
 

@@ -85,7 +85,7 @@ def test_questions_about_credits_and_money(desk: Desk) -> None:
     desk.sees("are given back.")
 
     desk.open()  # 5. "I bought the wrong pack: my money back, please."
-    desk.operate("Refund an order", order="0", amount="5")
+    desk.operate("Refund", order="0", amount="5")
     desk.sees("5.00 EUR is on its way back.")
 
 
