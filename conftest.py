@@ -66,7 +66,8 @@ def clock_file(tmp_path: Path, settings: Settings) -> Path:
 
 # What only tests and the sandbox ask for.
 OF_TESTS = re.compile(
-    r"/v1/(test_helpers/.*|payment_methods/\w+/(at|de)tach|payment_intents/\w+/confirm|coupons(/\w+)?|promotion_codes)"
+    r"/v1/(test_helpers/.*|payment_methods/\w+/(at|de)tach|payment_intents/\w+/confirm|coupons(/\w+)?|promotion_codes"
+    r"|credit_notes(/\w+/void)?)"
 )
 
 

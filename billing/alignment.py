@@ -73,16 +73,22 @@ def _bring(kind: str, object_id: str, *, now: datetime) -> Stripe | None:
         found, current = _read(kind, object_id)
     for kind_below, id_below in _rests_on(kind, current):
         _bring(kind_below, id_below, now=now)
-    mirror.sync(kind, found)
+    if kind in mirror.MODELS:
+        mirror.sync(kind, found)
     _forget_closed(current)
-    if kind in FULFIL:
-        try:
-            FULFIL[kind](current, now=now)
-        except FulfilmentError:
-            if not by_hand.is_settled(kind, object_id):
-                raise
+    _fulfil(kind, current, now=now)
     _follow(kind, current, now=now)
     return current
+
+
+def _fulfil(kind: str, current: Stripe, *, now: datetime) -> None:
+    """What an object brings. Raises FulfilmentError, unless a person has settled it."""
+    try:
+        if kind in FULFIL:
+            FULFIL[kind](current, now=now)
+    except FulfilmentError:
+        if not by_hand.is_settled(kind, str(current["id"])):
+            raise
 
 
 def _read(kind: str, object_id: str) -> tuple[Any, Stripe]:
@@ -109,6 +115,8 @@ def _follow(kind: str, current: Stripe, *, now: datetime) -> None:
     elif kind == "subscription":
         trials.end_if_repeated(current, now=now)
         two_plans.repair(current, now=now)
+    elif kind == "credit_note":
+        _bring_credit_note(current, now=now)
     elif kind in ("refund", "dispute") and (charge_id := stripe_objects.reference(current.get("charge"))):
         _bring("charge", charge_id, now=now)
     elif kind == "charge" and money_back.concerns(current):
@@ -121,13 +129,28 @@ def _bring_money_back(charge: Stripe, *, now: datetime) -> None:
     origin = _bring(*found, now=now) if found else None
     if origin is None:
         raise FulfilmentError(f"Charge {charge['id']} paid for nothing of ours.")
-    others = stripe_api.charges_of_invoice(origin["id"]) if found and found[0] == "invoice" else []
-    charges = {row["id"]: row for row in (*others, charge)}
+    _settle(origin, [charge], now=now)
+
+
+def _bring_credit_note(note: Stripe, *, now: datetime) -> None:
+    """An invoice was lowered after it was paid: its credits follow as for a refund."""
+    origin = _bring("invoice", stripe_objects.reference(note["invoice"]), now=now)
+    if origin is not None and stripe_objects.is_paid_invoice(origin):
+        _settle(origin, [], now=now)
+
+
+def _settle(origin: Stripe, asked: list[Stripe], *, now: datetime) -> None:
+    """Bring the credits of a payment in line with all charges that paid it; `asked` are those that have changed."""
+    is_invoice = origin["object"] == "invoice"
+    others = stripe_api.charges_of_invoice(origin["id"]) if is_invoice else []
+    charges = {row["id"]: row for row in (*others, *asked)}
+    changed = {row["id"] for row in asked}
     paid = []
     for row in sorted(charges.values(), key=lambda row: (row["created"], row["id"])):
-        is_asked = row["id"] == charge["id"] or row.get("disputed")
+        is_asked = row["id"] in changed or row.get("disputed")
         paid.append(money_back.Paid(charge=row, disputes=stripe_api.disputes_of_charge(row["id"]) if is_asked else []))
-    money_back.settle(paid=paid, origin=origin, now=now)
+    credited = stripe_api.credited_on_invoice(origin["id"]) if is_invoice else 0
+    money_back.settle(paid=paid, origin=origin, credited_minor=credited, now=now)
 
 
 def _is_ours(kind: str, current: Stripe, *, now: datetime) -> bool:

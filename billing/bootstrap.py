@@ -36,7 +36,7 @@ EVENTS = [
     "payment_intent.succeeded", "payment_intent.processing", "payment_intent.payment_failed", "payment_intent.canceled",
     "charge.refunded", "charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed",
     "charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated",
-    "credit_note.created",
+    "credit_note.created", "credit_note.updated", "credit_note.voided",
     "refund.created", "refund.updated", "refund.failed",
     "payment_method.attached", "payment_method.updated", "payment_method.automatically_updated",
     "payment_method.detached",

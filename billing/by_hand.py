@@ -15,7 +15,7 @@ from billing.models import InboxEvent, KnownDifference, Order
 from outbox import alerts
 from outbox.models import Alert
 
-ABOUT_OBJECTS = (Alert.Kind.RECONCILIATION, Alert.Kind.REVIEW, Alert.Kind.CREDIT_NOTE)
+ABOUT_OBJECTS = (Alert.Kind.RECONCILIATION, Alert.Kind.REVIEW)
 ABOUT_EVENTS = (Alert.Kind.UNPLACED, Alert.Kind.WEBHOOK_DEAD)
 
 

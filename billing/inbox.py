@@ -106,8 +106,6 @@ def kind_of(event_type: str) -> str:
 
 def _act(row: InboxEvent, *, now: datetime) -> InboxEvent.State:
     kind = kind_of(row.type)
-    if kind == "credit_note":
-        return _tell_credit_note(row, now=now)
     about = row.payload["data"]["object"]
     if not kind or about.get("object") != kind:
         return STATE.IGNORED
@@ -139,32 +137,13 @@ def _tell_not_finalised(row: InboxEvent, *, now: datetime) -> None:
         alerts.raise_alert(Alert.Kind.REVIEW, row.object_id, detail=detail, account_id=account.pk, now=now)
 
 
-def _tell_credit_note(row: InboxEvent, *, now: datetime) -> InboxEvent.State:
-    """A credit note that gives to the customer's balance, or outside of Stripe, takes no credits back: a person looks.
-
-    (One that refunds a payment is told by the refund as well.)
-    """
-    account = mirror.account_of_customer(row.customer_id)
-    about = row.payload["data"]["object"]
-    if account is None or row.type != "credit_note.created":
-        return STATE.IGNORED
-    beside = (about.get("customer_balance_transaction"), about.get("out_of_band_amount"))
-    if any(beside):
-        detail = (
-            f"{about.get('number') or row.object_id}: {about.get('amount')} {about.get('currency')} without a refund."
-        )
-        alerts.raise_alert(Alert.Kind.CREDIT_NOTE, row.object_id, detail=detail, account_id=account.pk, now=now)
-    return STATE.PROCESSED
-
-
 def _note_failure(row: InboxEvent, attempts: int, error: Exception, *, now: datetime) -> InboxEvent.State:
     is_dead = attempts >= settings.WEBHOOK_MAX_ATTEMPTS
     state = STATE.DEAD if is_dead else STATE.FAILED
-    InboxEvent.objects.filter(pk=row.pk, state__in=InboxEvent.UNFINISHED).update(
-        state=state,
-        error=f"{type(error).__name__}: {error}",
-        next_attempt_at=None if is_dead else now + pause(attempts),
-    )
+    unfinished = InboxEvent.objects.filter(pk=row.pk, state__in=InboxEvent.UNFINISHED)
+    next_attempt_at = None if is_dead else now + pause(attempts)
+    if not unfinished.update(state=state, error=f"{type(error).__name__}: {error}", next_attempt_at=next_attempt_at):
+        return STATE(InboxEvent.objects.get(pk=row.pk).state)  # another worker has done it meanwhile
     detail = f"{row.type} about {row.object_id}: {error}"
     if is_dead:
         alerts.raise_alert(Alert.Kind.WEBHOOK_DEAD, row.event_id, detail=detail, now=now)

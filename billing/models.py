@@ -547,7 +547,10 @@ class PaymentRecord(models.Model):
     net_minor = models.BigIntegerField(_("for credits"), help_text=_("Without tax."))
     tax_minor = models.BigIntegerField(_("tax on it"), default=0)
     priced_minor = models.BigIntegerField(_("in the ledger"), default=0)
-    refunded_minor = models.BigIntegerField(_("refunded"), default=0)
+    refunded_minor = models.BigIntegerField(_("refunded"), default=0, help_text=_("With what credit notes took off."))
+    credited_minor = models.BigIntegerField(
+        _("credited"), default=0, help_text=_("Of that: by credit notes, to a balance or outside of the provider.")
+    )
     disputed_minor = models.BigIntegerField(_("disputed"), default=0, help_text=_("Open, or lost."))
     is_lost = models.BooleanField(_("dispute lost"), default=False)
     # A second plan by mistake: what was spent of it is owed when its money goes back.

@@ -57,18 +57,19 @@ class Paid:
         return sum(dispute["amount"] for dispute in self.disputes if dispute["status"] not in HARMLESS)
 
 
-def settle(*, paid: list[Paid], origin: Stripe, now: datetime) -> None:
+def settle(*, paid: list[Paid], origin: Stripe, credited_minor: int = 0, now: datetime) -> None:
     """Bring the credits that a payment brought in line with what of its money is still here.
 
-    `origin` is the checkout session, the payment or the invoice, `paid` every charge that paid for it. Raises
-    FulfilmentError for a stranger's.
+    `origin` is the checkout session, the payment or the invoice, `paid` every charge that paid for it (none, where the
+    customer's balance did), and `credited_minor` what credit notes took off it without a refund. Raises FulfilmentError
+    for a stranger's.
     """
     account = mirror.account_of_customer(stripe_objects.customer_id(origin))
     if account is None:
-        raise FulfilmentError(f"Charge {paid[0].charge['id']} is of a customer who is none of ours.")
-    refunded = sum(each.charge["amount_refunded"] for each in paid)
+        raise FulfilmentError(f"The payment of {origin['id']} is of a customer who is none of ours.")
+    refunded = sum(each.charge["amount_refunded"] for each in paid) + credited_minor
     disputed = sum(each.disputed_minor for each in paid)
-    charge = paid[0].charge
+    about = paid[0].charge["id"] if paid else origin["id"]
     with transaction.atomic():
         taken = 0
         payment = _payment(account, origin, paid, now=now)
@@ -77,14 +78,15 @@ def settle(*, paid: list[Paid], origin: Stripe, now: datetime) -> None:
             payment = payment_records.record_money_back(
                 payment,
                 refunded_minor=refunded,
+                credited_minor=credited_minor,
                 disputed_minor=disputed,
                 is_lost=any(dispute["status"] == LOST for each in paid for dispute in each.disputes),
                 is_mistake=extra_plans.is_extra(subscription_id),
                 now=now,
             )
-            taken = clawbacks.bring_in_line(payment, source_key=_source_key(origin), about=charge["id"], now=now)
+            taken = clawbacks.bring_in_line(payment, source_key=_source_key(origin), about=about, now=now)
             if account.closed_at is not None:
-                _take_what_came_back(account, charge["id"], now=now)
+                _take_what_came_back(account, about, now=now)
         for each in paid:
             told = {"seen": standing(each.charge, each.disputes), "settled_at": now}
             SettledCharge.objects.update_or_create(charge_id=each.charge["id"], defaults=told)
@@ -123,7 +125,7 @@ def _payment(account: Account, origin: Stripe, paid: list[Paid], *, now: datetim
         account=account,
         origin_id=origin["id"],
         source_key=source_key,
-        currency=paid[0].charge["currency"],
+        currency=origin["currency"],
         total_minor=total,
         net_minor=net,
         tax_minor=max(0, total - net),
@@ -178,7 +180,7 @@ def take_back_of_order(order: Order, *, refunded_minor: int, now: datetime) -> N
         payment = payment_records.of_order(order, now=now)
         if payment is not None:
             payment = payment_records.record_money_back(
-                payment, refunded_minor=refunded_minor, disputed_minor=0, is_lost=False, is_mistake=False, now=now
+                payment, refunded_minor=refunded_minor, disputed_minor=0, now=now
             )
             taken = clawbacks.bring_in_line(payment, source_key=order.grant_source_key, about=charge_id, now=now)
         Order.objects.filter(pk=order.pk).update(refunded_minor=refunded_minor)

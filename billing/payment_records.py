@@ -60,17 +60,21 @@ def record_money_back(
     *,
     refunded_minor: int,
     disputed_minor: int,
-    is_lost: bool,
-    is_mistake: bool,
+    is_lost: bool = False,
+    is_mistake: bool = False,
+    credited_minor: int = 0,
     now: datetime,
 ) -> PaymentRecord:
-    """Keep how much of a payment's total went back, or is disputed, in all. A repeated call changes nothing."""
+    """Keep how much of a payment's total went back, or is disputed, in all. A repeated call changes nothing.
+
+    `credited_minor` of what was refunded went by credit notes, to the customer's balance or outside of the provider.
+    """
     with transaction.atomic():
         row = PaymentRecord.objects.select_for_update().get(pk=row.pk)
         before = _gone(row)
         row.refunded_minor, row.disputed_minor = refunded_minor, disputed_minor
-        row.is_lost, row.is_mistake = is_lost, is_mistake
-        row.save(update_fields=["refunded_minor", "disputed_minor", "is_lost", "is_mistake"])
+        row.is_lost, row.is_mistake, row.credited_minor = is_lost, is_mistake, credited_minor
+        row.save(update_fields=["refunded_minor", "disputed_minor", "is_lost", "is_mistake", "credited_minor"])
         net, tax = (then - now_ for then, now_ in zip(before, _gone(row), strict=True))
         if net or tax:
             row.steps.create(net_minor=net, tax_minor=tax, at=now)

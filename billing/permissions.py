@@ -81,6 +81,10 @@ PERMISSIONS = (
         probe=("POST", "invoices/in_tegoed_doctor/void"), what_for="what plans are paid with, renewals among them",
     ),
     Permission(
+        name="Credit notes", level=READ, paths=(r"credit_notes(/\w+)?",), probe=("GET", "credit_notes?limit=1"),
+        what_for="invoices that are lowered afterwards: credits follow",
+    ),
+    Permission(
         name="Coupons", level=READ, paths=(r"coupons(/\w+)?",), probe=("GET", "coupons?limit=1"),
         what_for="discounts, which dj-stripe copies with what they are on",
     ),

@@ -26,7 +26,7 @@ from billing import (
     stripe_objects,
 )
 from billing.errors import BillingError, FulfilmentError
-from billing.models import RUNNING, Order, PaidInvoice, Subscription
+from billing.models import RUNNING, Order, PaidInvoice, PaymentRecord, Subscription
 from billing.stripe_objects import Stripe
 from credits import selectors
 
@@ -141,6 +141,21 @@ def _of_invoice(invoice: Stripe, paid: set[str]) -> Iterator[Difference]:
     ):
         problem = "paid, and its credits are not promised"
         yield Difference(kind="invoice", object_id=invoice["id"], problem=problem, account_id=account.pk)
+    if account is not None:
+        yield from _of_credit_notes(invoice, account)
+
+
+def _of_credit_notes(invoice: Stripe, account: Account) -> Iterator[Difference]:
+    """Whether credits are in line with what credit notes took off an invoice."""
+    known = PaymentRecord.objects.filter(origin_id=invoice["id"]).values_list("credited_minor", flat=True).first()
+    lowered = invoice.get("post_payment_credit_notes_amount") or invoice.get("pre_payment_credit_notes_amount")
+    if known is None or not (known or lowered):
+        return
+    credited = stripe_api.credited_on_invoice(str(invoice["id"]))
+    if credited != known:
+        problem = f"{credited} taken off by credit notes, here {known}"
+        about = stripe_api.latest_credit_note(str(invoice["id"]))
+        yield Difference(kind="credit_note", object_id=about, problem=problem, account_id=account.pk)
 
 
 def _of_closed(kind: str, current: Stripe) -> Iterator[Difference]:

@@ -57,6 +57,7 @@ KINDS: dict[str, tuple[Any, list[str]]] = {
     "price": (stripe.Price, []),
     "product": (stripe.Product, []),
     "subscription": (stripe.Subscription, ["schedule"]),
+    "credit_note": (stripe.CreditNote, []),
 }
 
 
@@ -640,6 +641,27 @@ def charges_of_invoice(invoice_id: str) -> list[Stripe]:
         ]
     charges = [plain(intent).get("latest_charge") for intent in found]
     return [charge for charge in charges if isinstance(charge, dict)]
+
+
+def latest_credit_note(invoice_id: str) -> str:
+    """The id of the latest credit note of an invoice, void ones included; empty for none."""
+    with calling():
+        return next((str(row.id) for row in stripe.CreditNote.list(invoice=invoice_id, limit=1).data), "")
+
+
+def credited_on_invoice(invoice_id: str) -> int:
+    """By how much credit notes lowered an invoice other than by a refund, in minor units.
+
+    To the customer's balance, or outside of Stripe (docs.stripe.com/invoicing/integration/programmatic-credit-notes);
+    what a note refunds, its refund says.
+    """
+    with calling():
+        notes = [plain(row) for row in stripe.CreditNote.list(invoice=invoice_id, limit=100).auto_paging_iter()]
+    return sum(
+        note["amount"] - sum(each["amount_refunded"] for each in note.get("refunds") or [])
+        for note in notes
+        if note["status"] == "issued"
+    )
 
 
 def events_since(since: int) -> Iterator[Stripe]:

@@ -51,7 +51,6 @@ class Alert(models.Model):
         DISPUTE = "dispute", _("Dispute")
         PROVIDER = "provider", _("The payment provider refuses us")
         MIRROR = "mirror", _("An object of Stripe could not be copied")
-        CREDIT_NOTE = "credit_note", _("A credit note without credits taken back")
         REVIEW = "review", _("Paid, but not as ordered")
         UNPLACED = "unplaced", _("Paid, but not placed")  # Stripe tells of something that fits nothing of ours
         WEBHOOK_DEAD = "webhook_dead", _("Webhook given up")

@@ -7,8 +7,8 @@ from django.db import migrations, models
 # What was paid before: of orders as they say, of invoices as the ledger's prices say (their tax was not kept).
 PAID = """
 INSERT INTO billing_paymentrecord (account_id, origin_id, currency, total_minor, net_minor, tax_minor, priced_minor,
-                                   refunded_minor, disputed_minor, is_lost, is_mistake, paid_at)
-SELECT account_id, origin_id, currency, total, net, total - net, net, refunded, disputed, false, false, at FROM (
+                                   refunded_minor, credited_minor, disputed_minor, is_lost, is_mistake, paid_at)
+SELECT account_id, origin_id, currency, total, net, total - net, net, refunded, 0, disputed, false, false, at FROM (
     SELECT o.account_id, coalesce(o.stripe_session_id, o.payment_id) AS origin_id, o.currency,
            coalesce(o.paid_minor, o.amount_minor) AS total, coalesce(o.paid_minor, o.amount_minor) - o.tax_minor AS net,
            o.refunded_minor AS refunded,
@@ -68,7 +68,8 @@ class Migration(migrations.Migration):
                 ('net_minor', models.BigIntegerField(help_text='Without tax.', verbose_name='for credits')),
                 ('tax_minor', models.BigIntegerField(default=0, verbose_name='tax on it')),
                 ('priced_minor', models.BigIntegerField(default=0, verbose_name='in the ledger')),
-                ('refunded_minor', models.BigIntegerField(default=0, verbose_name='refunded')),
+                ('refunded_minor', models.BigIntegerField(default=0, help_text='With what credit notes took off.', verbose_name='refunded')),
+                ('credited_minor', models.BigIntegerField(default=0, help_text='Of that: by credit notes, to a balance or outside of the provider.', verbose_name='credited')),
                 ('disputed_minor', models.BigIntegerField(default=0, help_text='Open, or lost.', verbose_name='disputed')),
                 ('is_lost', models.BooleanField(default=False, verbose_name='dispute lost')),
                 ('is_mistake', models.BooleanField(default=False, verbose_name='by mistake')),

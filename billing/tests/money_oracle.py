@@ -59,7 +59,12 @@ class Oracle:
                 if dispute["charge"] == charge["id"] and dispute["status"] in GONE:
                     disputed += dispute["amount"]
                     lost |= dispute["status"] == "lost"
-        return min(total, refunded + disputed), total, lost
+        credited = sum(
+            note["amount"] - sum(each["amount_refunded"] for each in note["refunds"])
+            for note in self.stripe.store.all("credit_note")
+            if note["invoice"] == row["id"] and note["status"] == "issued"
+        )
+        return min(total, refunded + disputed + credited), total, lost
 
     def _charges(self, row: Row) -> list[Row]:
         if row["object"] == "checkout.session":

@@ -8,9 +8,9 @@ import stripe
 
 from accounts import clock
 from accounts.models import Account
-from billing import catalogue, inbox, plan_changes, reconciliation
+from billing import books, catalogue, inbox, plan_changes, reconciliation
 from billing import money_back as money_back_here
-from billing.models import Clawback, Order
+from billing.models import Clawback, Order, PaymentRecord
 from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
 from credits import audit, ledger, selectors
@@ -328,3 +328,64 @@ class TestYears:
         shop.deliver()
 
         assert [self.month(shop, year) for _ in range(3)] == [300] * 3
+
+
+class TestCreditNotes:
+    """getlago/lago-api#559: an invoice that is lowered afterwards, by a refund, a balance, or outside of Stripe."""
+
+    @pytest.fixture
+    def bill(self, shop: Shop, customer: Account) -> str:
+        """Ada paid EUR 20.00 for a month of Pro, 100 credits."""
+        shop.pay(shop.checkout(customer, item="pro"))
+        shop.deliver()
+        return str(next(iter(shop.stripe.store.all("invoice")))["id"])
+
+    def left(self) -> int:
+        return Grant.objects.get(source=Source.PLAN).remaining
+
+    @pytest.mark.parametrize(
+        "ways",
+        [{"credit_amount": 500}, {"out_of_band_amount": 500}, {"refund_amount": 500},
+         {"credit_amount": 200, "refund_amount": 200, "out_of_band_amount": 100}],
+        ids=str,
+    )  # fmt: skip
+    def test_a_quarter_of_the_invoice_is_a_quarter_of_the_credits(
+        self, shop: Shop, customer: Account, bill: str, ways: dict[str, Any]
+    ) -> None:
+        stripe.CreditNote.create(invoice=bill, amount=500, **ways)
+        shop.deliver(copies=2, order="shuffled", seed=3)
+
+        assert (self.left(), shop.failures()) == (75, [])
+        record = PaymentRecord.objects.get()
+        assert (record.refunded_minor, record.credited_minor) == (500, 500 - ways.get("refund_amount", 0))
+        (books_,) = books.at(clock.now() + timedelta(seconds=1))
+        assert (books_.paid, books_.refunded, books_.difference) == (2000, 500, 0)
+        assert not list(reconciliation.differences(since=clock.now() - timedelta(days=1)))
+
+    def test_one_that_is_voided_takes_nothing(self, shop: Shop, customer: Account, bill: str) -> None:
+        note = stripe.CreditNote.create(invoice=bill, amount=500, credit_amount=500)
+        shop.deliver()
+        stripe.CreditNote.void_credit_note(note.id)
+        shop.deliver()
+
+        assert self.left() == 100
+
+    def test_one_that_nobody_told_of_is_found(self, shop: Shop, customer: Account, bill: str) -> None:
+        stripe.CreditNote.create(invoice=bill, amount=500, credit_amount=500)
+        (found,) = reconciliation.differences(since=clock.now() - timedelta(days=1))
+        assert found.problem == "500 taken off by credit notes, here 0"
+        assert reconciliation.mend(found, now=clock.now())
+
+        assert self.left() == 75
+        assert not list(reconciliation.differences(since=clock.now() - timedelta(days=1)))
+
+    def test_what_it_put_on_the_balance_pays_the_renewal_whole(self, shop: Shop, customer: Account, bill: str) -> None:
+        stripe.CreditNote.create(invoice=bill, amount=500, credit_amount=500)
+        shop.advance(days=32)
+        shop.deliver()
+
+        charges = [row["amount"] for row in shop.stripe.store.all("charge")]
+        assert charges == [2000, 1500]
+        assert Grant.objects.filter(source=Source.PLAN, is_open=True).get().remaining == 100
+        (books_,) = books.at(clock.now() + timedelta(seconds=1))
+        assert (books_.paid, books_.refunded, books_.difference) == (4000, 500, 0)

@@ -69,7 +69,7 @@ class Lives:
             (self.buy, 5), (self.subscribe, 3), (self.upgrade, 3), (self.spend, 10), (self.hold, 4),
             (self.release, 2), (self.capture, 2), (self.reverse, 4), (self.refund, 5), (self.dispute, 3),
             (self.decide, 3), (self.advance, 5), (self.merge, 1), (self.hear, 5), (self.seats, 1), (self.stop, 1),
-            (self.credit, 1), (self.close, 1),
+            (self.credit, 1), (self.close, 1), (self.lower, 1),
         ]  # fmt: skip
         act = self.dice.choices([act for act, _ in weighted], [weight for _, weight in weighted])[0]
         self.number += 1
@@ -219,6 +219,22 @@ class Lives:
         pages.change_subscription(self.shop.stripe, current.stripe_subscription_id, "switch", price.stripe_price_id)
         self._deliver()
         return f"{current.account} {item}"
+
+    def lower(self) -> str:
+        """A credit note: to the balance, outside of Stripe, or taken back."""
+        notes = [
+            row for row in self.shop.stripe.store.all("credit_note") if row["status"] == "issued" and not row["refunds"]
+        ]
+        if notes and self.dice.random() < 0.3:
+            return str(stripe.CreditNote.void_credit_note(self.dice.choice(notes)["id"]).id)
+        paid = [row for row in self.shop.stripe.store.all("invoice") if row["status"] == "paid" and row["total"] > 0]
+        if not paid:
+            raise CreditsError("no invoice")
+        bill, way = self.dice.choice(paid), self.dice.choice(["credit_amount", "out_of_band_amount"])
+        minor = self.dice.randint(1, max(1, (bill["total"] - self.oracle.gone(bill["id"])[0]) // 2))
+        how: dict[str, Any] = {way: minor}
+        stripe.CreditNote.create(invoice=bill["id"], amount=minor, **how)
+        return f"{minor} of {bill['total']} {way}"
 
     # --- operators, time and webhooks -----------------------------------------------------------
 

@@ -92,6 +92,7 @@ class LocalStripe:
             checkout,
             clocks,
             collecting,
+            credit_notes,
             customers,
             events,
             faults,
@@ -106,8 +107,8 @@ class LocalStripe:
         )
 
         self.parts = (
-            catalogue, checkout, clocks, collecting, customers, events, faults, invoices, money_back, payments, portal,
-            promotions, schedules, subscriptions, tax,
+            catalogue, checkout, clocks, collecting, credit_notes, customers, events, faults, invoices, money_back,
+            payments, portal, promotions, schedules, subscriptions, tax,
         )  # fmt: skip
         self.store = store
         self.clock = clock

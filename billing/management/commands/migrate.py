@@ -121,8 +121,8 @@ def _made_last() -> Iterator[None]:
         is_needed = any(app == APP for step, _ in others for app, _ in step.dependencies)
         return steps if is_needed else others + mine
 
-    MigrationExecutor.migration_plan = last
+    MigrationExecutor.migration_plan = last  # type: ignore[method-assign,assignment]
     try:
         yield
     finally:
-        MigrationExecutor.migration_plan = in_order
+        MigrationExecutor.migration_plan = in_order  # type: ignore[method-assign]
