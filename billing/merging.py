@@ -68,6 +68,8 @@ def merge(*, source: Account, target: Account, key: str, actor: str, now: dateti
     """
     with transaction.atomic():
         moved = plan(source, target, now=now)
+        # Before the wallets, as whoever settles a refund takes them: neither waits for the other.
+        list(PaymentRecord.objects.select_for_update().filter(account__in=(source, target)).order_by("pk"))
         top_ups.switch_off(account=source)
         taken_back: dict[str, int] = {}
         for row in Clawback.objects.filter(account=source):
