@@ -299,6 +299,17 @@ class TestYears:
         assert agrees()
         assert not list(reconciliation.differences(since=clock.now() - timedelta(days=200)))
 
+    def test_what_expired_unused_is_not_owed(self, shop: Shop, year: Account) -> None:
+        """The bank takes the year back in its third month: what was used of it is owed, and no more."""
+        for number in range(2):
+            spend(year, FREE + 20, f"s{number}")
+            self.month(shop, year)
+        money_back.close_dispute(shop.stripe, dispute(shop), "lost")
+        shop.deliver()
+
+        assert stands(year)[1] == 20 + 20
+        assert agrees()
+
     def test_while_a_bank_decides_nothing_is_given_and_then_it_is(self, shop: Shop, year: Account) -> None:
         opened = dispute(shop)
         shop.deliver()

@@ -101,7 +101,8 @@ def revoke(
     """Take back up to `amount` credits of one grant because the money behind it went back.
 
     What is left of the grant is taken; what was spent (or is held) already becomes debt, if `rest_becomes_debt`,
-    which other credits that were paid for pay at once, and later ones when they come.
+    which other credits that were paid for pay at once, and later ones when they come. What expired was not used, and is
+    not owed.
     A repeated `source_key` answers the first revocation. Raises GrantNotFoundError, KeyReusedError or
     InvalidAmountError.
     """
@@ -116,7 +117,7 @@ def revoke(
         if amount > grant.whole:
             raise InvalidAmountError(amount)
         taken = min(amount, grant.remaining)
-        debt = amount - taken if rest_becomes_debt else 0
+        debt = max(0, amount - taken - _expired(grant)) if rest_becomes_debt else 0
         if not taken and not debt:
             return Revoked(taken=0, debt=0, transaction=None, is_replayed=False)
         before = wallet.posted
@@ -265,6 +266,17 @@ def _grant(account_id: uuid.UUID, source_key: str) -> Grant:
     if grant is None:
         raise GrantNotFoundError(f"The account has no grant {source_key}.")
     return grant
+
+
+def _expired(grant: Grant) -> int:
+    """How many credits of a grant expired, also in accounts that were merged into this one."""
+    expired = 0
+    each: Grant | None = grant
+    while each is not None:
+        entries = Entry.objects.filter(grant=each, transaction__kind=Kind.EXPIRE)
+        expired -= sum(entries.values_list("amount", flat=True))
+        each = each.moved_from
+    return expired
 
 
 def _known(wallet: Wallet, key: str, fingerprint: bytes, *, side: Side = Side.INTERNAL) -> Transaction | None:

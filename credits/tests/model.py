@@ -32,6 +32,7 @@ class Lot:
     until: datetime | None
     number: int
     promise: "Promise | None" = None
+    expired: int = 0
 
     def order(self) -> tuple[object, ...]:
         far = datetime.max.replace(tzinfo=UTC)
@@ -226,7 +227,7 @@ class Model:
         taken = min(amount, lot.remaining)
         lot.remaining -= taken
         if rest_is_debt:
-            self.debt += amount - taken
+            self.debt += max(0, amount - taken - lot.expired)
         self._pay_debt()
         self._tell(before)
 
@@ -318,6 +319,7 @@ class Model:
                 self._give_up(hold, "lapsed", at, now)
             for lot in self.lots:
                 if lot.remaining and lot.until == at:
+                    lot.expired += lot.remaining
                     lot.remaining = 0
             for promise in self.promises:
                 if self.runs(promise) and promise.next == at:
@@ -360,6 +362,7 @@ class Model:
             )
             room = promise.limit if promise.rollover == "capped" else 10**18
             for other in reversed(older[:-1]):
+                other.expired += max(0, other.remaining - room)
                 other.remaining = min(other.remaining, room)
                 room -= other.remaining
 
@@ -434,6 +437,7 @@ class Model:
             lot.remaining += part
             if lot.until and lot.until <= at:
                 lot.remaining -= part
+                lot.expired += part
         self._pay_debt()
 
     def _add(self, lot: Lot) -> Lot:
