@@ -60,7 +60,7 @@ class TopUpView(APIView):
         )
         return Response(top_up_data(account))
 
-    @extend_schema(operation_id="remove_top_up", parameters=[ACCOUNT_PARAMETER], responses=TopUpSerializer)
+    @extend_schema(operation_id="remove_top_up", parameters=[ACCOUNT_PARAMETER], responses={200: TopUpSerializer})
     def delete(self, request: Request) -> Response:
         """Switch it off; a payment that is under way is still made."""
         account = account_of(request, now=clock.now())

@@ -84,6 +84,8 @@ OPERATIONS: dict[str, list[Refusal]] = {
         money.AddressNeededError,
         money.PaymentDeclinedError,
     ],
+    "set_top_up": [money.PriceNotSellableError, money.ArchivedItemError],
+    "list_orders": [InvalidCursorError],
     "create_portal_session": [*BUYING, NoCustomerError],
     "sync_prices": BUYING,
     "create_webhook_endpoint": [TooManyEndpointsError],
@@ -100,6 +102,7 @@ ELSEWHERE: list[Refusal] = [
     money.PaymentOnItsWayError,
     money.PlanNotPaidError,
     money.RefundRefusedError,
+    money.WorkUnderWayError,
     rates.TooSoonError,
 ]
 

@@ -27,7 +27,7 @@ from sandbox.local_stripe.core import LocalStripe
 # Answered elsewhere: in a page (a plan or refund that cannot be), or to an operator.
 NOT_OVER_THE_API = {
     "price_too_soon", "refund_refused", "internal_error", "payment_declined", "subscription_required",
-    "key_approval_refused", "payment_action_required", "payment_processing", "plan_not_paid",
+    "key_approval_refused", "payment_action_required", "payment_processing", "plan_not_paid", "work_under_way",
 }  # fmt: skip
 
 

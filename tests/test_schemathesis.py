@@ -20,7 +20,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from accounts import clock, keys
 from accounts.models import Account, User
-from billing import bootstrap, presets
+from billing.tests.conftest import stock
 from config.wsgi import application
 from credits import ledger
 from credits.models import Source
@@ -45,7 +45,7 @@ def one_connection() -> Iterator[None]:
 @pytest.fixture
 def ways_in(ada: User, ada_account: Account, present: datetime, local_stripe: LocalStripe) -> list[dict[str, str]]:
     """The headers of a customer's key, of a service's, and of a browser."""
-    bootstrap.push(presets.load("demo"), say=lambda _line: None)
+    stock(local_stripe)
     ledger.grant(account_id=ada_account.pk, amount=1_000_000, source=Source.PURCHASE, source_key="s", now=present)
     own = keys.create_key(
         account=ada_account, name="t", scopes=keys.ACCOUNT_KEY_SCOPES, created_by=None, now=clock.now()

@@ -1,0 +1,60 @@
+"""A run that leaves tests out fails, and says which."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+WITHOUT_SERVERS = ["-p", "sandbox.pytest_complete", "-p", "no:cacheprovider", "-o", "addopts=", "-o", "filterwarnings="]
+
+TWICE = """
+import pytest
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    items.extend(list(items))
+"""
+
+
+def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:django", "-p", "no:schemathesis", *WITHOUT_SERVERS]
+    return subprocess.run(
+        [*command, "--rootdir", str(folder), "-c", "/dev/null", *options, str(folder)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")])
+def test_a_run_in_which_every_test_ran_is_well(tmp_path: Path, options: tuple[str, ...]) -> None:
+    (tmp_path / "test_it.py").write_text("def test_one():\n    pass\n\n\ndef test_two():\n    pass\n")
+
+    done = run(tmp_path, *options)
+
+    assert (done.returncode, "2 passed" in done.stdout) == (0, True), done.stdout + done.stderr
+
+
+def test_two_tests_of_one_id_are_refused(tmp_path: Path) -> None:
+    """As schemathesis once made them: xdist ran one of forty."""
+    (tmp_path / "conftest.py").write_text(TWICE)
+    (tmp_path / "test_it.py").write_text("def test_one():\n    pass\n")
+
+    done = run(tmp_path)
+
+    assert done.returncode != 0
+
+
+@pytest.mark.parametrize("options", [(), ("-n", "2")])
+def test_a_test_that_was_collected_and_did_not_run_fails_the_run(tmp_path: Path, options: tuple[str, ...]) -> None:
+    (tmp_path / "conftest.py").write_text(
+        "def pytest_runtest_protocol(item, nextitem):\n    return True if item.name == 'test_two' else None\n"
+    )
+    (tmp_path / "test_it.py").write_text("def test_one():\n    pass\n\n\ndef test_two():\n    pass\n")
+
+    done = run(tmp_path, *options)
+
+    assert done.returncode != 0
+    assert "collected and did not run" in done.stdout, done.stdout + done.stderr
