@@ -25,7 +25,7 @@ def is_late(kind: str, current: Stripe) -> bool:
         is_paid = stripe_objects.is_paid_invoice(current) and current["total"] > 0
         return is_paid and not PaidInvoice.objects.filter(stripe_invoice_id=current["id"]).exists()
     order = _order_of(kind, current)
-    if order is None or order.status == Order.Status.COMPLETED:
+    if order is None or order.status in orders.OVER:
         return False
     return bool(
         current["status"] == "succeeded"
@@ -36,6 +36,8 @@ def is_late(kind: str, current: Stripe) -> bool:
 
 def give_back(kind: str, current: Stripe, *, now: datetime) -> None:
     """Give all of it back, and end the plan that it was for. Safe to repeat; what cannot be is told operators."""
+    if is_given_back(kind, current):
+        return
     account = _account_of(kind, current)
     failed = []
     for payment_id, amount_minor in _payments_of(kind, current):

@@ -10,7 +10,7 @@ import stripe
 
 from accounts import clock
 from accounts.models import Account, User
-from billing import books, catalogue, catalogue_sync, closing, plan_changes, reconciliation, top_ups
+from billing import books, by_hand, catalogue, catalogue_sync, closing, inbox, plan_changes, reconciliation, top_ups
 from billing.models import Order, Subscription, TopUp
 from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
@@ -97,6 +97,23 @@ def test_what_was_paid_before_stays_paid(shop: Shop, customer: Account, ada: Use
 
     assert given_back(shop) == [(500, 0)]
     assert Order.objects.get().status == "completed"
+
+
+def test_what_a_person_has_settled_is_not_given_back_once_more(shop: Shop, customer: Account, ada: User) -> None:
+    """Settled in cash, and then the account is closed and the webhook replayed: the money went back already."""
+    order = shop.checkout(customer)
+    Order.objects.update(amount_minor=499)
+    shop.pay(order)
+    shop.deliver()
+    by_hand.settle(
+        kind="checkout.session", object_id=order.stripe_session_id or "", problem="", account_id=customer.pk,
+        reason="EUR 5 in cash", actor="user:1", now=clock.now(),
+    )  # fmt: skip
+    close(customer, ada)
+    for row in list(shop.stripe.store.all("event")):
+        inbox.replay(event_id=row["id"], now=clock.now())
+
+    assert given_back(shop) == [(500, 0)]
 
 
 def test_a_dispute_that_is_won_afterwards_brings_nobody_credits(shop: Shop, customer: Account, ada: User) -> None:
