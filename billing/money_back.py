@@ -17,6 +17,7 @@ from accounts.models import Account
 from billing import announcing, clawbacks, extra_plans, mirror, payment_records, stripe_objects
 from billing.errors import FulfilmentError
 from billing.models import Order, PaymentRecord, SettledCharge, TopUp
+from billing.money import amount_in_words
 from billing.stripe_objects import Stripe
 from credits import ledger, selectors
 from credits.money import Money
@@ -155,7 +156,8 @@ def _tell(paid: Paid, origin: Stripe, account: Account, *, taken: int, now: date
         _tell_of_refund(account, charge["id"], description, refunded, taken=taken, now=now)
     waiting = [dispute for dispute in disputes if dispute["status"] not in (*HARMLESS, LOST)]
     if waiting:
-        detail = f"{account}: {waiting[0]['amount']} {charge['currency']}, {waiting[0].get('reason')}."
+        amount = amount_in_words(waiting[0]["amount"], charge["currency"])
+        detail = f"{account}: {amount}, {waiting[0].get('reason')}."
         alerts.raise_alert(Alert.Kind.DISPUTE, charge["id"], detail=detail, account_id=account.pk, now=now)
     elif disputes:
         alerts.resolve(Alert.Kind.DISPUTE, charge["id"], now=now, note=disputes[0]["status"])

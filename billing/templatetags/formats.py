@@ -140,6 +140,9 @@ def in_words(row: Transaction) -> str:
         came = row.metadata.get("source"), row.metadata.get("period")
         name = gettext(GRANT_NAMES.get(came, "Credits added"))
         return f"{name}: {row.description}" if row.description else name
+    if row.kind in (Transaction.Kind.REVOKE, Transaction.Kind.RESTORE) and ":" in row.description:
+        # What follows is the payment's id at its provider, which is for operators.
+        return gettext(row.description.partition(":")[0])
     if row.description:
         return row.description
     if row.feature:

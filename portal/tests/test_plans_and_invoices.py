@@ -13,7 +13,8 @@ from billing.details import Details
 from billing.errors import TaxNumberRefusedError
 from billing.models import Order, Price, Promotion, Subscription
 from billing.tests.conftest import Shop, customer, shop
-from credits import selectors
+from credits import ledger, selectors
+from sandbox.local_stripe import money_back
 
 __all__ = ["customer", "shop"]
 
@@ -207,3 +208,37 @@ def test_the_promotion_of_this_customer_is_on_the_card(shop: Shop, page: Callabl
     Promotion.objects.create(code="first", name="Welcome", bonus_credits=7, is_first_purchase=True)
 
     assert "Welcome: 7 credits on top" in page("/credits")
+
+
+def test_what_became_of_the_money_is_said_and_no_payment_is_named(
+    customer: Account, shop: Shop, page: Callable[..., str]
+) -> None:
+    """A part refunded, and a dispute: on the billing page with its amount; in the history without Stripe's ids."""
+    for key in "ab":
+        shop.pay(shop.checkout(customer, key=key))
+    first, second = (row["id"] for row in shop.stripe.store.all("charge"))
+    stripe.Refund.create(charge=first, amount=250)
+    money_back.open_dispute(shop.stripe, second)
+    shop.deliver()
+
+    billing = page("/billing")
+    assert "€2.50 refunded" in billing
+    assert ">Disputed<" in billing
+    history = page("/transactions")
+    assert ">Refund<" in history
+    assert ">Dispute<" in history
+    assert "ch_" not in history
+
+
+def test_a_row_that_moves_no_credits_says_what_is_owed(customer: Account, shop: Shop, page: Callable[..., str]) -> None:
+    """A dispute that is lost when all of it was spent: 20 are owed, and not minus nothing."""
+    shop.pay(shop.checkout(customer))
+    shop.deliver()
+    ledger.spend(account_id=customer.pk, amount=28, idempotency_key="k", now=clock.now())
+    (charge,) = shop.stripe.store.all("charge")
+    money_back.close_dispute(shop.stripe, money_back.open_dispute(shop.stripe, charge["id"])["id"], "lost")
+    shop.deliver()
+
+    history = page("/transactions")
+    assert "owed +20" in history
+    assert "−0" not in history
