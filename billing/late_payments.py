@@ -36,6 +36,8 @@ def is_late(kind: str, current: Stripe) -> bool:
 
 def give_back(kind: str, current: Stripe, *, now: datetime) -> None:
     """Give all of it back, and end the plan that it was for. Safe to repeat; what cannot be is told operators."""
+    if kind == "invoice" and (subscription_id := stripe_objects.invoice_subscription_id(current)):
+        stripe_api.cancel_subscription(subscription_id)
     if is_given_back(kind, current):
         return
     account = _account_of(kind, current)
@@ -50,8 +52,6 @@ def give_back(kind: str, current: Stripe, *, now: datetime) -> None:
             )
         except RefundRefusedError as error:
             failed.append(str(error))
-    if kind == "invoice" and (subscription_id := stripe_objects.invoice_subscription_id(current)):
-        stripe_api.cancel_subscription(subscription_id)
     if (order := _order_of(kind, current)) is not None:
         orders.leave_open(order, Order.Status.FAILED, problem=PROBLEM)
     detail = f"{current['id']} was paid after {account.public_id if account else 'its account'} was closed. "

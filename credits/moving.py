@@ -6,25 +6,16 @@ was used: so money that comes, goes back or is promised later meets it there. Hi
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
 
 from accounts.public_ids import new_id
-from credits import locks, posting, selectors, settling
+from credits import locks, posting, settling
 from credits.models import Allowance, Entry, Grant, Source, Transaction, Wallet
 
 # What leaves a lot for good, other than because its money went back.
 USED = ("spend", "reverse", "expire", "debt", "adjust")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Moved:
-    """What went over: credits that can be spent, and what was owed."""
-
-    credits: int
-    debt: int
 
 
 def movable(account_id: uuid.UUID) -> int:
@@ -34,7 +25,7 @@ def movable(account_id: uuid.UUID) -> int:
 
 def move_account(
     *, source_id: uuid.UUID, target_id: uuid.UUID, taken_back: Mapping[str, int], actor: str, now: datetime
-) -> Moved:
+) -> None:
     """Move the lots, promises and debt of one account to another.
 
     `taken_back` says, by source key, how many credits of a lot were taken because their money went back: they may come
@@ -49,18 +40,15 @@ def move_account(
             settling.settle_locked(wallet, now=now)
         names = {wallet.account_id: wallet.account.public_id for wallet in wallets.values()}
         promises = _move_promises(source, target, now=now)
-        credits = 0
         for grant in Grant.objects.filter(account_id=source_id).order_by("id"):
             if _goes(grant) and not Grant.objects.filter(account_id=target_id, source_key=grant.source_key).exists():
-                credits += grant.remaining
                 _move(
                     grant, source, target, promises, names, taken=taken_back.get(grant.source_key, 0), actor=actor,
                     now=now,
                 )  # fmt: skip
-        debt = _move_debt(source, target, names, actor=actor, now=now)
+        _move_debt(source, target, names, actor=actor, now=now)
         for wallet in wallets.values():
             settling.note_next_due(wallet)
-        return Moved(credits=credits, debt=debt)
 
 
 def _goes(grant: Grant) -> bool:
@@ -151,18 +139,11 @@ def _used(grant: Grant) -> int:
     return -sum(entries.values_list("amount", flat=True))
 
 
-def _move_debt(source: Wallet, target: Wallet, names: Mapping[uuid.UUID, str], *, actor: str, now: datetime) -> int:
-    debt = source.debt
-    if debt:
+def _move_debt(source: Wallet, target: Wallet, names: Mapping[uuid.UUID, str], *, actor: str, now: datetime) -> None:
+    if debt := source.debt:
         kind = Transaction.Kind.ADJUST
         about = f"Moved to {names[target.account_id]}."
         posting.post(source, kind, [], debt_change=-debt, now=now, description=about, actor=actor)
         about = f"Moved from {names[source.account_id]}."
         posting.post(target, kind, [], debt_change=debt, now=now, description=about, actor=actor)
         posting.pay_debt(target, now=now)
-    return debt
-
-
-def left_behind(account_id: uuid.UUID, now: datetime) -> int:
-    """The free credits that an account keeps, and loses, when it is moved."""
-    return selectors.balance(account_id=account_id, now=now).available - movable(account_id)

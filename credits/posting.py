@@ -47,7 +47,7 @@ def add_grant(
     )
     limits.note_refill(wallet, grant)
     if grant.awaited:
-        take_awaited(wallet, [grant], now=now)
+        take_awaited(wallet, [grant], now=now, due_at=due_at)
     if pay_debt(wallet, now=now):
         grant.refresh_from_db(fields=["remaining"])
     return posted
@@ -67,7 +67,7 @@ def after_return(wallet: Wallet, parts: Parts, *, at: datetime, now: datetime) -
     pay_debt(wallet, now=now)
 
 
-def take_awaited(wallet: Wallet, grants: Sequence[Grant], *, now: datetime) -> None:
+def take_awaited(wallet: Wallet, grants: Sequence[Grant], *, now: datetime, due_at: datetime | None = None) -> None:
     """Credits whose money went back while they were spent or held are taken, now that they are here again."""
     parts = []
     for grant in grants:
@@ -76,7 +76,7 @@ def take_awaited(wallet: Wallet, grants: Sequence[Grant], *, now: datetime) -> N
             grant.save(update_fields=["awaited"])
             parts.append((grant, -amount))
     if parts:
-        post(wallet, Transaction.Kind.REVOKE, parts, now=now, description=AWAITED)
+        post(wallet, Transaction.Kind.REVOKE, parts, now=now, due_at=due_at, description=AWAITED)
 
 
 def unhold(wallet: Wallet, parts: Parts, *, at: datetime, now: datetime) -> None:
