@@ -30,6 +30,8 @@ EXAMPLES = int(os.environ.get("SCHEMATHESIS_EXAMPLES", "0"))
 
 schema = schemathesis.openapi.from_path("docs/openapi.yaml").exclude(path_regex="/(schema|docs)$")
 schema.app = application
+# In `make test` a few examples of each operation; at length, every corner of each field as well.
+schema.config.phases.coverage.enabled = bool(EXAMPLES)
 
 
 @pytest.fixture(autouse=True)
