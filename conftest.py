@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 import stripe
 from django.conf import settings
+from django.core.management import call_command
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.backends.postgresql.operations import DatabaseOperations
-from pytest_django import Settings
+from pytest_django import DjangoDbBlocker, Settings
 
 from accounts import clock
 from accounts.models import Account, User
@@ -31,6 +33,41 @@ def pytest_configure() -> None:
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     # Static files are looked up when they are asked for, not all of them for each test's client.
     settings.WHITENOISE_AUTOREFRESH = True
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(
+    testrun_uid: str, worker_id: str, django_test_environment: None, django_db_blocker: DjangoDbBlocker
+) -> Iterator[None]:
+    """Each worker's database is a copy of one that the first of them migrated."""
+    template, mine = f"tegoed_template_{testrun_uid}", f"test_tegoed_{worker_id}"
+    with psycopg.connect(settings.DATABASE_URL, autocommit=True) as server:
+        server.execute("SELECT pg_advisory_lock(hashtext('tegoed-template'))")
+        if not server.execute("SELECT 1 FROM pg_database WHERE datname = %s", [template]).fetchone():
+            _make_template(server, template, django_db_blocker)
+        server.execute(f"DROP DATABASE IF EXISTS {mine}")
+        server.execute(f"CREATE DATABASE {mine} TEMPLATE {template}")
+        server.execute("SELECT pg_advisory_unlock(hashtext('tegoed-template'))")
+        _use_database(mine)
+        yield
+        with django_db_blocker.unblock():
+            connections[DEFAULT_DB_ALIAS].close()
+        server.execute(f"DROP DATABASE {mine} WITH (FORCE)")
+
+
+def _make_template(server: psycopg.Connection, name: str, blocker: DjangoDbBlocker) -> None:
+    for (earlier,) in server.execute("SELECT datname FROM pg_database WHERE datname LIKE 'tegoed\\_template\\_%'"):
+        server.execute(f"DROP DATABASE {earlier}")  # of a run before, on a server that stays
+    server.execute(f"CREATE DATABASE {name}_unfinished")
+    _use_database(f"{name}_unfinished")
+    with blocker.unblock():
+        call_command("migrate", verbosity=0, interactive=False)
+        connections[DEFAULT_DB_ALIAS].close()
+    server.execute(f"ALTER DATABASE {name}_unfinished RENAME TO {name}")
+
+
+def _use_database(name: str) -> None:
+    settings.DATABASES[DEFAULT_DB_ALIAS]["NAME"] = connections[DEFAULT_DB_ALIAS].settings_dict["NAME"] = name
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,13 +6,11 @@ from django.db.models import Q
 
 from accounts.models import Account
 from billing import catalogue
-from credits import allowances, limits
+from credits import allowances, limits, spending_order
 from credits.calendar import day_at
 from credits.models import Allowance, Source
 
 # Spent before anything else, today's first: they are the first to be gone.
-DAILY_PRIORITY = 10
-MONTHLY_PRIORITY = 20
 # Who closed an account and comes back after this long begins anew.
 CLOSED_LONG_AGO = timedelta(days=90)
 
@@ -34,8 +32,8 @@ def start(*, account: Account, now: datetime, is_proven: bool = True) -> None:
         return
     today = day_at(now, account.time_zone)
     offers = (
-        (Allowance.Period.DAY, plan.daily_credits, DAILY_PRIORITY),
-        (Allowance.Period.MONTH, plan.monthly_credits, MONTHLY_PRIORITY),
+        (Allowance.Period.DAY, plan.daily_credits, spending_order.DAILY_FREE),
+        (Allowance.Period.MONTH, plan.monthly_credits, spending_order.MONTHLY_FREE),
     )
     for period, amount, priority in offers:
         if amount:

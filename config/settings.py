@@ -342,7 +342,7 @@ if STRIPE_API_BASE:
     STRIPE_API_HOST = STRIPE_API_BASE
 DJSTRIPE_FOREIGN_KEY_TO_FIELD = "id"
 DJSTRIPE_SUBSCRIBER_MODEL = "accounts.Account"
-DJSTRIPE_SUBSCRIBER_MODEL_MIGRATION_DEPENDENCY = "0001_accounts"
+DJSTRIPE_SUBSCRIBER_MODEL_MIGRATION_DEPENDENCY = "0001_initial"
 # Switched on in Stripe's dashboard first: VAT by Stripe Tax, and codes that customers type at the checkout.
 STRIPE_TAX = env.bool("STRIPE_TAX", default=False)
 # Of the prices that `stripe_bootstrap` makes: whether VAT comes on top, or is inside.

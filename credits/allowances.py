@@ -10,9 +10,9 @@ from django.db.models import Max, Min, Q, QuerySet, Sum
 
 from accounts.models import Account
 from accounts.public_ids import new_id
-from credits import locks, posting, settling
+from credits import locks, posting, settling, spending_order
 from credits.calendar import month_boundary
-from credits.models import PRIORITY, Allowance, Grant, Source, Wallet
+from credits.models import Allowance, Grant, Source, Wallet
 from credits.money import FREE, Money
 
 # In the source key of what an upgrade adds to a period, where it has no other.
@@ -68,7 +68,7 @@ def start(
             series=series or source_key,
             amount=amount,
             period=period,
-            priority=PRIORITY[source] if priority is None else priority,
+            priority=spending_order.PRIORITY[source] if priority is None else priority,
             anchor=anchor,
             zone=zone or (account.time_zone if period == Allowance.Period.MONTH else ""),
             paid_until=paid_until,

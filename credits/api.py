@@ -37,7 +37,7 @@ from accounts.api_requests import (
 from accounts.errors import FieldProblem, InsufficientScopeError, InvalidRequestError
 from accounts.models import Account, Scope
 from accounts.public_ids import public_id
-from credits import given, ledger, selectors
+from credits import given, ledger, selectors, spending_order
 from credits.models import Grant, Source, Transaction
 
 
@@ -233,7 +233,7 @@ def balance_data(account: Account, *, now: datetime) -> dict[str, Any]:
 
 def transaction_data(row: Transaction) -> dict[str, Any]:
     """What the API says of a transaction."""
-    order = sorted(row.entries.all(), key=lambda entry: entry.grant.draw_order)
+    order = sorted(row.entries.all(), key=lambda entry: spending_order.key(entry.grant))
     lots = [ledger.Lot(grant_id=entry.grant_id, source=entry.grant.source, amount=abs(entry.amount)) for entry in order]
     return {
         "id": row.public_id,

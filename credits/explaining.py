@@ -14,7 +14,7 @@ from typing import Any
 from django.db.models import Count, DateTimeField, F, Max, Min, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce
 
-from credits import settling
+from credits import settling, spending_order
 from credits.models import Entry, Grant, Hold, HoldLot, Transaction
 
 Kind = Transaction.Kind
@@ -78,7 +78,7 @@ def explain_balance(
     grants = _lived_between(account_id, since or at - RECENT, at, holds)
     uses = _uses(account_id, grants, at)
     stories = [_story(grant, uses[grant.pk], holds.get(grant.pk, 0)) for grant in grants]
-    stories.sort(key=lambda story: story.grant.draw_order)
+    stories.sort(key=lambda story: spending_order.key(story.grant))
     return Explanation(
         at=at,
         available=sum(story.remaining for story in stories),

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.public_ids import new_id, public_id
 from accounts.sides import Side
+from credits import spending_order
 
 
 class Source(models.TextChoices):
@@ -22,16 +23,6 @@ class Source(models.TextChoices):
     PURCHASE = "purchase", _("Purchase")  # a pack
     BONUS = "bonus", _("Bonus")  # a promotion on a pack
     ADJUSTMENT = "adjustment", _("Adjustment")  # an operator's decision
-
-
-# What a spend draws on first: what is free and soon gone before what was paid and stays.
-PRIORITY = {
-    Source.FREE: 10,
-    Source.PLAN: 30,
-    Source.BONUS: 40,
-    Source.ADJUSTMENT: 40,
-    Source.PURCHASE: 50,
-}
 
 
 # What is given for money. Only these count towards a daily cap, and only these pay a debt.
@@ -171,7 +162,7 @@ class Grant(models.Model):
             # In the order in which a spend draws.
             models.Index(
                 name="grant_open_in_order",
-                fields=["account", "priority", "expires_at", "effective_at", "id"],
+                fields=["account", *spending_order.COLUMNS],
                 condition=Q(is_open=True),
             ),
             # What the books must show as expired on time: not the free credits of those who stay away.
@@ -192,11 +183,6 @@ class Grant(models.Model):
     def whole(self) -> int:
         """What its payment brought, with what was used of it in an account that was merged into this one."""
         return self.amount + self.spent_before
-
-    @property
-    def draw_order(self) -> tuple[Any, ...]:
-        """The lowest is spent first: as `credits_draw` has it."""
-        return self.priority, self.expires_at is None, self.expires_at or self.effective_at, self.effective_at, self.id
 
 
 class Transaction(models.Model):

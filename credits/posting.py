@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from accounts.public_ids import new_id
-from credits import limits
+from credits import limits, spending_order
 from credits.errors import LARGEST_AMOUNT, InvalidAmountError
 from credits.models import PAID, Entry, Grant, Transaction, Wallet
 
@@ -134,7 +134,7 @@ def pay_debt(wallet: Wallet, *, now: datetime) -> bool:
     paid_for = Grant.objects.filter(account_id=wallet.account_id, is_open=True, source__in=PAID)
     parts = []
     owed = wallet.debt
-    for grant in sorted(paid_for, key=lambda grant: grant.draw_order):
+    for grant in sorted(paid_for, key=spending_order.key):
         if amount := min(owed, grant.remaining):
             parts.append((grant, -amount))
             owed -= amount

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
 
-from credits import locks, settling
+from credits import locks, settling, spending_order
 from credits.models import PAID, Allowance, Entry, Grant, Hold, Source, Transaction, Wallet
 
 BUCKETS = {
@@ -119,9 +119,7 @@ def active_since(since: datetime) -> Iterator[uuid.UUID]:
 
 def open_grants(account_id: uuid.UUID) -> QuerySet[Grant]:
     """What can be drawn on, in the order in which it is drawn on. Settle the wallet first."""
-    return Grant.objects.filter(account_id=account_id, is_open=True).order_by(
-        "priority", "expires_at", "effective_at", "id"
-    )
+    return Grant.objects.filter(account_id=account_id, is_open=True).order_by(*spending_order.COLUMNS)
 
 
 def grants(account_id: uuid.UUID) -> QuerySet[Grant]:
@@ -227,7 +225,7 @@ def entries(transaction_id: uuid.UUID) -> QuerySet[Entry]:
     return (
         Entry.objects.filter(transaction_id=transaction_id)
         .select_related("grant")
-        .order_by("grant__priority", "grant__expires_at", "grant__effective_at", "grant_id")
+        .order_by(*(f"grant__{column}" for column in spending_order.COLUMNS))
     )
 
 

@@ -7,7 +7,7 @@ from django.db import connection, transaction
 from django.db.models import Sum
 
 from accounts.sides import Side
-from credits import limits, locks, posting, settling
+from credits import limits, locks, posting, settling, spending_order
 from credits.errors import (
     AlreadyReversedError,
     GrantNotFoundError,
@@ -295,7 +295,7 @@ def _not_given_back(spent: Transaction) -> list[tuple[Grant, int]]:
         .annotate(Sum("amount"))
     )
     drawn = Entry.objects.filter(transaction=spent).select_related("grant")
-    in_order = sorted(drawn, key=lambda entry: entry.grant.draw_order, reverse=True)
+    in_order = sorted(drawn, key=lambda entry: spending_order.key(entry.grant), reverse=True)
     return [(entry.grant, -entry.amount - back.get(entry.grant_id, 0)) for entry in in_order]
 
 

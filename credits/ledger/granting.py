@@ -5,11 +5,11 @@ from datetime import datetime
 
 from django.db import transaction
 
-from credits import locks, posting, settling
+from credits import locks, posting, settling, spending_order
 from credits.errors import GrantConflictError
 from credits.ledger import sql
 from credits.ledger.results import Granted
-from credits.models import PRIORITY, Grant, Source, Transaction
+from credits.models import Grant, Source, Transaction
 from credits.money import FREE, Money
 
 
@@ -44,7 +44,7 @@ def grant(
             source=source,
             source_key=source_key,
             amount=amount,
-            priority=PRIORITY[source] if priority is None else priority,
+            priority=spending_order.PRIORITY[source] if priority is None else priority,
             effective_at=now,
             expires_at=expires_at,
             paid_minor=paid.minor,

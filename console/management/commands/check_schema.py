@@ -1,0 +1,19 @@
+"""manage.py check_schema: whether the database is as the code believes."""
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from console import schema_check
+
+
+class Command(BaseCommand):
+    help = "Compare the database's tables, constraints, indexes, functions and triggers with the code. Changes nothing."
+
+    def handle(self, *_arguments: Any, **_options: Any) -> None:
+        found = schema_check.differences()
+        for difference in found:
+            self.stdout.write(difference)
+        if found:
+            raise CommandError(f"{len(found)} differences. Has `manage.py release` run for this version?")
+        self.stdout.write("The database is as this version has it.")
