@@ -1,7 +1,7 @@
 """Fixtures for every room's tests: real PostgreSQL, the local Stripe in-process, a clock that stands still."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,18 +13,20 @@ import stripe
 from django.conf import settings
 from django.core.management import call_command
 from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.backends.postgresql.operations import DatabaseOperations
+from django.test import TransactionTestCase
 from pytest_django import DjangoDbBlocker, Settings
 
-from accounts import clock
 from accounts.models import Account, User
 from accounts.opening import personal_account
-from billing import permissions, stripe_api
+from billing.setup import permissions
+from billing.stripe import stripe_client
+from common import clock
 from sandbox.clock import SandboxClock
+from sandbox.emptying import empty_database
 from sandbox.local_stripe.core import LocalStripe
 from sandbox.local_stripe.store import Store
 from sandbox.local_stripe.transport import InProcessClient
-from usage import rates
+from usage import rate_card
 
 
 def pytest_configure() -> None:
@@ -71,19 +73,14 @@ def _use_database(name: str) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def flushing_passes_the_append_only_triggers() -> None:
-    """A test database is emptied between tests, which the ledger's triggers refuse outside of replica mode."""
-    flush = DatabaseOperations.execute_sql_flush
-
-    def as_replica(self: Any, sql_list: Iterable[str]) -> None:
-        flush(self, ["SET session_replication_role = replica", *sql_list, "RESET session_replication_role"])
-
-    DatabaseOperations.execute_sql_flush = as_replica  # type: ignore[method-assign]
+def emptying_is_quick() -> None:
+    """What a test committed is taken away table by table, where there is something, instead of all tables anew."""
+    TransactionTestCase._fixture_teardown = lambda _self: empty_database()
 
 
 @pytest.fixture(autouse=True)
 def no_rate_card_of_another_test() -> None:
-    rates.forget()
+    rate_card.forget()
 
 
 @pytest.fixture(autouse=True)
@@ -114,7 +111,7 @@ class WithPermissions(InProcessClient):
     def request(self, method: str, url: str, headers: Any, post_data: Any = None, **usage: Any) -> Any:
         path = urlsplit(url).path
         if permissions.needed(method.upper(), path) is None and not OF_TESTS.fullmatch(path):
-            raise AssertionError(f"{method} {path} needs a permission that billing/permissions.py does not name")
+            raise AssertionError(f"{method} {path} needs a permission that billing/setup/permissions.py does not name")
         return super().request(method, url, headers, post_data, **usage)
 
 
@@ -124,7 +121,7 @@ def local_stripe(clock_file: Path) -> Iterator[LocalStripe]:
     local = LocalStripe(store=Store(), clock=SandboxClock(clock_file))
     stripe.default_http_client = WithPermissions(local)
     yield local
-    stripe_api.configure()
+    stripe_client.configure()
 
 
 @pytest.fixture

@@ -14,8 +14,9 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.utils.translation import get_language_from_request
 
-from accounts import clock, encryption, opening
+from accounts import opening
 from accounts.models import Account, User
+from common import clock, encryption
 
 SECOND_FACTORS = "accounts.second-factors"
 DEVICE_COOKIE = "known_device"

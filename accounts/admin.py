@@ -21,11 +21,12 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 
-from accounts import clock, keys, opening
+from accounts import keys, opening
 from accounts.admin_forms import NewKeyForm
-from accounts.admin_parts import OperatorAdmin, ReadOnlyAdmin, link_to
-from accounts.errors import ApiError
 from accounts.models import ApiKey, Scope, User
+from common import clock
+from common.admin import OperatorAdmin, ReadOnlyAdmin, link_to
+from common.errors import ApiError
 
 assert allauth_mfa_admin and allauth_sessions_admin  # noqa: S101, PT018 - so that no tool takes them away
 

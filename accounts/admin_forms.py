@@ -6,10 +6,11 @@ from django import forms
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminSplitDateTimeWidget, UnfoldAdminTextInputWidget
 
-from accounts import clock, opening
+from accounts import opening
 from accounts.keys import ACCOUNT_KEY_SCOPES
 from accounts.models import Account, Scope
-from accounts.public_ids import MalformedIdError, parse_id
+from common import clock
+from common.public_ids import MalformedIdError, parse_id
 
 
 class NewKeyForm(forms.Form):

@@ -10,7 +10,7 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         from allauth.account.signals import email_confirmed
 
-        from accounts import checks, proving
+        from accounts import checks, email_confirmation
 
         assert checks  # registers itself  # noqa: S101
-        email_confirmed.connect(proving.address_confirmed, dispatch_uid="accounts.address_confirmed")
+        email_confirmed.connect(email_confirmation.address_confirmed, dispatch_uid="accounts.address_confirmed")

@@ -4,7 +4,8 @@ from typing import Any
 
 from django.core.checks import CheckMessage, Error, register
 
-from accounts import issuers, webhook_signatures
+from accounts import issuers
+from common import webhook_signatures
 
 
 @register()

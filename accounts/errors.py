@@ -2,19 +2,15 @@
 
 AccountsError
     TeamError                   something that a team does not do; its text is for the person who asked
-    ApiError                    answered to API clients as a problem with its `code`
-        InvalidRequestError     400, names the fields
-        UnauthenticatedError    401
-        KeyRevokedError         401
-        TokenExpiredError       401
-        InsufficientScopeError  403
-        SellerOnlyError         403, a buyer's credentials lower or delay no charge
-        AccountClosedError      403, nothing is read, bought or spent for an account that was closed
-        NotFoundError           404, also for what belongs to somebody else
+ApiError (common.errors)        answered to API clients as a problem with its `code`
+    UnauthenticatedError        401
+        KeyRevokedError, TokenExpiredError
+    InsufficientScopeError      403
+    SellerOnlyError             403, a buyer's credentials lower or delay no charge
+    AccountClosedError          403, nothing is read, bought or spent for an account that was closed
 """
 
-from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from common.errors import ApiError
 
 
 class AccountsError(Exception):
@@ -23,37 +19,6 @@ class AccountsError(Exception):
 
 class TeamError(AccountsError):
     """A change of a team that is refused. The text says why, in the reader's language."""
-
-
-class ApiError(AccountsError):
-    """A refusal that an API client can act on; `extra` joins the problem's members."""
-
-    code: ClassVar[str]
-    title: ClassVar[str]
-    status_code: ClassVar[int]
-
-    def __init__(self, detail: str, **extra: Any) -> None:
-        super().__init__(detail)
-        self.extra = extra
-
-
-@dataclass(frozen=True, kw_only=True)
-class FieldProblem:
-    """One field of a request that cannot be taken; `pointer` is a JSON pointer into the body."""
-
-    pointer: str
-    code: str
-    detail: str
-
-
-class InvalidRequestError(ApiError):
-    code = "invalid_request"
-    title = "The request cannot be taken as it is"
-    status_code = 400
-
-    def __init__(self, *problems: FieldProblem) -> None:
-        detail = " ".join(f"{problem.pointer.lstrip('/')}: {problem.detail}" for problem in problems)
-        super().__init__(detail, errors=[asdict(problem) for problem in problems])
 
 
 class UnauthenticatedError(ApiError):
@@ -97,9 +62,3 @@ class AccountClosedError(ApiError):
 
     def __init__(self) -> None:
         super().__init__("This account was closed. Its ledger is kept; nothing more is read, bought or spent for it.")
-
-
-class NotFoundError(ApiError):
-    code = "not_found"
-    title = "Not found"
-    status_code = 404

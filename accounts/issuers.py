@@ -18,9 +18,10 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
-from accounts.errors import ApiError, UnauthenticatedError
+from accounts.errors import UnauthenticatedError
 from accounts.keys import ACCOUNT_KEY_SCOPES, TOKEN_SCOPES
 from accounts.tokens import OPTIONS, check_times
+from common.errors import ApiError
 
 logger = structlog.get_logger(__name__)
 

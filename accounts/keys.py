@@ -10,11 +10,12 @@ from datetime import date, datetime, timedelta
 from django.conf import settings
 from django.db.models import Q
 
-from accounts import prepared, teams
-from accounts.errors import ApiError
+from accounts import teams
 from accounts.models import Account, ApiKey, Scope, User
-from accounts.public_ids import MalformedIdError, parse_id
 from accounts.signals import key_created
+from common import prepared_statements
+from common.errors import ApiError
+from common.public_ids import MalformedIdError, parse_id
 
 PREFIXES = ("tg_live_", "tg_test_")
 SECRET_BYTES = 32
@@ -171,7 +172,7 @@ def is_of_member(actor: str, account: Account) -> bool:
 
 def find_key(secret: str) -> FoundKey | None:
     """What the key with this secret may do, working or not."""
-    row = prepared.fetch_one(FIND, [_hash(secret)])
+    row = prepared_statements.fetch_one(FIND, [_hash(secret)])
     return FoundKey(**row) if row else None
 
 

@@ -12,7 +12,7 @@ from django.db.models.functions import Lower, Upper
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.public_ids import new_id, public_id
+from common.public_ids import new_id, public_id
 
 
 def default_time_zone() -> str:

@@ -14,8 +14,8 @@ from django.utils.translation import gettext as _
 
 from accounts.errors import TeamError
 from accounts.models import Account, ApiKey, Invitation, Membership, User
-from accounts.public_ids import MalformedIdError, parse_id
 from accounts.signals import account_opened, member_invited
+from common.public_ids import MalformedIdError, parse_id
 
 Role = Membership.Role
 

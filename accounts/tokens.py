@@ -17,7 +17,7 @@ import jwt
 from django.conf import settings
 
 from accounts.errors import TokenExpiredError, UnauthenticatedError
-from accounts.public_ids import MalformedIdError, parse_id, public_id
+from common.public_ids import MalformedIdError, parse_id, public_id
 
 ALGORITHM = "HS256"
 AUDIENCE = "tegoed-api"

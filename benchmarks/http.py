@@ -60,8 +60,9 @@ def main() -> None:
 
 def keys_of_clients() -> list[str]:
     """An API key for each client's own account."""
-    from accounts import clock, keys
+    from accounts import keys
     from accounts.models import Account
+    from common import clock
 
     how: dict[str, Any] = {"name": "b", "scopes": keys.ACCOUNT_KEY_SCOPES, "created_by": None, "now": clock.now()}
     accounts = [Account.objects.get(pk=ledger.account(number)) for number in range(1, CLIENTS + 1)]
@@ -70,7 +71,8 @@ def keys_of_clients() -> list[str]:
 
 def tokens_of_clients() -> list[str]:
     """A fresh token for each client's own account."""
-    from accounts import clock, keys, tokens
+    from accounts import keys, tokens
+    from common import clock
 
     lasts = timedelta(seconds=tokens.LONGEST_S)
     return [
@@ -137,19 +139,19 @@ def _break_down(key: str) -> dict[str, float]:
     os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings"
     from rest_framework.views import APIView
 
-    from accounts import throttling
-    from accounts.api_auth import BearerAuthentication
-    from config.api_parsers import StrictJSONParser
+    from api import throttling
+    from api.authentication import BearerAuthentication
+    from api.parsers import StrictJSONParser
     from config.wsgi import application
     from credits.ledger import sql
-    from usage import api
+    from usage.api import spends
 
     watch = Stopwatch()
     watch.on(APIView, "dispatch", "the view: routing to a method, answering")
     watch.on(BearerAuthentication, "authenticate", "who is it")
     watch.on(throttling, "count", "limits (Redis)")
     watch.on(StrictJSONParser, "parse", "reading JSON")
-    watch.on(api, "checked", "checking the fields")
+    watch.on(spends, "checked", "checking the fields")
     watch.on(sql, "_call_once", "the ledger (PostgreSQL)")
     run = watch.timed(application, "Django: its handler, 20 middlewares, the log line")
     for way, bearer in (("with a key", key), ("with a token", tokens_of_clients()[0])):

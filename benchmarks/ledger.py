@@ -180,7 +180,7 @@ def _spend_for(name: str, is_hot: bool, starts_at: float, seconds: float, worker
 
 
 def _ours(number: int) -> None:
-    from accounts import clock
+    from common import clock
     from credits import ledger
 
     ledger.spend(

@@ -71,15 +71,15 @@ def _measure(place: Place, rows: int, rounds: int) -> None:
     setup_test_environment()
     settings.LOGGING_CONFIG = None
     from accounts.models import User
-    from accounts.public_ids import parse_id
-    from usage import rolling
+    from common.public_ids import parse_id
+    from usage import rollup
 
     account = parse_id("acc", json.loads(place.demo.read_text())["customer"]["account"])
     _write(account, rows)
     customer = User.objects.get(email="customer@example.com")
     _print("Not rolled up", _times(customer, rounds))
     began = time.perf_counter()
-    rolling.roll_up(account, upto=uuid.UUID(int=(1 << 128) - 1))
+    rollup.roll_up(account, upto=uuid.UUID(int=(1 << 128) - 1))
     print(f"\nRolling up {rows // 5} rows: {time.perf_counter() - began:.1f} s here")
     _print("Rolled up", _times(customer, rounds))
 

@@ -69,8 +69,9 @@ def _rich_keys() -> list[str]:
     import django
 
     django.setup()
-    from accounts import clock, keys
+    from accounts import keys
     from accounts.models import Account
+    from common import clock
     from credits import ledger
     from credits.models import Source
 

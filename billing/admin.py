@@ -19,10 +19,8 @@ from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 from unfold.decorators import action
 
-from accounts import clock
-from accounts.admin_parts import OperatorAdmin, ReadOnlyAdmin, link_to, money
 from accounts.models import User
-from billing import catalogue_sync, inbox
+from billing.catalogue import price_sync
 from billing.errors import BillingError
 from billing.models import (
     Clawback,
@@ -37,6 +35,9 @@ from billing.models import (
     Subscription,
     TopUp,
 )
+from billing.webhooks import inbox
+from common import clock
+from common.admin import OperatorAdmin, ReadOnlyAdmin, link_to, money
 
 MAX_TOLD = 20
 # A replay asks Stripe for each event; more at once would outlast the request.
@@ -110,7 +111,7 @@ class SoldAdmin(GiftAdmin):
             return TemplateResponse(request, "billing/sync.html", shown)
         back = redirect(address)
         try:
-            changes = catalogue_sync.pull()
+            changes = price_sync.pull()
         except BillingError as error:
             self.message_user(request, str(error), messages.ERROR)
             return back

@@ -8,7 +8,8 @@ class BillingConfig(AppConfig):
     verbose_name = "Billing"
 
     def ready(self) -> None:
-        from billing import receivers, stripe_api
+        from billing import receivers
+        from billing.stripe import stripe_client
 
         receivers.connect()
-        stripe_api.configure()
+        stripe_client.configure()

@@ -24,19 +24,11 @@ BillingError
 FulfilmentError                      an event that must not grant: kept, flagged, shown to operators
 """
 
-from typing import Any, ClassVar
+from common.errors import ApiError
 
 
-class BillingError(Exception):
+class BillingError(ApiError):
     """A refusal by billing; nothing was charged or granted."""
-
-    code: ClassVar[str]
-    title: ClassVar[str]
-    status_code: ClassVar[int]
-
-    def __init__(self, detail: str, **extra: Any) -> None:
-        super().__init__(detail)
-        self.extra = extra
 
 
 class PriceNotSellableError(BillingError):

@@ -11,8 +11,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from accounts.public_ids import new_id, public_id
-from accounts.sides import Side
+from common.public_ids import new_id, public_id
+from common.sides import Side
 
 # A stolen key or a loop that ran wild spends no more than this of what was paid for before somebody looks.
 DEFAULT_DAILY_CAP = 100
@@ -206,7 +206,7 @@ class StripeCustomer(models.Model):
     deleted_at = models.DateTimeField(_("deleted at Stripe"), null=True, blank=True)
     # It was another account's, which was merged into this one: nothing new is bought with it.
     merged_at = models.DateTimeField(_("merged"), null=True, blank=True)
-    # The billing address as Stripe was last told it: where it is another one, `watching.update_customers` tells it.
+    # The billing address as Stripe was last told it: where it is another one, `address_sync` updates it.
     email = models.EmailField(_("address at Stripe"), blank=True)
 
     class Meta:
@@ -236,7 +236,7 @@ class MirrorFailure(models.Model):
 
 
 class BenefitUse(models.Model):
-    """What a person gets once, and had: by their user, mailbox, card or account (billing.benefits)."""
+    """What a person gets once, and had: by their user, mailbox, card or account (billing.catalogue)."""
 
     class Kind(models.TextChoices):
         FIRST_PURCHASE = "first", _("Bonus on the first purchase")

@@ -2,7 +2,7 @@
 
 from django.utils.translation import get_language
 
-from accounts import currencies
+from common import currencies
 
 
 def amount_in_words(minor: int, currency: str) -> str:

@@ -6,9 +6,11 @@ from typing import Any
 
 from accounts.models import Account, ApiKey, Invitation
 from accounts.signals import account_opened, account_proven, key_created, member_invited
-from billing import announcing, free_plan, mails, tasks
+from billing.checkout import top_ups
+from billing.notifications import domain_events, mails
+from billing.subscriptions import free_plan
 from credits.signals import balance_exhausted, balance_low
-from outbox import relaying
+from outbox import dispatching
 
 
 def connect() -> None:
@@ -18,13 +20,13 @@ def connect() -> None:
     key_created.connect(tell_owner_of_key, dispatch_uid="billing.tell_owner_of_key")
     balance_low.connect(credits_are_low, dispatch_uid="billing.credits_are_low")
     balance_exhausted.connect(credits_are_gone, dispatch_uid="billing.credits_are_gone")
-    relaying.subscribe("mail", "", mails.send)
+    dispatching.subscribe("mail", "", mails.send)
 
 
 def start_free_plan(*, account: Account, now: datetime, is_proven: bool, **_kwargs: Any) -> None:
     """A new account has its free credits at once, and is welcomed."""
     free_plan.start(account=account, is_proven=is_proven, now=now)
-    announcing.account_opened(account, now=now)
+    domain_events.account_opened(account, now=now)
 
 
 def start_proven_free_plan(*, account: Account, now: datetime, **_kwargs: Any) -> None:
@@ -33,19 +35,19 @@ def start_proven_free_plan(*, account: Account, now: datetime, **_kwargs: Any) -
 
 
 def tell_invited(*, invitation: Invitation, now: datetime, **_kwargs: Any) -> None:
-    announcing.member_invited(invitation, now=now)
+    domain_events.member_invited(invitation, now=now)
 
 
 def tell_owner_of_key(*, key: ApiKey, now: datetime, **_kwargs: Any) -> None:
-    announcing.key_created(key, now=now)
+    domain_events.key_created(key, now=now)
 
 
 def credits_are_low(*, account_id: uuid.UUID, credits: int, now: datetime, **_kwargs: Any) -> None:
     """Told once for each crossing; an automatic top-up need not wait for its round."""
-    announcing.credits_low(account_id, left=credits, now=now)
-    tasks.ring_top_up(account_id)
+    domain_events.credits_low(account_id, left=credits, now=now)
+    top_ups.enqueue_top_up(account_id)
 
 
 def credits_are_gone(*, account_id: uuid.UUID, now: datetime, **_kwargs: Any) -> None:
-    announcing.credits_exhausted(account_id, now=now)
-    tasks.ring_top_up(account_id)
+    domain_events.credits_exhausted(account_id, now=now)
+    top_ups.enqueue_top_up(account_id)

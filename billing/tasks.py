@@ -6,11 +6,17 @@ from datetime import timedelta
 import structlog
 from celery import shared_task
 
-from accounts import clock
-from billing import books, by_hand, checkout, erasing, inbox, mirror, reconciliation, stripe_api, top_ups, watching
+from billing.checkout import purchases, top_ups, waiting_orders
+from billing.customers import address_sync
 from billing.errors import PaymentProviderRefusedError, PaymentProviderUnavailableError
-from billing.models import Order, TopUp
-from outbox import alerts, doorbell
+from billing.models import Order
+from billing.notifications import expiring_cards
+from billing.payments import books, manual_settlement
+from billing.reconciliation import comparison
+from billing.stripe import djstripe_store, erasing, stripe_client
+from billing.webhooks import inbox, webhook_monitor
+from common import clock
+from outbox import alerts
 from outbox.models import Alert
 
 logger = structlog.get_logger(__name__)
@@ -40,8 +46,8 @@ def reconcile() -> None:
     """Mend what webhooks did not tell of the last days, and log as an error what cannot be mended."""
     now = clock.now()
     since = now - RECONCILED
-    found = list(reconciliation.differences(since=since))
-    mended = [row for row in found if reconciliation.mend(row, now=now)]
+    found = list(comparison.differences(since=since))
+    mended = [row for row in found if comparison.mend(row, now=now)]
     if mended:
         logger.warning("reconciliation_mended", count=len(mended), objects=[row.object_id for row in mended])
     for row in found:
@@ -49,7 +55,7 @@ def reconcile() -> None:
             alerts.resolve(Alert.Kind.RECONCILIATION, row.object_id, now=now, note="mended")
         else:
             logger.error("reconciliation_differs", kind=row.kind, object_id=row.object_id, problem=row.problem)
-            by_hand.remember(
+            manual_settlement.remember(
                 kind=row.kind, object_id=row.object_id, problem=row.problem, account_id=row.account_id, now=now
             )
             detail = f"{row.kind}: {row.problem}. Mend it, or settle it: on the customer's page, or with "
@@ -57,7 +63,7 @@ def reconcile() -> None:
             alerts.raise_alert(
                 Alert.Kind.RECONCILIATION, row.object_id, detail=detail, account_id=row.account_id, now=now
             )
-    by_hand.forget_older(than=now)
+    manual_settlement.forget_older(than=now)
 
 
 @shared_task
@@ -93,43 +99,43 @@ def top_up_accounts() -> None:
 @shared_task
 def warn_of_expiring_cards() -> None:
     """Tell the customers whose saved card ends soon."""
-    watching.warn_of_expiring_cards(now=clock.now())
+    expiring_cards.warn(now=clock.now())
 
 
 @shared_task
 def update_customers() -> None:
     """Tell Stripe the billing addresses that have changed here."""
-    watching.update_customers(now=clock.now())
+    address_sync.update_customers(now=clock.now())
 
 
 @shared_task
 def refresh_order(*, order_id: str) -> None:
     """Look how one order's payment stands: its provider told that something happened."""
     order = Order.objects.with_what_it_says().get(pk=order_id)
-    checkout.refresh(order, now=clock.now())
+    purchases.refresh(order, now=clock.now())
 
 
 @shared_task
 def refresh_waiting_orders() -> None:
     """Ask how payments stand that nobody told of."""
-    watching.refresh_waiting_orders(now=clock.now())
+    waiting_orders.refresh(now=clock.now())
 
 
 @shared_task
 def close_abandoned_orders() -> None:
     """End the orders that nobody will pay any more."""
-    watching.close_abandoned_orders(now=clock.now())
+    waiting_orders.close_abandoned(now=clock.now())
 
 
 @shared_task
 def retry_copies() -> None:
     """Copy again what dj-stripe could not store."""
     now = clock.now()
-    for kind, object_id in mirror.failures_due(now=now):
+    for kind, object_id in djstripe_store.failures_due(now=now):
         try:
-            mirror.sync(kind, stripe_api.retrieve(kind, object_id), now=now)
-        except stripe_api.NotAtStripeError:
-            mirror.settle_failure(object_id, "gone at Stripe", now=now)
+            djstripe_store.sync(kind, stripe_client.retrieve(kind, object_id), now=now)
+        except stripe_client.NotAtStripeError:
+            djstripe_store.settle_failure(object_id, "gone at Stripe", now=now)
         except (PaymentProviderUnavailableError, PaymentProviderRefusedError) as error:
             logger.warning("copy_not_retried", kind=kind, object_id=object_id, error=str(error))
 
@@ -143,20 +149,4 @@ def forget_payloads() -> None:
 @shared_task
 def watch_webhooks() -> None:
     """Alert when Stripe's webhooks do not come in."""
-    watching.watch_webhooks(now=clock.now())
-
-
-def ring_order(order_id: uuid.UUID) -> None:
-    """Have an order looked at now. When Redis is away, the round finds it later."""
-    doorbell.ring(refresh_order, order_id=str(order_id))
-
-
-def ring_top_up(account_id: uuid.UUID) -> None:
-    """Have an account looked at now, if it has a top-up at all. When Redis is away, the round finds it later."""
-    if TopUp.objects.filter(account_id=account_id, is_on=True).exists():
-        doorbell.ring(top_up, account_id=str(account_id))
-
-
-def ring(event_id: str) -> None:
-    """Tell a worker of a new event. When Redis is away, the sweep finds the event later."""
-    doorbell.ring(process_event, event_id=event_id)
+    webhook_monitor.check(now=clock.now())

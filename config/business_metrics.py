@@ -9,8 +9,8 @@ from django.db import connection
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from accounts import clock
-from billing import books
+from billing.payments import books
+from common import clock
 from config import heartbeats
 from console import reports
 from outbox.models import Alert

@@ -13,15 +13,18 @@ from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api_auth import Caller
-from accounts.errors import FieldProblem, InvalidRequestError
 from accounts.keys import SERVICE_KEY_SCOPES
-from accounts.public_ids import new_id
-from billing import api as billing_api
-from billing import catalogue
+from api.authentication import Caller
+from billing.api import catalogue, portal_sessions, provider_webhooks
+from billing.api import checkouts as billing_api
+from billing.catalogue import price_list
 from billing.errors import PriceNotSellableError
-from credits import api as credits_api
-from usage import api as usage_api
+from common.errors import FieldProblem, InvalidRequestError
+from common.public_ids import new_id
+from credits.api import balance as credits_api
+from credits.api import grants
+from usage.api import checks
+from usage.api import spends as usage_api
 
 Body = dict[str, Any]
 
@@ -87,7 +90,7 @@ class Balance(Compat, credits_api.BalanceView):
 
 
 @extend_schema(exclude=True)
-class Check(Compat, usage_api.CheckView):
+class Check(Compat, checks.CheckView):
     successor = "credits/check"
 
     def get(self, request: Request) -> Response:
@@ -120,9 +123,9 @@ class UseOne(Spend):
 
 
 @extend_schema(exclude=True)
-class Grant(Compat, credits_api.GrantsView):
+class Grant(Compat, grants.GrantsView):
     successor = "credits/grants"
-    authentication_classes = [AdminKey, *credits_api.GrantsView.authentication_classes]
+    authentication_classes = [AdminKey, *grants.GrantsView.authentication_classes]
 
     def mapped(self, body: Body) -> Body:
         found = _only(body, "account", "amount", "reason", "kind")
@@ -156,7 +159,7 @@ class _Checkout(Compat, billing_api.CheckoutsView):
         said = asked.pop("_said")
         if not asked["item"]:
             raise InvalidRequestError(FieldProblem(pointer="/item", code="required", detail="Name a pack or a plan."))
-        price = catalogue.find_price(item=asked["item"], interval=str(asked.get("interval") or ""))
+        price = price_list.find_price(item=asked["item"], interval=str(asked.get("interval") or ""))
         gives = price.pack.credits if price.pack else price.plan.monthly_credits if price.plan else 0
         for name, own in (("amount", price.amount_minor), ("credits", gives)):
             if said[name] is not None and said[name] != own:
@@ -183,7 +186,7 @@ class CheckoutForm(_Checkout):
 
 
 @extend_schema(exclude=True)
-class PortalLink(Compat, billing_api.PortalSessionsView):
+class PortalLink(Compat, portal_sessions.PortalSessionsView):
     successor = "billing/portal-sessions"
 
     def get(self, request: Request) -> Response:
@@ -192,9 +195,9 @@ class PortalLink(Compat, billing_api.PortalSessionsView):
 
 
 @extend_schema(exclude=True)
-class SyncPrices(Compat, billing_api.SyncPricesView):
+class SyncPrices(Compat, catalogue.SyncPricesView):
     successor = "billing/sync-prices"
-    authentication_classes = [AdminKey, *billing_api.SyncPricesView.authentication_classes]
+    authentication_classes = [AdminKey, *catalogue.SyncPricesView.authentication_classes]
 
 
 def _only(body: Body, *names: str) -> Body:
@@ -217,6 +220,6 @@ urlpatterns = [
     path("billing/sync-prices", SyncPrices.as_view()),
     path("payments/create", CheckoutCode.as_view()),
     path("payments/create-intent", CheckoutForm.as_view()),
-    path("billing/webhook", billing_api.stripe_webhook),
-    path("payments/webhook", billing_api.stripe_webhook),
+    path("billing/webhook", provider_webhooks.stripe_webhook),
+    path("payments/webhook", provider_webhooks.stripe_webhook),
 ]

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from celery import current_app
 from django.core.cache import cache
 
 KEPT_S = 7 * 86_400
@@ -25,6 +26,4 @@ def ages() -> Iterator[tuple[str, int]]:
 
 
 def _jobs() -> set[str]:
-    from config.celery import app
-
-    return {entry["task"] for entry in app.conf.beat_schedule.values()}
+    return {entry["task"] for entry in current_app.conf.beat_schedule.values()}

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
-from config.api_errors import json_problem
+from api.problems import json_problem
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 

@@ -11,8 +11,8 @@ from django.conf import settings
 from django.core.exceptions import DisallowedHost, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse
 
-from accounts import throttling
-from config.api_errors import json_problem, request_id
+from api import throttling
+from api.problems import json_problem, request_id
 
 logger = structlog.get_logger(__name__)
 

@@ -131,7 +131,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
     "console.middleware.second_factor_for_staff",
-    "portal.viewing.only_look",
+    "portal.impersonation.only_look",
     "django_htmx.middleware.HtmxMiddleware",
 ]
 
@@ -364,8 +364,8 @@ CATALOGUE_PRESET = env.str("CATALOGUE_PRESET", default="demo")
 WEBHOOK_MAX_BYTES = 262_144  # Stripe's events are a few KiB; more is not an event
 WEBHOOK_TOLERANCE_S = 300  # as Stripe's own libraries; applied to the future as well
 INBOX_PAYLOAD_DAYS = env.int("INBOX_PAYLOAD_DAYS", default=30)  # as long as Stripe itself still has an event
-WEBHOOK_MAX_ATTEMPTS = 20  # with the backoff of billing.inbox: about a day
-OUTBOX_MAX_ATTEMPTS = 20  # with the backoff of outbox.relaying: about two days
+WEBHOOK_MAX_ATTEMPTS = 20  # with the backoff of billing.webhooks.inbox: about a day
+OUTBOX_MAX_ATTEMPTS = 20  # with the backoff of outbox.dispatching: about two days
 MAX_WEBHOOK_ENDPOINTS_PER_ACCOUNT = 10
 # Payment pages and visits to the billing portal of one account: each calls Stripe, whose limit all customers share.
 PAYMENT_PAGES_PER_MINUTE = env.int("PAYMENT_PAGES_PER_MINUTE", default=30)
@@ -379,7 +379,7 @@ MAX_PACKS_PER_CHECKOUT = 100
 MAX_TOP_UP_BELOW = 1_000_000  # credits; a line that is never reached from above would buy for ever
 MAX_TOP_UPS_A_MONTH = 30  # one a day is a plan
 MAX_SPENDS_PER_BATCH = 500  # they commit together: more would hold their wallets for too long
-RATE_CARD_MAX_AGE_S = 30  # half of the notice that a new price gives (usage.rates.NOTICE)
+RATE_CARD_MAX_AGE_S = 30  # half of the notice that a new price gives (usage.rate_card.NOTICE)
 MAX_API_KEYS_PER_ACCOUNT = 20
 MAX_TEAMS_PER_USER = 10  # each is an account that is billed; who needs more asks
 MAX_OPEN_HOLDS_PER_ACCOUNT = 100  # calls to an AI at the same time; more is a client that forgets to capture
@@ -394,16 +394,16 @@ REQUESTS_PER_MINUTE_PER_ACCOUNT = env.int("REQUESTS_PER_MINUTE_PER_ACCOUNT", def
 # --- API -----------------------------------------------------------------------------------------
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
-        "accounts.api_auth.BearerAuthentication",
-        "accounts.api_auth.BrowserSessionAuthentication",
+        "api.authentication.BearerAuthentication",
+        "api.authentication.BrowserSessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["accounts.api_auth.HasScope"],
-    "DEFAULT_THROTTLE_CLASSES": ["accounts.throttling.CallerThrottle"],
-    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.api_negotiation.UsualFirstNegotiation",
+    "DEFAULT_PERMISSION_CLASSES": ["api.authentication.HasScope"],
+    "DEFAULT_THROTTLE_CLASSES": ["api.throttling.CallerThrottle"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "api.negotiation.UsualFirstNegotiation",
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["config.api_parsers.StrictJSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "config.api_errors.problem_response",
+    "DEFAULT_PARSER_CLASSES": ["api.parsers.StrictJSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "api.schema.OperationSchema",
+    "EXCEPTION_HANDLER": "api.problems.problem_response",
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {
@@ -414,7 +414,7 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "config.api_problems.describe",
+        "api.problem_codes.describe",
     ],
     "ENUM_NAME_OVERRIDES": {
         "CheckoutStatusEnum": "billing.models.Order.Status",

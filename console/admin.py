@@ -16,15 +16,15 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as later
 
-from accounts import clock, spreadsheets
-from accounts.admin_parts import OperatorAdmin, ReadOnlyAdmin, link_to
 from accounts.models import User
-from console import auditing, bulk, customers, operating, stripe_mirror
+from common import clock, csv_export
+from common.admin import OperatorAdmin, ReadOnlyAdmin, link_to
+from console import account_admin, audit_log, bulk_grants, djstripe_admin, operation_views
 from console.models import AlertThreshold, Approval, AuditEvent, BulkGrant
 
-__all__ = ["customers", "stripe_mirror"]
+__all__ = ["account_admin", "djstripe_admin"]
 
-stripe_mirror.register()
+djstripe_admin.register()
 
 # Several rows deleted at once would not be in the audit log: Django tells nobody of them.
 admin.site.disable_action("delete_selected")
@@ -64,11 +64,11 @@ class AuditEventAdmin(ReadOnlyAdmin):
         rows = (
             [str(getattr(row, name) or "") for name in columns] for row in chosen.select_related("operator", "account")
         )
-        auditing.record(
+        audit_log.record(
             key=f"download:{uuid.uuid4().hex}", action="download audit log", operator=cast(User, request.user),
             subject=f"{chosen.count()} events", now=clock.now(), request=request,
         )  # fmt: skip
-        return spreadsheets.download("audit", columns, rows)
+        return csv_export.download("audit", columns, rows)
 
     def get_urls(self) -> list[URLPattern]:
         undo = path("<uuid:event_id>/undo/", self.admin_site.admin_view(self.undo), name="console_auditevent_undo")
@@ -83,7 +83,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
             and event.undo_until is not None
             and clock.now() <= event.undo_until
             and isinstance(request.user, User)
-            and operating.may_undo(request.user, event)
+            and operation_views.may_undo(request.user, event)
         )
         known = (extra_context or {}) | {"event": event, "can_undo": can_undo}
         answer: HttpResponse = super().change_view(request, object_id, form_url, known)
@@ -95,7 +95,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         event = get_object_or_404(AuditEvent.objects.select_related("account"), pk=event_id)
         if request.method == "POST":
-            operating.undo(request, event)
+            operation_views.undo(request, event)
         if event.account_id:
             return redirect("admin:accounts_account_change", event.account_id)
         return redirect("admin:console_auditevent_changelist")
@@ -144,7 +144,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         row = get_object_or_404(Approval, pk=approval_id)
         if request.method == "POST":
-            operating.decide(request, row, approve="approve" in request.POST)
+            operation_views.decide(request, row, approve="approve" in request.POST)
         return redirect("admin:console_approval_change", row.pk)
 
 
@@ -175,10 +175,10 @@ class BulkGrantAdmin(ReadOnlyAdmin):
         """Upload a file; nothing is granted by that."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = bulk.UploadForm(request.POST or None, request.FILES or None)
+        form = bulk_grants.UploadForm(request.POST or None, request.FILES or None)
         if request.method == "POST" and form.is_valid():
             assert isinstance(request.user, User)  # noqa: S101 - behind admin_view
-            made = bulk.keep(
+            made = bulk_grants.keep(
                 name=form.cleaned_data["file"].name, rows=form.rows, reason=form.cleaned_data["reason"],
                 made_by=request.user, now=clock.now(),
             )  # fmt: skip
@@ -190,7 +190,7 @@ class BulkGrantAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         row = self.get_object(request, object_id)
-        known = (extra_context or {}) | {"bulk": row, "plan": bulk.plan(row) if row else None}
+        known = (extra_context or {}) | {"bulk": row, "plan": bulk_grants.plan(row) if row else None}
         known["may_start"] = bool(row) and row.state == "checked" and self.has_add_permission(request)
         answer: HttpResponse = super().change_view(request, object_id, form_url, known)
         return answer
@@ -202,9 +202,9 @@ class BulkGrantAdmin(ReadOnlyAdmin):
         row = get_object_or_404(BulkGrant, pk=bulk_id)
         if request.method == "POST":
             try:
-                bulk.start(row, operator=request.user, request=request, now=clock.now())
-            except bulk.BulkRefusedError as refusal:
-                bulk.record_refusal(row, str(refusal), operator=request.user, request=request, now=clock.now())
+                bulk_grants.start(row, operator=request.user, request=request, now=clock.now())
+            except bulk_grants.BulkRefusedError as refusal:
+                bulk_grants.record_refusal(row, str(refusal), operator=request.user, request=request, now=clock.now())
                 messages.error(request, str(refusal))
         return redirect("admin:console_bulkgrant_change", row.pk)
 

@@ -11,11 +11,11 @@ class ConsoleConfig(AppConfig):
     def ready(self) -> None:
         from django.contrib.admin.models import LogEntry
 
-        from console import auditing, checks, roles, watching
-        from outbox import alerts, relaying
+        from console import alert_rules, audit_log, checks, roles
+        from outbox import alerts, dispatching
 
         assert checks  # noqa: S101 - imported to be registered
         # Sent once per app; the last one finds every permission made.
         post_migrate.connect(roles.keep_groups, dispatch_uid="console.keep_groups")
-        post_save.connect(auditing.keep_log_entry, sender=LogEntry, dispatch_uid="console.keep_log_entry")
-        relaying.subscribe("console", alerts.EVENT, watching.tell)
+        post_save.connect(audit_log.keep_log_entry, sender=LogEntry, dispatch_uid="console.keep_log_entry")
+        dispatching.subscribe("console", alerts.EVENT, alert_rules.tell)

@@ -16,9 +16,9 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as later
 
-from accounts import charts, clock, spreadsheets
-from billing.books import Books
 from billing.models import Plan, Price
+from billing.payments.books import Books
+from common import charts, clock, csv_export
 from console import reports
 from console.models import AlertThreshold, Approval
 from credits.calendar import first_instant
@@ -71,7 +71,7 @@ def as_csv(request: HttpRequest) -> StreamingHttpResponse:
         raise PermissionDenied
     days = _days(request)
     rows = _lines(_report(days, now=clock.now()))
-    return spreadsheets.download(f"report-{days}-days", ("section", "what", "value", "currency"), rows)
+    return csv_export.download(f"report-{days}-days", ("section", "what", "value", "currency"), rows)
 
 
 def _report(days: int, *, now: datetime) -> Report:
@@ -223,7 +223,7 @@ def simulator(site: Any) -> Callable[[HttpRequest], HttpResponseBase]:
         }
         if request.GET.get("format") == "csv":
             names = [field.name for field in fields(simulation.Result)]
-            return spreadsheets.download("simulation", names, (list(asdict(row).values()) for row in results))
+            return csv_export.download("simulation", names, (list(asdict(row).values()) for row in results))
         return TemplateResponse(request, "console/simulator.html", shown)
 
     return view

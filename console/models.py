@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from accounts.public_ids import new_id, public_id
+from common.public_ids import new_id, public_id
 
 
 class AuditEvent(models.Model):

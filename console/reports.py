@@ -1,6 +1,7 @@
 """What the owner wants to know of a period: credits, revenue, plans, payments, webhooks, customers, oddities.
 
-Everything is summed from the ledger and the orders when it is asked for. Revenue is billing's books (`billing.books`).
+Everything is summed from the ledger and the orders when it is asked for. Revenue is billing's books
+(`billing.payments.books`).
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,8 +12,8 @@ from typing import Any
 from django.db import connection
 
 from accounts.models import Account
-from billing import books
-from billing.books import Books
+from billing.payments import books
+from billing.payments.books import Books
 
 TOP = 10
 MANY_ACCOUNTS = 5

@@ -4,25 +4,25 @@ import uuid
 
 from celery import shared_task
 
-from accounts import clock
-from console import bulk, watching
+from common import clock
+from console import alert_rules, bulk_grants
 from console.models import BulkGrant
 
 
 @shared_task
 def run_bulk_grant(*, bulk_id: str) -> None:
     """Grant the rows of a file that somebody started."""
-    bulk.run(uuid.UUID(bulk_id), now=clock.now())
+    bulk_grants.run(uuid.UUID(bulk_id), now=clock.now())
 
 
 @shared_task
 def sweep_bulk_grants() -> None:
     """Go on with those whose worker was stopped, or that nobody was told of."""
     for row in BulkGrant.objects.filter(state=BulkGrant.State.RUNNING):
-        bulk.run(row.pk, now=clock.now())
+        bulk_grants.run(row.pk, now=clock.now())
 
 
 @shared_task
 def watch_business() -> None:
     """Alert when a number passes its threshold; resolve when it is back."""
-    watching.watch(now=clock.now())
+    alert_rules.watch(now=clock.now())

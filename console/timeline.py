@@ -9,11 +9,12 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as later
 
-from accounts.admin_parts import money
 from accounts.models import Account
-from billing import mails, mirror
 from billing.models import InboxEvent, Order
-from billing.stripe_objects import moment
+from billing.notifications import mails
+from billing.stripe import djstripe_store
+from billing.stripe.payloads import moment
+from common.admin import money
 from console.models import AuditEvent
 from credits import selectors
 from outbox.models import Alert, OutboxEvent
@@ -72,7 +73,7 @@ def _payments(account: Account) -> Iterator[Moment]:
         bad = row.status in (Order.Status.FAILED, Order.Status.REVIEW) or row.is_disputed
         at = row.completed_at or row.created_at
         yield Moment(at=at, kind="payment", text=text, detail=row.problem or row.public_id, url=url, is_bad=bad)
-    for invoice in mirror.invoices_of(account.pk, limit=EACH):
+    for invoice in djstripe_store.invoices_of(account.pk, limit=EACH):
         text = _("Invoice %(number)s, %(total)s: %(state)s") % {
             "number": invoice.get("number") or invoice["id"],
             "total": money(invoice["total"], invoice["currency"]),
@@ -83,7 +84,7 @@ def _payments(account: Account) -> Iterator[Moment]:
 
 
 def _webhooks(account: Account) -> Iterator[Moment]:
-    customer_id = mirror.customer_of_account(account.pk)
+    customer_id = djstripe_store.customer_of_account(account.pk)
     rows = InboxEvent.objects.filter(customer_id=customer_id) if customer_id else InboxEvent.objects.none()
     for row in rows.order_by("-received_at", "-pk")[:EACH]:
         bad = row.state in (InboxEvent.State.FAILED, InboxEvent.State.DEAD)

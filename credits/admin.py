@@ -8,8 +8,8 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin_parts import ReadOnlyAdmin, link_to, money
-from accounts.public_ids import MalformedIdError, parse_id
+from common.admin import ReadOnlyAdmin, link_to, money
+from common.public_ids import MalformedIdError, parse_id
 from credits import selectors
 from credits.models import Allowance, Grant, Hold, Transaction
 

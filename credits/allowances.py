@@ -9,7 +9,7 @@ from django.db import transaction
 from django.db.models import Max, Min, Q, QuerySet, Sum
 
 from accounts.models import Account
-from accounts.public_ids import new_id
+from common.public_ids import new_id
 from credits import locks, posting, settling, spending_order
 from credits.calendar import month_boundary
 from credits.models import Allowance, Grant, Source, Wallet

@@ -10,8 +10,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
-from accounts.public_ids import new_id, public_id
-from accounts.sides import Side
+from common.public_ids import new_id, public_id
+from common.sides import Side
 from credits import spending_order
 
 
@@ -491,7 +491,7 @@ class Allowance(models.Model):
 
 
 class GivenInHour(models.Model):
-    """How much one giver gave, or one account was given, by hand in one hour (credits.given)."""
+    """How much one giver gave, or one account was given, by hand in one hour (credits.manual_grant_limits)."""
 
     pk = models.CompositePrimaryKey("subject", "unit", "hour")
     subject = models.CharField(max_length=96)  # giver:user:5, giver:key_..., account:<uuid>

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from accounts.public_ids import new_id
+from common.public_ids import new_id
 from credits import limits, spending_order
 from credits.errors import LARGEST_AMOUNT, InvalidAmountError
 from credits.models import PAID, Entry, Grant, Transaction, Wallet

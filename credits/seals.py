@@ -2,7 +2,7 @@
 
 A seal takes up every transaction, with its entries, that no seal has taken up before, and keeps a digest of each. Its
 head is the SHA-256 of the head before it and of what it covers; its signature takes SECRET_KEY as well, so that whoever
-has only the database cannot make another chain. Published heads (credits.publishing_seals) bind whoever has both.
+has only the database cannot make another chain. Published heads (credits.seal_publishing) bind whoever has both.
 
 A transaction is digested as RFC 8785 (JSON Canonicalization Scheme) writes it: one object with sorted names, its
 entries inside. Nothing of this is on the way of a spend.

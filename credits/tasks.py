@@ -6,8 +6,8 @@ from datetime import datetime
 import structlog
 from celery import shared_task
 
-from accounts import clock
-from credits import audit, given, jobs, publishing_seals, seals
+from common import clock
+from credits import audit, jobs, manual_grant_limits, seal_publishing, seals
 from outbox import alerts
 from outbox.models import Alert
 
@@ -43,19 +43,19 @@ def seal_ledger() -> None:
     """Append a head over what was added to the ledger, and publish it."""
     now = clock.now()
     try:
-        publishing_seals.check_chain()
-    except publishing_seals.HeadsFileError as error:
+        seal_publishing.check_chain()
+    except seal_publishing.HeadsFileError as error:
         alerts.raise_alert(Alert.Kind.LEDGER, "tampering", detail=str(error), now=now)
         return
     while (made := seals.seal(now=now)) is not None:
-        publishing_seals.publish(made, now=now)
+        seal_publishing.publish(made, now=now)
 
 
 @shared_task
 def audit_ledger() -> None:
     """Check every invariant; each disagreement is an error in the log, and together they are one alert."""
     now, found = clock.now(), 0
-    given.forget_old(now=now)
+    manual_grant_limits.forget_old(now=now)
     for found, row in enumerate(audit.all_disagreements(), start=1):  # noqa: B007 - counted
         logger.error("ledger_disagrees", **asdict(row))
     if found:
@@ -70,8 +70,8 @@ def _verify_seals(*, now: datetime) -> None:
     """Whether the ledger is as it was sealed. What is not stays an alert until a person has looked."""
     found = 0
     try:
-        published = publishing_seals.published()
-    except publishing_seals.HeadsFileError as error:
+        published = seal_publishing.published()
+    except seal_publishing.HeadsFileError as error:
         alerts.raise_alert(Alert.Kind.LEDGER, "tampering", detail=str(error), now=now)
         return
     for found, breach in enumerate(seals.breaches(published=published), start=1):  # noqa: B007 - counted

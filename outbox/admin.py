@@ -5,8 +5,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from accounts import clock
-from accounts.admin_parts import ReadOnlyAdmin, link_to
+from common import clock
+from common.admin import ReadOnlyAdmin, link_to
 from outbox import webhooks
 from outbox.models import Alert, OutboxEvent, WebhookDelivery, WebhookEndpoint
 

@@ -9,7 +9,7 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import F
 
-from accounts.addresses import own
+from common.urls import own
 from outbox import publishing
 from outbox.models import Alert, OutboxEvent
 

@@ -8,7 +8,7 @@ class OutboxConfig(AppConfig):
     verbose_name = "Outbox"
 
     def ready(self) -> None:
-        from outbox import alerts, relaying, webhooks
+        from outbox import alerts, dispatching, webhooks
 
-        relaying.subscribe("operators", alerts.EVENT, alerts.mail_operators)
-        relaying.subscribe("webhooks", "", webhooks.enqueue)
+        dispatching.subscribe("operators", alerts.EVENT, alerts.mail_operators)
+        dispatching.subscribe("webhooks", "", webhooks.create_deliveries)

@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from accounts.public_ids import new_id, public_id
+from common.public_ids import new_id, public_id
 
 
 class OutboxEvent(models.Model):

@@ -6,10 +6,10 @@ from typing import Any
 
 from django.db import transaction
 
-from outbox import doorbell
+from common.queue import enqueue
 from outbox.models import OutboxEvent
 
-# How long the doorbell has before the sweep looks for itself.
+# How long a worker has to take a queued event before the sweep does.
 GRACE = timedelta(seconds=15)
 
 
@@ -39,11 +39,5 @@ def publish(
         OutboxEvent.objects.bulk_create([event], ignore_conflicts=True)
         is_new = OutboxEvent.objects.filter(pk=event.pk).exists()
         if is_new:
-            transaction.on_commit(lambda: _ring(str(event.pk)))
+            transaction.on_commit(lambda: enqueue("outbox.tasks.relay_event", event_id=str(event.pk)))
     return is_new
-
-
-def _ring(event_id: str) -> None:
-    from outbox import tasks
-
-    doorbell.ring(tasks.relay_event, event_id=event_id)

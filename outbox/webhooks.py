@@ -16,10 +16,11 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q, QuerySet
 
-from accounts import encryption, webhook_signatures
-from accounts.errors import ApiError
 from accounts.models import Account, ExternalIdentity, Membership
-from outbox import alerts, doorbell, safe_http
+from common import encryption, webhook_signatures
+from common.errors import ApiError
+from common.queue import enqueue
+from outbox import alerts, safe_http
 from outbox.models import Alert, OutboxEvent, WebhookDelivery, WebhookEndpoint
 
 # What can be listened to. (Other events are for our own rooms.)
@@ -116,7 +117,7 @@ def switch_off(endpoint: WebhookEndpoint, why: str, *, now: datetime) -> None:
     endpoint.refresh_from_db(fields=["disabled_at", "disabled_why"])
 
 
-def enqueue(event: OutboxEvent) -> None:
+def create_deliveries(event: OutboxEvent) -> None:
     """Put an event on its way to everybody who listens to it. (A subscriber of the outbox.)"""
     if event.name not in EVENTS:
         return
@@ -150,7 +151,7 @@ def resend(delivery: WebhookDelivery, *, now: datetime) -> None:
     WebhookDelivery.objects.filter(pk=delivery.pk).update(
         attempts=0, next_attempt_at=now, delivered_at=None, resent_at=now
     )
-    _ring(delivery.pk)
+    _enqueue(delivery.pk)
 
 
 def attempt(*, delivery_id: uuid.UUID, now: datetime) -> None:
@@ -216,7 +217,7 @@ def _give_free(endpoint: WebhookEndpoint, *, now: datetime) -> None:
         same = Q(endpoint__account__in=_accounts_with(endpoint.account_id))
     following = WebhookDelivery.objects.filter(same, next_attempt_at__lte=now, endpoint__busy_until=None)
     if (pk := following.order_by("next_attempt_at").values_list("pk", flat=True).first()) is not None:
-        transaction.on_commit(lambda: _ring(pk))
+        transaction.on_commit(lambda: _enqueue(pk))
 
 
 def due(*, now: datetime) -> list[uuid.UUID]:
@@ -248,14 +249,12 @@ def _deliver(endpoint: WebhookEndpoint, event: OutboxEvent, *, now: datetime) ->
         endpoint=endpoint, event=event, defaults={"next_attempt_at": now, "created_at": now}
     )
     if is_new:
-        transaction.on_commit(lambda: _ring(delivery.pk))
+        transaction.on_commit(lambda: _enqueue(delivery.pk))
     return delivery
 
 
-def _ring(delivery_id: uuid.UUID) -> None:
-    from outbox import tasks
-
-    doorbell.ring(tasks.deliver_webhook, delivery_id=str(delivery_id))
+def _enqueue(delivery_id: uuid.UUID) -> None:
+    enqueue("outbox.tasks.deliver_webhook", delivery_id=str(delivery_id))
 
 
 def _signed(delivery: WebhookDelivery, body: bytes, *, now: datetime) -> dict[str, str]:

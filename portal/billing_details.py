@@ -13,10 +13,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as later
 from django.views.decorators.cache import never_cache
 
-from billing import details
-from billing.details import Details
+from billing.customers import billing_profile
+from billing.customers.billing_profile import Details
 from billing.errors import BillingError, TaxNumberRefusedError
-from portal.acting import admins_only, own_account
+from portal.current_account import admins_only, own_account
 
 # Territories of CLDR that are no country: groups, and codes that are set aside.
 COUNTRY_LETTERS = 2
@@ -58,7 +58,7 @@ def billing_details(request: HttpRequest) -> HttpResponse:
         form = DetailsForm(request.POST)
         if form.is_valid():
             try:
-                details.save(account, Details(**form.cleaned_data))
+                billing_profile.save(account, Details(**form.cleaned_data))
             except TaxNumberRefusedError as refusal:
                 form.add_error("tax_number", _(str(refusal)))
             except BillingError as refusal:
@@ -68,7 +68,7 @@ def billing_details(request: HttpRequest) -> HttpResponse:
                 return redirect("billing")
         return render(request, "portal/billing_details.html", {"form": form})
     try:
-        known = details.current(account)
+        known = billing_profile.current(account)
     except BillingError as refusal:
         messages.error(request, _(str(refusal)))
         return redirect("billing")

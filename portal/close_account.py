@@ -9,12 +9,14 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 
-from accounts import clock, teams
+from accounts import teams
 from accounts.models import User
-from billing import closing, plan_changes
+from billing.customers import closing
 from billing.errors import BillingError
+from billing.subscriptions import plan_changes
+from common import clock
 from credits import selectors
-from portal.acting import acting, own_account, owners_only
+from portal.current_account import acting, own_account, owners_only
 
 
 @never_cache

@@ -8,7 +8,7 @@ from django.utils.functional import SimpleLazyObject
 
 from accounts.models import User
 from credits import selectors
-from portal.acting import Acting, acting, own_balance
+from portal.current_account import Acting, acting, own_balance
 
 
 def site(request: HttpRequest) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from accounts.models import User
-from billing import personal_data
-from portal.acting import own_account, owners_only
+from billing.customers import personal_data
+from portal.current_account import own_account, owners_only
 
 
 @never_cache

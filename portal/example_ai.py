@@ -9,13 +9,13 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
 
-from accounts import clock
-from accounts.sides import Side
+from common import clock
+from common.sides import Side
 from credits import ledger, selectors
 from credits.errors import CreditsError, DailyCapReachedError, InsufficientCreditsError
-from portal.acting import own_account
+from portal.current_account import own_account
 from usage import spending
-from usage.rates import UnknownFeatureError
+from usage.rate_card import UnknownFeatureError
 from usage.spending import Work
 
 FEATURE = "message"

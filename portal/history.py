@@ -9,14 +9,14 @@ from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpRespons
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
-from accounts import clock
 from accounts.models import Account
-from accounts.public_ids import MalformedIdError, parse_id
-from credits import explaining, selectors
-from credits.history_api import as_csv
+from common import clock
+from common.public_ids import MalformedIdError, parse_id
+from credits import explanations, selectors
+from credits.api.transactions import as_csv
 from credits.models import Transaction
 from portal import periods
-from portal.acting import own_account
+from portal.current_account import own_account
 
 PAGE = 50
 FILTERS = {"type": "kind", "feature": "feature", "key": "actor"}
@@ -61,7 +61,7 @@ def transactions(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
 def why(request: HttpRequest) -> HttpResponse:
     """Lot by lot, what came, what went and what is left: the last adds up to the balance."""
     account, now = own_account(request), clock.now()
-    told = explaining.explain_balance(account_id=account.pk, now=now)
+    told = explanations.explain_balance(account_id=account.pk, now=now)
     return render(request, "portal/why.html", {"told": told, "account_zone": account.time_zone})
 
 

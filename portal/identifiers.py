@@ -4,7 +4,7 @@ import uuid
 
 from django.http import Http404
 
-from accounts.public_ids import MalformedIdError, parse_id
+from common.public_ids import MalformedIdError, parse_id
 
 
 def identifier_or_404(prefix: str, text: str) -> uuid.UUID:

@@ -11,11 +11,11 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
-from accounts import clock
 from accounts import keys as api_keys
-from accounts.errors import ApiError
 from accounts.models import ApiKey, Scope, User
-from portal.acting import admins_only, own_account
+from common import clock
+from common.errors import ApiError
+from portal.current_account import admins_only, own_account
 from portal.identifiers import identifier_or_404
 
 LONGEST_NAME = 80

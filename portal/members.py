@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from accounts.models import Account, ApiKey, User
-from accounts.public_ids import MalformedIdError, parse_id
+from common.public_ids import MalformedIdError, parse_id
 from portal.periods import Period
-from usage import events
-from usage.events import Used
+from usage import usage_summary
+from usage.usage_summary import Used
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,7 +20,7 @@ class MemberUsed:
 
 def used(account: Account, period: Period) -> list[MemberUsed]:
     """Each member's use in a period, the most first."""
-    rows = events.summary(
+    rows = usage_summary.summary(
         account_id=account.pk, since=period.since, until=period.until, zone=period.zone, group_by=("key",)
     )
     makers = _makers(account, [row.key or "" for row in rows])
@@ -33,7 +33,7 @@ def used(account: Account, period: Period) -> list[MemberUsed]:
         known = member if member in people else None
         name = people[known].get_full_name() if known is not None else ""
         before = [found[known].used] if known in found else []
-        found[known] = MemberUsed(member=known, name=name, used=events.added([*before, *each]))
+        found[known] = MemberUsed(member=known, name=name, used=usage_summary.added([*before, *each]))
     return sorted(found.values(), key=lambda row: -row.used.credits)
 
 

@@ -5,10 +5,11 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from accounts import clock
 from accounts.models import Account
-from billing import catalogue, plan_changes, promotions
+from billing.catalogue import price_list, promotions
 from billing.models import Plan, Price, Subscription
+from billing.subscriptions import plan_changes
+from common import clock
 
 INTERVALS = (Price.Interval.MONTH, Price.Interval.YEAR)
 
@@ -30,11 +31,11 @@ class PlanOffer:
 
 def shown(request: HttpRequest, account: Account | None = None) -> dict[str, Any]:
     """The template variables of packs and plans."""
-    now, packs = clock.now(), list(catalogue.packs())
+    now, packs = clock.now(), list(price_list.packs())
     for pack in packs:
         pack.offer = promotions.offered(account=account, pack=pack, quantity=1, now=now)  # type: ignore[attr-defined]
     subscription = plan_changes.find_running(account) if account else None
-    plans = list(catalogue.plans())
+    plans = list(price_list.plans())
     on_sale = {price.interval for plan in plans for price in plan.prices.all()}
     interval = _interval(request, subscription)
     return {

@@ -12,14 +12,16 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from accounts import clock
-from accounts.addresses import own
-from billing import catalogue, plan_changes, previews, top_ups
+from billing.catalogue import price_list
+from billing.checkout import top_ups
 from billing.errors import BillingError, PaymentActionRequiredError
 from billing.models import Subscription
+from billing.subscriptions import plan_changes, previews
+from common import clock
+from common.urls import own
 from credits import selectors
-from portal.acting import admins_only, own_account
-from portal.buying import CARD_FORM_CSP
+from portal.checkout import CARD_FORM_CSP
+from portal.current_account import admins_only, own_account
 
 
 @never_cache
@@ -28,7 +30,7 @@ from portal.buying import CARD_FORM_CSP
 def preview_plan(request: HttpRequest) -> HttpResponse:
     """What a change would cost now, and what becomes of the credits. Nothing is changed."""
     try:
-        price = catalogue.find_price(item=request.GET.get("item", ""), interval=request.GET.get("interval", ""))
+        price = price_list.find_price(item=request.GET.get("item", ""), interval=request.GET.get("interval", ""))
         preview = previews.of_change(account=own_account(request), price=price, now=clock.now())
     except BillingError as refusal:
         messages.error(request, _(str(refusal)))
@@ -43,7 +45,7 @@ def change_plan(request: HttpRequest) -> HttpResponse:
 
     def change() -> str:
         item, interval = request.POST.get("item", ""), request.POST.get("interval", "")
-        price = catalogue.find_price(item=item, interval=interval)
+        price = price_list.find_price(item=item, interval=interval)
         current = plan_changes.change(account=own_account(request), price=price, now=clock.now())
         if current.next_price is not None:
             return _("Your plan changes to %(plan)s on %(when)s. Until then nothing changes.") % {
@@ -150,7 +152,7 @@ def top_up(request: HttpRequest) -> HttpResponse:
         below, times = (request.POST.get(name, "")[:12] for name in ("below", "max_per_month"))
         row = top_ups.switch_on(
             account=account,
-            price=catalogue.find_price(item=request.POST.get("item", "")),
+            price=price_list.find_price(item=request.POST.get("item", "")),
             below=int(below) if below.isdecimal() else 0,
             max_per_month=int(times) if times.isdecimal() else 0,
             now=clock.now(),

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET
 
 from accounts.models import Account
 from credits import limits
-from portal.acting import admins_only, own_account, owners_only
+from portal.current_account import admins_only, own_account, owners_only
 
 MOST_THRESHOLD = 1_000_000_000
 

@@ -13,14 +13,15 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from accounts import clock, teams
+from accounts import teams
 from accounts.errors import TeamError
 from accounts.models import Account, Membership, User
-from billing import seats
+from billing.subscriptions import seats
+from common import clock
 from outbox.models import WebhookEndpoint
-from portal import acting as here
+from portal import current_account as here
 from portal import members, periods
-from portal.acting import Role, acting, admins_only
+from portal.current_account import Role, acting, admins_only
 from portal.identifiers import identifier_or_404
 
 LONGEST_NAME = 80

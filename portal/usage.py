@@ -14,14 +14,14 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_GET
 
-from accounts import clock, spreadsheets
-from accounts.charts import bar_chart
 from accounts.models import Account, ApiKey
-from accounts.public_ids import MalformedIdError, parse_id
+from common import clock, csv_export
+from common.charts import bar_chart
+from common.public_ids import MalformedIdError, parse_id
 from credits import selectors
 from portal import members, periods
-from portal.acting import own_account
-from usage import events
+from portal.current_account import own_account
+from usage import usage_summary
 
 GROUPS = {"feature": _("Feature"), "model": _("AI model"), "key": _("API key"), "member": _("Member")}
 COLUMNS = (
@@ -40,14 +40,14 @@ def usage(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         "account_id": account.pk, "since": period.since, "until": period.until, "zone": period.zone,
     }  # fmt: skip
     if request.GET.get("format") == "csv":
-        rows = events.summary(**asked, group_by=tuple(events.GROUPS))
+        rows = usage_summary.summary(**asked, group_by=tuple(usage_summary.GROUPS))
         cells = ([getattr(row, column) for column in COLUMNS] for row in rows)
-        return spreadsheets.download(f"usage-{period.first}-{period.last}", COLUMNS, cells)
+        return csv_export.download(f"usage-{period.first}-{period.last}", COLUMNS, cells)
     group = request.GET.get("by", "feature")
     group = group if group in GROUPS else "feature"
-    by_day = {row.day: row for row in events.summary(**asked, group_by=("day",))}
-    days = [(day, by_day.get(day, events.Used())) for day in period.dates]
-    total = events.added(by_day.values())
+    by_day = {row.day: row for row in usage_summary.summary(**asked, group_by=("day",))}
+    days = [(day, by_day.get(day, usage_summary.Used())) for day in period.dates]
+    total = usage_summary.added(by_day.values())
     return render(
         request,
         "portal/usage.html",
@@ -72,7 +72,7 @@ class Row:
 
     name: str
     value: str
-    used: events.Used
+    used: usage_summary.Used
     share: int  # percent of all credits
 
     @property
@@ -82,14 +82,14 @@ class Row:
 
 
 def _rows(
-    account: Account, period: periods.Period, group: str, asked: Mapping[str, Any], total: events.Used
+    account: Account, period: periods.Period, group: str, asked: Mapping[str, Any], total: usage_summary.Used
 ) -> list[Row]:
     if group == "member":
         found = [
             (row.name or gettext("Apps, and people who left"), "", row.used) for row in members.used(account, period)
         ]
     else:
-        groups = events.summary(**asked, group_by=(group,))
+        groups = usage_summary.summary(**asked, group_by=(group,))
         names = _key_names(groups, account) if group == "key" else {}
         found = [
             (str(names.get(value, value) or ""), value or "", row) for row in groups for value in [getattr(row, group)]
@@ -101,13 +101,13 @@ def _rows(
     return sorted(rows, key=lambda row: -row.used.credits)
 
 
-def _lasts_days(account: Account, total: events.Used, days: int, *, now: datetime) -> int:
+def _lasts_days(account: Account, total: usage_summary.Used, days: int, *, now: datetime) -> int:
     """For how many days the balance lasts at the pace of these; none where nothing was spent."""
     spent = total.credits - total.returned
     return selectors.balance(account_id=account.pk, now=now).available * days // spent if spent > 0 else 0
 
 
-def _key_names(groups: list[events.Used], account: Account) -> dict[str | None, str]:
+def _key_names(groups: list[usage_summary.Used], account: Account) -> dict[str | None, str]:
     """What the keys that spent are called: the account's own by their names, a service's as the app that it is."""
     identifiers = {}
     for row in groups:

@@ -13,16 +13,21 @@ from django.utils.formats import date_format
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET
 
-from accounts import charts, clock, teams
 from accounts import keys as api_keys
+from accounts import teams
 from accounts.models import Account, Invitation, User
-from accounts.public_ids import MalformedIdError, parse_id, public_id
-from billing import catalogue, details, mirror, payment_records, plan_changes
+from billing.catalogue import price_list
+from billing.customers import billing_profile
 from billing.models import Order, TopUp
+from billing.payments import payment_records
+from billing.stripe import djstripe_store
+from billing.subscriptions import plan_changes
+from common import charts, clock
+from common.public_ids import MalformedIdError, parse_id, public_id
 from credits import selectors
 from portal import offers, periods
-from portal.acting import admins_only, own_account, own_balance
-from usage import events
+from portal.current_account import admins_only, own_account, own_balance
+from usage import usage_summary
 
 LATEST = 8
 INVOICES = 24
@@ -60,7 +65,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
             "meter": charts.meter([(bucket.kind, bucket.remaining) for bucket in balance.buckets]),
             "expiring": selectors.next_to_expire(account.pk),
             "subscription": plan_changes.find_running(account),
-            "default_plan": catalogue.default_plan(),
+            "default_plan": price_list.default_plan(),
             "latest": latest,
             "invitations": _invitations(request, now=now),
             "has_key": has_key,
@@ -88,7 +93,7 @@ def credits(request: HttpRequest) -> HttpResponse:
             "has_card_form": bool(settings.STRIPE_PUBLISHABLE_KEY),
             "payment_providers": settings.PAYMENT_PROVIDERS,
             "is_taxed": settings.STRIPE_TAX,
-            "has_saved_card": bool(mirror.saved_card(account.pk)),
+            "has_saved_card": bool(djstripe_store.saved_card(account.pk)),
             "top_up": TopUp.objects.filter(account=account).select_related("price__pack").first(),
             **offers.shown(request, account),
         },
@@ -101,7 +106,7 @@ def billing(request: HttpRequest) -> HttpResponse:
     """The plan, how it is paid, what stands on the invoices, and what was bought."""
     account = own_account(request)
     orders = list(Order.objects.filter(account=account).order_by("-id")[:INVOICES])
-    invoices = mirror.invoices_of(account.pk, limit=INVOICES)
+    invoices = djstripe_store.invoices_of(account.pk, limit=INVOICES)
     known = payment_records.of_origins([order.origin_id for order in orders] + [row["id"] for row in invoices])
     return render(
         request,
@@ -109,12 +114,12 @@ def billing(request: HttpRequest) -> HttpResponse:
         {
             "account": account,
             "subscription": plan_changes.find_running(account),
-            "default_plan": catalogue.default_plan(),
+            "default_plan": price_list.default_plan(),
             "orders": [(order, known.get(order.origin_id)) for order in orders],
             "invoices": [(row, known.get(row["id"])) for row in invoices],
-            "has_customer": bool(mirror.customer_of_account(account.pk)),
-            "card": details.card_of(account),
-            "details": details.address_of(account),
+            "has_customer": bool(djstripe_store.customer_of_account(account.pk)),
+            "card": billing_profile.card_of(account),
+            "details": billing_profile.address_of(account),
         },
     )
 
@@ -139,11 +144,11 @@ def _left_order(request: HttpRequest) -> str:
 def _month(account: Account, *, now: datetime) -> dict[str, Any]:
     """What was spent on each of the last thirty days."""
     period = periods.chosen(QueryDict(), account, now=now)
-    rows = events.summary(
+    rows = usage_summary.summary(
         account_id=account.pk, since=period.since, until=period.until, zone=period.zone, group_by=("day",)
     )
     used = {row.day: row for row in rows}
-    days = [(day, used.get(day, events.Used())) for day in period.dates]
+    days = [(day, used.get(day, usage_summary.Used())) for day in period.dates]
     spent = [(date_format(day, "j M"), each.credits - each.returned) for day, each in days]
     return {"days": days, "chart": charts.bar_chart(spent), "spent": sum(value for _, value in spent)}
 

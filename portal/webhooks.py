@@ -9,12 +9,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 
-from accounts import clock
-from accounts.errors import ApiError
+from common import clock
+from common.errors import ApiError
 from outbox import safe_http
 from outbox import webhooks as outgoing
 from outbox.models import WebhookDelivery, WebhookEndpoint
-from portal.acting import admins_only, own_account
+from portal.current_account import admins_only, own_account
 from portal.identifiers import identifier_or_404
 
 LATEST = 30

@@ -55,7 +55,7 @@ def _migrate() -> None:
 def _fill_catalogue(place: Place, ports: Ports) -> None:
     from django.conf import settings
 
-    from billing import bootstrap, presets
+    from billing.setup import bootstrap, presets
 
     print("  filling the catalogue", flush=True)
     local = LocalStripe(store=Store(place.stripe), clock=SandboxClock(place.clock), public_url=ports.stripe_url)
@@ -69,8 +69,9 @@ def _fill_catalogue(place: Place, ports: Ports) -> None:
 def _make_logins(place: Place, ports: Ports) -> None:
     from django.contrib.auth.models import Group
 
-    from accounts import clock, keys, opening
+    from accounts import keys, opening
     from accounts.models import User
+    from common import clock
     from console.roles import SUPPORT
 
     print("  making the demo logins", flush=True)

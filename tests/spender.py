@@ -15,7 +15,7 @@ def main() -> None:
     django.setup()
     from django.db import DatabaseError, connection
 
-    from accounts import clock
+    from common import clock
     from credits import ledger
 
     account_id, prefix = uuid.UUID(sys.argv[1]), sys.argv[2]

@@ -22,11 +22,14 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from accounts import clock, keys, opening, teams, throttling
+from accounts import keys, opening, teams
 from accounts.models import Account, ApiKey, User
-from billing import benefits, closing
+from api import throttling
+from billing.catalogue import one_time_benefits
+from billing.customers import closing
 from billing.models import Order, Price, Promotion, Subscription
 from billing.tests.conftest import Shop, customer, shop
+from common import clock
 from console import roles
 from console.models import Approval, AuditEvent, BulkGrant
 from console.tests.test_operations import Desk, staff
@@ -601,7 +604,7 @@ def test_a_trial_with_another_s_card_ends_before_it_costs_anything(world: World,
     assert Order.objects.get(account=stranger).status == Order.Status.FAILED
     assert not [row for row in shop.stripe.store.all("invoice") if row["amount_paid"]]
     # With a card of their own they may have theirs.
-    assert not benefits.is_used(benefits.Kind.TRIAL, stranger)
+    assert not one_time_benefits.is_used(one_time_benefits.Kind.TRIAL, stranger)
 
 
 # --- Doors that stay open ---------------------------------------------------------------------------
@@ -662,12 +665,12 @@ def test_a_rotated_key_ends_when_the_old_one_would_have(world: World) -> None:
 
 
 def test_an_owner_hears_of_a_new_key(world: World, shop: Shop, mailoutbox: list[Any]) -> None:
-    from outbox import relaying
+    from outbox import dispatching
     from outbox.models import OutboxEvent
 
     made = world.browser.post("/api/v1/api-keys", {"name": "Mine"}, content_type="application/json").json()
     for event in OutboxEvent.objects.filter(name="key.created"):
-        relaying.relay(event_id=event.pk, now=clock.now())
+        dispatching.relay(event_id=event.pk, now=clock.now())
 
     told = [mail for mail in mailoutbox if "Mine" in mail.body]
     assert [mail.to for mail in told] == [["ada@example.com"]]

@@ -11,8 +11,9 @@ from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 from structlog.testing import capture_logs
 
-from accounts import clock, keys
+from accounts import keys
 from accounts.models import Account
+from common import clock
 from config.wsgi import application
 from credits import ledger
 from credits.models import Source

@@ -14,11 +14,14 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, get_resolver
 
-from accounts import clock, keys, opening, tokens
+from accounts import keys, opening, tokens
 from accounts.models import Account, ApiKey, Scope, User
-from accounts.sides import Side
-from billing import bootstrap, catalogue, checkout, presets
+from billing.catalogue import price_list
+from billing.checkout import purchases
 from billing.models import Order
+from billing.setup import bootstrap, presets
+from common import clock
+from common.sides import Side
 from credits import ledger, selectors
 from credits.models import Entry, Grant, Hold, Source, Transaction, Wallet
 from outbox import webhooks
@@ -119,8 +122,8 @@ def victim(present: datetime, local_stripe: LocalStripe, db: None) -> Victim:
         now=present,
         expires_at=present + timedelta(hours=1),
     )
-    order = checkout.start(
-        account=account, price=catalogue.find_price(item="credits-20"), quantity=1, idempotency_key="v", actor="t",
+    order = purchases.start(
+        account=account, price=price_list.find_price(item="credits-20"), quantity=1, idempotency_key="v", actor="t",
         now=present,
     ).order  # fmt: skip
     key = keys.create_key(account=account, name="v", scopes=["credits:read"], created_by=None, now=present).key

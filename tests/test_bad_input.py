@@ -9,8 +9,9 @@ import pytest
 from django.test import Client
 from structlog.testing import capture_logs
 
-from accounts import clock, keys
+from accounts import keys
 from accounts.models import Account
+from common import clock
 from credits import ledger
 from credits.models import Source, Transaction, Wallet
 

@@ -6,10 +6,11 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from accounts import clock, keys
+from accounts import keys
 from accounts.models import Account, Scope
 from billing.models import Order
 from billing.tests.conftest import Shop, customer, shop  # noqa: F401 - fixtures
+from common import clock
 from credits import ledger, selectors
 from credits.models import Source, Transaction
 

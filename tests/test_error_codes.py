@@ -13,11 +13,13 @@ from django.db import OperationalError
 from django.test import Client
 from pytest_django import Settings
 
-from accounts import clock, issuers, keys, throttling, tokens
+from accounts import issuers, keys, tokens
 from accounts.models import Account, User
-from billing import bootstrap, presets
+from api import throttling
+from api.problem_codes import OTHERS, codes
 from billing.models import Pack
-from config.api_problems import OTHERS, codes
+from billing.setup import bootstrap, presets
+from common import clock
 from credits import ledger, limits
 from credits.models import Source, Wallet
 from sandbox.clock import SandboxClock
@@ -239,13 +241,13 @@ def item_archived(kit: Kit) -> Any:
 
 
 def already_subscribed(kit: Kit) -> Any:
-    from billing import checkout
+    from billing.checkout import purchases
     from billing.models import Order
 
     kit.buy("pro")
     order = Order.objects.get()
     hosted.complete(kit.stripe, order.stripe_session_id or "", hosted.Outcome.SUCCESS)
-    checkout.refresh(order, now=clock.now())
+    purchases.refresh(order, now=clock.now())
     return kit.ask("POST", "billing/checkouts", {"item": "pro", "interval": "month"})
 
 

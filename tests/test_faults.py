@@ -22,7 +22,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from accounts.public_ids import new_id
+from common.public_ids import new_id
 from credits.ledger.sql import STATEMENTS
 from sandbox.places import Place
 from sandbox.postgres import Postgres, binaries

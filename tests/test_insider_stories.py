@@ -10,16 +10,17 @@ from django.contrib.auth.models import Group
 from django.db import connection
 from django.test import Client
 
-from accounts import clock, keys, opening, teams
-from accounts.admin_parts import OperatorAdmin
+from accounts import keys, opening, teams
 from accounts.models import Account, ApiKey, Membership, User
 from billing.models import Plan, Promotion
 from billing.tests.conftest import Shop, customer, shop
+from common import clock
+from common.admin import OperatorAdmin
 from console import roles
 from console.models import Approval, AuditEvent
-from console.operating import TOKEN_LENGTH
+from console.operation_views import TOKEN_LENGTH
 from console.tests.test_operations import REASON, Desk, staff
-from credits import given
+from credits import manual_grant_limits
 from tests.test_abuse_stories import FREE, World, balance, refused, world
 
 __all__ = ["customer", "shop", "world"]
@@ -70,7 +71,7 @@ def test_an_act_that_cannot_be_written_down_is_not_done(world: World, monkeypatc
     def fail(**_about: Any) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("console.auditing.record", fail)
+    monkeypatch.setattr("console.audit_log.record", fail)
     desk = Desk(staff(roles.OPERATORS), world.account)
 
     with pytest.raises(RuntimeError):
@@ -174,10 +175,10 @@ def test_what_only_undoes_is_asked_for_by_nobody(world: World) -> None:
 def test_a_day_of_giving_is_never_shorter_than_a_day(db: None, customer: Account) -> None:
     now = clock.now().replace(minute=59, second=58)
     about: dict[str, Any] = {"giver": "user:1", "account_id": customer.pk, "amount": 5}
-    given.count(**about, most_by_giver=9, most_to_account=9, now=now)
+    manual_grant_limits.count(**about, most_by_giver=9, most_to_account=9, now=now)
 
-    assert given.by_giver("user:1", now=now + timedelta(hours=23, minutes=59)) == 5
-    assert given.by_giver("user:1", now=now + timedelta(hours=25, minutes=2)) == 0
+    assert manual_grant_limits.by_giver("user:1", now=now + timedelta(hours=23, minutes=59)) == 5
+    assert manual_grant_limits.by_giver("user:1", now=now + timedelta(hours=25, minutes=2)) == 0
 
 
 class TestTheCatalogue:

@@ -19,8 +19,8 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from pytest_django import Settings
 
-from accounts import clock
 from accounts.models import Account
+from common import clock
 from config import guards, health, heartbeats, logs, sentry
 from credits import ledger
 from credits.errors import InsufficientCreditsError

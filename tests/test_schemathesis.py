@@ -18,9 +18,10 @@ from django.test import Client
 from hypothesis import HealthCheck
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from accounts import clock, keys
+from accounts import keys
 from accounts.models import Account, User
 from billing.tests.conftest import stock
+from common import clock
 from config.wsgi import application
 from credits import ledger
 from credits.models import Source

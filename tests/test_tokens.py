@@ -13,9 +13,10 @@ from django.conf import settings as configured
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from accounts import clock, keys, tokens
+from accounts import keys, tokens
 from accounts.errors import TokenExpiredError, UnauthenticatedError
 from accounts.models import Account, Scope, User
+from common import clock
 from credits import ledger
 from credits.models import Source
 from sandbox.clock import SandboxClock

@@ -8,9 +8,9 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 from unfold.admin import TabularInline
 
-from accounts import clock
-from accounts.admin_parts import OperatorAdmin
-from usage import rates
+from common import clock
+from common.admin import OperatorAdmin
+from usage import rate_card
 from usage.models import Feature, FeaturePrice
 
 
@@ -24,7 +24,7 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_effective_from(self) -> Any:
         begins = self.cleaned_data["effective_from"]
         has_price = self.instance.feature_id and self.instance.feature.prices.exists()
-        if has_price and begins < clock.now() + rates.NOTICE:
+        if has_price and begins < clock.now() + rate_card.NOTICE:
             raise forms.ValidationError(_("Every server has read a price after a minute: let it begin then or later."))
         return begins
 
@@ -60,4 +60,4 @@ class FeatureAdmin(OperatorAdmin):
 
     def save_related(self, *arguments: Any) -> None:
         super().save_related(*arguments)
-        rates.forget()
+        rate_card.forget()

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ParamSpec, TypeVar
 
-from accounts import clock, opening
+from accounts import opening
 from accounts.models import Account, User
+from common import clock
 from credits import ledger
 from credits.errors import CreditsError
 from usage import spending

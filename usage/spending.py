@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from accounts.models import Account
-from accounts.sides import Side
+from common.sides import Side
 from credits import ledger, selectors
 from credits.errors import HoldNotFoundError, InvalidAmountError
-from usage import metrics, rates
+from usage import metrics, rate_card
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,16 +27,18 @@ class Work:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     usage: Mapping[str, Any] = field(default_factory=dict)
 
-    def priced(self, *, at: datetime, is_begun: bool = False) -> rates.Priced:
+    def priced(self, *, at: datetime, is_begun: bool = False) -> rate_card.Priced:
         """Its cost by the prices of that moment.
 
         Raises UnknownFeatureError, TooManyUnitsError or InvalidAmountError.
         """
         if self.feature:
-            return rates.price(feature=self.feature, quantity=self.quantity, usage=self.usage, at=at, is_begun=is_begun)
+            return rate_card.price(
+                feature=self.feature, quantity=self.quantity, usage=self.usage, at=at, is_begun=is_begun
+            )
         if self.amount is None:
             raise InvalidAmountError(self.amount)
-        return rates.Priced(credits=self.amount, quantity=None)
+        return rate_card.Priced(credits=self.amount, quantity=None)
 
 
 def spend(

@@ -2,11 +2,11 @@
 
 from celery import shared_task
 
-from accounts import clock
-from usage import rolling
+from common import clock
+from usage import rollup
 
 
 @shared_task
 def roll_up_usage() -> None:
     """Sum what was used, so that pages of usage are quick."""
-    rolling.roll_up_usage(now=clock.now())
+    rollup.roll_up_usage(now=clock.now())

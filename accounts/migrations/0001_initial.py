@@ -1,5 +1,5 @@
 import accounts.models
-import accounts.public_ids
+import common.public_ids
 import django.contrib.postgres.fields
 import django.contrib.postgres.indexes
 import django.db.models.deletion
@@ -93,7 +93,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.UUIDField(
-                        default=accounts.public_ids.new_id, editable=False, primary_key=True, serialize=False
+                        default=common.public_ids.new_id, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 (
@@ -176,7 +176,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.UUIDField(
-                        default=accounts.public_ids.new_id, editable=False, primary_key=True, serialize=False
+                        default=common.public_ids.new_id, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 ("name", models.CharField(max_length=80, verbose_name="name")),
@@ -291,7 +291,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.UUIDField(
-                        default=accounts.public_ids.new_id, editable=False, primary_key=True, serialize=False
+                        default=common.public_ids.new_id, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 ("email", models.EmailField(max_length=254, verbose_name="e-mail address")),

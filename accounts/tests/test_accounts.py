@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from accounts import keys, opening
 from accounts.models import Account, ApiKey, Membership, Scope, User
-from accounts.public_ids import MalformedIdError, new_id, parse_id, public_id
 from accounts.signals import account_opened
+from common.public_ids import MalformedIdError, new_id, parse_id, public_id
 
 
 @given(st.uuids())

@@ -16,8 +16,9 @@ from django.core.checks import run_checks
 from django.test import Client
 from pytest_django import Settings
 
-from accounts import clock, issuers, keys, webhook_signatures
+from accounts import issuers, keys
 from accounts.models import Account, ExternalIdentity, User
+from common import clock, webhook_signatures
 from tests.threads import together
 
 SECRET = "whsec_" + base64.b64encode(b"s" * 24).decode()

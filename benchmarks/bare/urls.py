@@ -8,9 +8,9 @@ from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from psycopg.types.json import Jsonb
 
-from accounts import clock
-from accounts.public_ids import new_id
 from benchmarks.usual import models as usual
+from common import clock
+from common.public_ids import new_id
 from credits.ledger import sql
 
 

@@ -1,4 +1,4 @@
-import accounts.public_ids
+import common.public_ids
 import django.db.models.deletion
 from django.db import migrations, models
 
@@ -452,7 +452,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.UUIDField(
-                        default=accounts.public_ids.new_id, editable=False, primary_key=True, serialize=False
+                        default=common.public_ids.new_id, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 ("quantity", models.PositiveIntegerField(default=1, verbose_name="quantity")),

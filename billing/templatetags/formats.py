@@ -10,10 +10,10 @@ from django.utils import formats
 from django.utils.timesince import timeuntil
 from django.utils.translation import get_language, gettext
 
-from accounts import currencies
 from accounts.models import Scope
 from billing.models import Order, PaymentRecord, Price
 from billing.money import amount_in_words
+from common import currencies
 from credits.models import Transaction
 
 register = template.Library()

@@ -14,11 +14,14 @@ from django.db import connection, transaction
 from django.test import Client
 from django.urls import reverse
 
-from accounts import clock
 from accounts.models import Account, User
 from accounts.opening import personal_account
-from billing import bootstrap, catalogue, checkout, inbox, presets
+from billing.catalogue import price_list
+from billing.checkout import purchases
 from billing.models import InboxEvent, Order
+from billing.setup import bootstrap, presets
+from billing.webhooks import inbox
+from common import clock
 from sandbox.local_stripe import checkout as hosted
 from sandbox.local_stripe import events
 from sandbox.local_stripe.checkout import Outcome
@@ -34,9 +37,9 @@ class Shop:
 
     def checkout(self, account: Account, item: str = "credits-20", key: str = "k", quantity: int = 1) -> Order:
         """Start a checkout, as the API does."""
-        started = checkout.start(
+        started = purchases.start(
             account=account,
-            price=catalogue.find_price(item=item),
+            price=price_list.find_price(item=item),
             quantity=quantity,
             idempotency_key=key,
             actor="test",
@@ -73,7 +76,7 @@ class Shop:
             inbox.process(event_id=event_id, now=clock.now())
 
     def later(self) -> datetime:
-        """When the doorbell's grace is over."""
+        """When the sweep takes what no worker took."""
         return clock.now() + timedelta(minutes=1)
 
     def advance(self, **span: int) -> None:

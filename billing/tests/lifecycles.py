@@ -7,15 +7,17 @@ from typing import Any
 import stripe
 from django.test import override_settings
 
-from accounts import clock
 from accounts.models import Account
-from billing import catalogue, catalogue_sync, plan_changes, top_ups
+from billing.catalogue import price_list, price_sync
+from billing.checkout import top_ups
 from billing.errors import PaymentActionRequiredError
 from billing.models import Order, Plan, Promotion
+from billing.subscriptions import plan_changes
 from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
+from common import clock
 from credits import ledger
-from sandbox.local_stripe import collecting, money_back, pages, payments
+from sandbox.local_stripe import invoice_collection, pages, payments, refunds_and_disputes
 from sandbox.local_stripe.checkout import Outcome
 
 Hear = Callable[[], None]
@@ -60,7 +62,7 @@ def a_plan_goes_up_and_down_and_ends(shop: Shop, ada: Account, hear: Hear) -> No
 
 def a_year_is_paid_and_comes_by_the_month(shop: Shop, ada: Account, hear: Hear) -> None:
     _big_plan()
-    shop.pay(start(ada, price=catalogue.find_price(item="team", interval="year")).order)
+    shop.pay(start(ada, price=price_list.find_price(item="team", interval="year")).order)
     hear()
     for _ in range(3):
         shop.advance(days=140)
@@ -70,10 +72,10 @@ def a_year_is_paid_and_comes_by_the_month(shop: Shop, ada: Account, hear: Hear) 
 def a_renewal_fails_and_is_paid_late(shop: Shop, ada: Account, hear: Hear) -> None:
     shop.pay(shop.checkout(ada, item="pro"))
     hear()
-    collecting.set_declines(shop.stripe, _customer(shop), is_on=True)
+    invoice_collection.set_declines(shop.stripe, _customer(shop), is_on=True)
     shop.advance(days=33)
     hear()
-    collecting.set_declines(shop.stripe, _customer(shop), is_on=False)
+    invoice_collection.set_declines(shop.stripe, _customer(shop), is_on=False)
     shop.advance(days=3)
     hear()
 
@@ -81,7 +83,7 @@ def a_renewal_fails_and_is_paid_late(shop: Shop, ada: Account, hear: Hear) -> No
 def a_renewal_fails_to_the_end(shop: Shop, ada: Account, hear: Hear) -> None:
     shop.pay(shop.checkout(ada, item="pro"))
     hear()
-    collecting.set_declines(shop.stripe, _customer(shop), is_on=True, needs_action=True)
+    invoice_collection.set_declines(shop.stripe, _customer(shop), is_on=True, needs_action=True)
     shop.advance(days=60)
     hear()
 
@@ -105,10 +107,10 @@ def disputes_are_won_and_lost_and_a_debt_is_paid(shop: Shop, ada: Account, hear:
         shop.pay(shop.checkout(ada, key=key))
         hear()
     _spend(ada, 33)
-    won, lost = (money_back.open_dispute(shop.stripe, charge)["id"] for charge in _charges(shop))
+    won, lost = (refunds_and_disputes.open_dispute(shop.stripe, charge)["id"] for charge in _charges(shop))
     hear()
-    money_back.close_dispute(shop.stripe, won, "won")
-    money_back.close_dispute(shop.stripe, lost, "lost")
+    refunds_and_disputes.close_dispute(shop.stripe, won, "won")
+    refunds_and_disputes.close_dispute(shop.stripe, lost, "lost")
     hear()
     shop.pay(shop.checkout(ada, item="credits-50", key="c"))
     hear()
@@ -129,7 +131,7 @@ def credits_are_bought_by_the_other_ways(shop: Shop, ada: Account, hear: Hear) -
     payments.confirm(shop.stripe, form.payment_id or "", is_there=True)
     hear()
     top_ups.switch_on(
-        account=ada, price=catalogue.find_price(item="credits-20"), below=5, max_per_month=2, now=clock.now()
+        account=ada, price=price_list.find_price(item="credits-20"), below=5, max_per_month=2, now=clock.now()
     )
     _spend(ada, 46)
     top_ups.buy_if_due(account_id=ada.pk, now=clock.now())
@@ -142,7 +144,7 @@ def the_portal_does_it_behind_our_back(shop: Shop, ada: Account, hear: Hear) -> 
     hear()
     subscription_id = next(iter(shop.stripe.store.all("subscription")))["id"]
     for item, interval in (("team", "month"), ("team", "year"), ("pro", "month")):
-        price = catalogue.find_price(item=item, interval=interval).stripe_price_id
+        price = price_list.find_price(item=item, interval=interval).stripe_price_id
         pages.change_subscription(shop.stripe, subscription_id, "switch", price)
         shop.advance(days=2)
         hear()
@@ -187,7 +189,7 @@ def the_bank_wants_to_hear_from_its_customer(shop: Shop, ada: Account, hear: Hea
     shop.pay(shop.checkout(ada, item="pro"))
     hear()
     for item, answer in (("team", "yes"), ("studio", ""), ("studio", "no")):
-        collecting.set_declines(shop.stripe, _customer(shop), is_on=True, needs_action=True)
+        invoice_collection.set_declines(shop.stripe, _customer(shop), is_on=True, needs_action=True)
         with suppress(PaymentActionRequiredError):
             _change(ada, item)
         hear()
@@ -196,7 +198,7 @@ def the_bank_wants_to_hear_from_its_customer(shop: Shop, ada: Account, hear: Hea
             pages.answer_bank(shop.stripe, asked[-1]["id"], {"answer": answer, "back": "/"})
         shop.advance(hours=25)
         hear()
-    collecting.set_declines(shop.stripe, _customer(shop), is_on=False)
+    invoice_collection.set_declines(shop.stripe, _customer(shop), is_on=False)
     shop.advance(days=31)
     hear()
 
@@ -223,7 +225,7 @@ def a_renewal_is_partly_paid_from_the_balance(shop: Shop, ada: Account, hear: He
     hear()
     shop.advance(days=20)
     (row,) = shop.stripe.store.all("subscription")
-    cheaper = catalogue.find_price(item="pro", interval="month").stripe_price_id
+    cheaper = price_list.find_price(item="pro", interval="month").stripe_price_id
     pages.change_subscription(shop.stripe, row["id"], "switch", cheaper)
     hear()
     shop.advance(days=12)
@@ -278,7 +280,7 @@ def _spend(account: Account, amount: int) -> None:
 
 
 def _change(account: Account, item: str, interval: str = "month") -> None:
-    price = catalogue.find_price(item=item, interval=interval)
+    price = price_list.find_price(item=item, interval=interval)
     plan_changes.change(account=account, price=price, now=clock.now())
 
 
@@ -288,7 +290,7 @@ def _big_plan() -> None:
     for interval, amount in (("month", 5000), ("year", 50000)):
         recurring: Any = {"interval": interval}
         stripe.Price.create(product=product.id, currency="eur", unit_amount=amount, recurring=recurring)
-    catalogue_sync.pull()
+    price_sync.pull()
 
 
 def _charges(shop: Shop) -> list[str]:

@@ -7,11 +7,12 @@ import stripe
 from django.test import Client
 from pytest_django import Settings
 
-from accounts import clock, keys
+from accounts import keys
 from accounts.models import Account
 from billing.models import Promotion
 from billing.tests.conftest import Shop
-from sandbox.local_stripe import money_back
+from common import clock
+from sandbox.local_stripe import refunds_and_disputes
 from sandbox.local_stripe.checkout import Outcome
 
 
@@ -89,8 +90,10 @@ def test_orders_and_invoices_say_what_became_of_their_money(shop: Shop, customer
     charges = [row["id"] for row in shop.stripe.store.all("charge")]
     stripe.Refund.create(charge=charges[1], amount=200)
     stripe.Refund.create(charge=charges[2])
-    money_back.open_dispute(shop.stripe, charges[3])
-    money_back.close_dispute(shop.stripe, money_back.open_dispute(shop.stripe, charges[4])["id"], "lost")
+    refunds_and_disputes.open_dispute(shop.stripe, charges[3])
+    refunds_and_disputes.close_dispute(
+        shop.stripe, refunds_and_disputes.open_dispute(shop.stripe, charges[4])["id"], "lost"
+    )
     shop.pay(shop.checkout(customer, item="pro", key="plan"))
     shop.deliver()
     stripe.Refund.create(charge=[row["id"] for row in shop.stripe.store.all("charge")][-1], amount=500)

@@ -7,16 +7,20 @@ import stripe
 from django.core.management import CommandError, call_command
 from django.test import override_settings
 
-from accounts import clock
 from accounts.models import Account
-from billing import books, catalogue, closing, plan_changes, tasks
-from billing.books import Books
+from billing import tasks
+from billing.catalogue import price_list
+from billing.customers import closing
 from billing.models import PaymentRecord
+from billing.payments import books
+from billing.payments.books import Books
+from billing.subscriptions import plan_changes
 from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
+from common import clock
 from credits import ledger, selectors
 from outbox.models import Alert
-from sandbox.local_stripe import money_back, pages
+from sandbox.local_stripe import pages, refunds_and_disputes
 
 FREE = 8
 
@@ -42,7 +46,7 @@ def spend(account: Account, amount: int) -> None:
 @pytest.fixture
 def year(shop: Shop, customer: Account) -> Account:
     """Ada paid EUR 200.00 for a year of Pro, 100 credits a month."""
-    shop.pay(start(customer, price=catalogue.find_price(item="pro", interval="year")).order)
+    shop.pay(start(customer, price=price_list.find_price(item="pro", interval="year")).order)
     shop.deliver()
     return customer
 
@@ -67,7 +71,7 @@ def test_a_year_is_earned_by_the_month(shop: Shop, year: Account) -> None:
 def test_an_upgrade_of_a_year_is_earned_over_the_months_it_pays_for(shop: Shop, year: Account) -> None:
     shop.advance(days=40)
     shop.deliver()
-    plan_changes.change(account=year, price=catalogue.find_price(item="studio", interval="year"), now=clock.now())
+    plan_changes.change(account=year, price=price_list.find_price(item="studio", interval="year"), now=clock.now())
     shop.deliver()
     extra = now_in_books().paid - 20000
     before = now_in_books().owed_to_come
@@ -84,7 +88,7 @@ def test_what_a_year_takes_over_from_a_month_is_counted_once(shop: Shop, custome
     shop.pay(shop.checkout(customer, item="pro"))
     shop.deliver()
     shop.advance(days=10)
-    plan_changes.change(account=customer, price=catalogue.find_price(item="pro", interval="year"), now=clock.now())
+    plan_changes.change(account=customer, price=price_list.find_price(item="pro", interval="year"), now=clock.now())
     shop.deliver()
 
     row = now_in_books()
@@ -98,7 +102,7 @@ def test_a_dearer_year_takes_over_the_months_that_were_paid_for(shop: Shop, year
     shop.advance(days=61)
     shop.deliver()
     (row,) = shop.stripe.store.all("subscription")
-    price = catalogue.find_price(item="studio", interval="year").stripe_price_id
+    price = price_list.find_price(item="studio", interval="year").stripe_price_id
     stripe.Subscription.modify(
         row["id"], items=[{"id": row["items"]["data"][0]["id"], "price": price}], billing_cycle_anchor="now",
         proration_behavior="always_invoice",
@@ -129,11 +133,11 @@ def test_a_refund_of_what_was_used_is_earned_no_more(shop: Shop, customer: Accou
 def test_a_dispute_is_gone_while_it_is_open_and_back_when_it_is_won(shop: Shop, customer: Account) -> None:
     shop.pay(shop.checkout(customer))
     shop.deliver()
-    opened = money_back.open_dispute(shop.stripe, next(iter(shop.stripe.store.all("charge")))["id"])
+    opened = refunds_and_disputes.open_dispute(shop.stripe, next(iter(shop.stripe.store.all("charge")))["id"])
     shop.deliver()
     assert stands() == (500, 0, 0, 500, 0)
 
-    money_back.close_dispute(shop.stripe, opened["id"], "won")
+    refunds_and_disputes.close_dispute(shop.stripe, opened["id"], "won")
     shop.deliver()
     assert stands() == (500, 0, 500, 0, 0)
 
@@ -188,7 +192,7 @@ def test_what_the_dashboard_credits_is_money_back(shop: Shop, customer: Account)
     shop.deliver()
     shop.advance(days=10)
     (row,) = shop.stripe.store.all("subscription")
-    pages.change_subscription(shop.stripe, row["id"], "switch", catalogue.find_price(item="pro").stripe_price_id)
+    pages.change_subscription(shop.stripe, row["id"], "switch", price_list.find_price(item="pro").stripe_price_id)
     shop.deliver()
     found = now_in_books()
     (credited,) = [bill for bill in shop.stripe.store.all("invoice") if bill["total"] < 0]

@@ -7,21 +7,24 @@ import pytest
 import stripe
 from django.core.management import CommandError, call_command
 
-from accounts import clock
 from accounts.models import Account
-from billing import by_hand, inbox, reconciliation, tasks
+from billing import tasks
 from billing.models import InboxEvent, KnownDifference, Order, Price
+from billing.payments import manual_settlement
+from billing.reconciliation import comparison
 from billing.tests.conftest import Shop
+from billing.webhooks import inbox
+from common import clock
 from credits.models import Grant, Source
 from outbox.models import Alert
 from sandbox.local_stripe import checkout as hosted
-from sandbox.local_stripe import money_back
+from sandbox.local_stripe import refunds_and_disputes
 from sandbox.local_stripe.checkout import Outcome
 
 
 def differences() -> list[str]:
     since = clock.now() - timedelta(days=30)
-    return [f"{row.kind}: {row.problem}" for row in reconciliation.differences(since=since)]
+    return [f"{row.kind}: {row.problem}" for row in comparison.differences(since=since)]
 
 
 def reconcile(*options: str) -> str:
@@ -44,10 +47,10 @@ def in_review(shop: Shop, customer: Account) -> Order:
 
 def test_an_order_in_review_is_settled_once_and_for_all(shop: Shop, customer: Account, in_review: Order) -> None:
     tasks.reconcile()
-    (waiting,) = by_hand.waiting(customer)
+    (waiting,) = manual_settlement.waiting(customer)
     assert (waiting.kind, waiting.problem) == ("checkout.session", "paid, and not granted")
 
-    by_hand.settle(
+    manual_settlement.settle(
         kind=waiting.kind, object_id=waiting.object_id, problem=waiting.problem, account_id=customer.pk,
         reason="EUR 5 in cash", actor="user:1", now=clock.now(),
     )  # fmt: skip
@@ -57,7 +60,7 @@ def test_an_order_in_review_is_settled_once_and_for_all(shop: Shop, customer: Ac
 
     in_review.refresh_from_db()
     assert (in_review.status, in_review.problem) == ("settled", "EUR 5 in cash")
-    assert (differences(), by_hand.waiting(customer), shop.failures()) == ([], [], [])
+    assert (differences(), manual_settlement.waiting(customer), shop.failures()) == ([], [], [])
     assert not Alert.objects.filter(resolved_at=None).exists()
     assert not Grant.objects.filter(source=Source.PURCHASE).exists()
 
@@ -111,7 +114,9 @@ def test_a_repair_that_is_repeated_has_nothing_to_do(shop: Shop, customer: Accou
     for charge, minor in zip(charges[:3], (1, 260, 500), strict=True):
         stripe.Refund.create(charge=charge, amount=minor)
     for charge, outcome in zip(charges[3:5], ("won", "lost"), strict=True):
-        money_back.close_dispute(shop.stripe, money_back.open_dispute(shop.stripe, charge)["id"], outcome)
+        refunds_and_disputes.close_dispute(
+            shop.stripe, refunds_and_disputes.open_dispute(shop.stripe, charge)["id"], outcome
+        )
 
     first = reconcile("--days", "30", "--repair")
     assert "agree (" in first
@@ -159,7 +164,7 @@ class TestPaymentLinks:
         shop.deliver()
         tasks.reconcile()
 
-        (waiting,) = by_hand.waiting(known)
+        (waiting,) = manual_settlement.waiting(known)
         assert Alert.objects.filter(kind=Alert.Kind.UNPLACED, resolved_at=None).exists()
         reconcile("--settle", f"{waiting.kind}:{waiting.object_id}", "--reason", "A mug, sent by post")
         assert not Alert.objects.filter(resolved_at=None).exists()

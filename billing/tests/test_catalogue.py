@@ -8,9 +8,11 @@ from django.core.management import call_command
 from pytest_django import Settings
 
 from accounts.models import Account
-from billing import bootstrap, catalogue_sync, inbox, presets
+from billing.catalogue import price_sync
 from billing.models import Pack, Plan, Price
+from billing.setup import bootstrap, presets
 from billing.tests.conftest import Shop
+from billing.webhooks import inbox
 
 
 def test_the_preset_arrives_with_its_credits_and_prices(shop: Shop) -> None:
@@ -93,7 +95,7 @@ def test_a_product_that_is_told_its_credits_later_gets_its_prices_too(shop: Shop
 def test_a_product_that_cannot_be_sold_is_left_out_and_said_so(shop: Shop, metadata: dict[str, str]) -> None:
     stripe.Product.create(name="Odd", metadata=metadata)
 
-    changes = catalogue_sync.pull()
+    changes = price_sync.pull()
 
     assert [change for change in changes if "Odd is left out" in change]
     assert not Pack.objects.filter(name="Odd").exists()

@@ -6,9 +6,9 @@ import pytest
 import stripe
 from django.db import transaction
 
-from accounts import clock
 from accounts.models import Account
-from billing import catalogue, checkout, stripe_api
+from billing.catalogue import price_list
+from billing.checkout import purchases
 from billing.errors import (
     AlreadySubscribedError,
     ArchivedItemError,
@@ -18,15 +18,17 @@ from billing.errors import (
     PriceNotSellableError,
 )
 from billing.models import Order, Pack, Plan, Price
-from billing.stripe_api import CallInTransactionError
+from billing.stripe import stripe_client
+from billing.stripe.stripe_client import CallInTransactionError
 from billing.tests.conftest import Shop
+from common import clock
 from sandbox.local_stripe.transport import InProcessClient
 
 
-def start(account: Account, *, item: str = "credits-20", key: str = "k", **how: Any) -> checkout.Started:
-    return checkout.start(
+def start(account: Account, *, item: str = "credits-20", key: str = "k", **how: Any) -> purchases.Started:
+    return purchases.start(
         account=account,
-        price=how.pop("price", None) or catalogue.find_price(item=item),
+        price=how.pop("price", None) or price_list.find_price(item=item),
         quantity=how.pop("quantity", 1),
         idempotency_key=key,
         actor="test",
@@ -133,12 +135,12 @@ def test_an_account_has_one_plan_at_a_time(shop: Shop, customer: Account) -> Non
 
 def test_stripe_is_never_called_inside_a_transaction(shop: Shop, customer: Account) -> None:
     with pytest.raises(CallInTransactionError), transaction.atomic():
-        stripe_api.retrieve("customer", "cus_1")
+        stripe_client.retrieve("customer", "cus_1")
 
 
 def test_the_portal_needs_a_first_purchase(shop: Shop, customer: Account) -> None:
-    with pytest.raises(checkout.NoCustomerError):
-        checkout.portal_url(account=customer)
+    with pytest.raises(purchases.NoCustomerError):
+        purchases.portal_url(account=customer)
     start(customer)
 
-    assert checkout.portal_url(account=customer).startswith("http")
+    assert purchases.portal_url(account=customer).startswith("http")

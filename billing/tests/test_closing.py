@@ -8,16 +8,22 @@ from datetime import timedelta
 import pytest
 import stripe
 
-from accounts import clock
 from accounts.models import Account, User
-from billing import books, by_hand, catalogue, catalogue_sync, closing, inbox, plan_changes, reconciliation, top_ups
+from billing.catalogue import price_list, price_sync
+from billing.checkout import top_ups
+from billing.customers import closing
 from billing.models import Order, Subscription, TopUp
+from billing.payments import books, manual_settlement
+from billing.reconciliation import comparison
+from billing.subscriptions import plan_changes
 from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
 from billing.tests.test_plan_changes import big
+from billing.webhooks import inbox
+from common import clock
 from credits.models import Grant, Source, Wallet
 from outbox.models import Alert
-from sandbox.local_stripe import events, money_back
+from sandbox.local_stripe import events, refunds_and_disputes
 from sandbox.local_stripe.checkout import Outcome
 
 __all__ = ["big"]
@@ -47,11 +53,9 @@ def test_a_bank_transfer_that_arrives_later_goes_back(shop: Shop, customer: Acco
         for row in list(shop.stripe.store.all(events.DELIVERY)):
             shop.stripe.store.remove(events.DELIVERY, row["id"])
         since = clock.now() - timedelta(days=1)
-        found = [
-            row for row in reconciliation.differences(since=since) if "after the account was closed" in row.problem
-        ]
+        found = [row for row in comparison.differences(since=since) if "after the account was closed" in row.problem]
         assert len(found) == 1
-        assert reconciliation.mend(found[0], now=clock.now())
+        assert comparison.mend(found[0], now=clock.now())
         shop.deliver()
 
     order.refresh_from_db()
@@ -61,7 +65,7 @@ def test_a_bank_transfer_that_arrives_later_goes_back(shop: Shop, customer: Acco
     assert not Grant.objects.filter(source=Source.PURCHASE).exists()
     alert = Alert.objects.get(kind=Alert.Kind.REVIEW)
     assert "The money was given back" in alert.detail
-    assert list(reconciliation.differences(since=clock.now() - timedelta(days=1))) == []
+    assert list(comparison.differences(since=clock.now() - timedelta(days=1))) == []
     assert shop.failures() == []
 
 
@@ -73,7 +77,7 @@ def test_a_plan_that_somebody_begins_for_it_at_stripe_ends_and_goes_back(
     shop.deliver()
     Account.objects.filter(pk=customer.pk).update(closed_at=clock.now())
     (theirs,) = shop.stripe.store.all("customer")
-    price = catalogue.find_price(item="pro").stripe_price_id
+    price = price_list.find_price(item="pro").stripe_price_id
     stripe.Subscription.create(
         customer=theirs["id"], items=[{"price": price}],
         default_payment_method=stripe.PaymentMethod.list(customer=theirs["id"]).data[0].id,
@@ -105,7 +109,7 @@ def test_what_a_person_has_settled_is_not_given_back_once_more(shop: Shop, custo
     Order.objects.update(amount_minor=499)
     shop.pay(order)
     shop.deliver()
-    by_hand.settle(
+    manual_settlement.settle(
         kind="checkout.session", object_id=order.stripe_session_id or "", problem="", account_id=customer.pk,
         reason="EUR 5 in cash", actor="user:1", now=clock.now(),
     )  # fmt: skip
@@ -120,10 +124,10 @@ def test_a_dispute_that_is_won_afterwards_brings_nobody_credits(shop: Shop, cust
     """The money is here again, and earned: nobody can spend what it had paid for."""
     shop.pay(shop.checkout(customer))
     shop.deliver()
-    opened = money_back.open_dispute(shop.stripe, next(iter(shop.stripe.store.all("charge")))["id"])
+    opened = refunds_and_disputes.open_dispute(shop.stripe, next(iter(shop.stripe.store.all("charge")))["id"])
     shop.deliver()
     close(customer, ada)
-    money_back.close_dispute(shop.stripe, opened["id"], "won")
+    refunds_and_disputes.close_dispute(shop.stripe, opened["id"], "won")
     shop.deliver(copies=2)
 
     assert Wallet.objects.get(account=customer).balance == 0
@@ -132,12 +136,12 @@ def test_a_dispute_that_is_won_afterwards_brings_nobody_credits(shop: Shop, cust
 
 
 def test_pages_plans_schedules_and_top_ups_end(shop: Shop, customer: Account, ada: User, big: object) -> None:
-    catalogue_sync.pull()
+    price_sync.pull()
     shop.pay(start(customer, item="team", key="plan").order)
     shop.deliver()
-    plan_changes.change(account=customer, price=catalogue.find_price(item="pro"), now=clock.now())
+    plan_changes.change(account=customer, price=price_list.find_price(item="pro"), now=clock.now())
     top_ups.switch_on(
-        account=customer, price=catalogue.find_price(item="credits-20"), below=5, max_per_month=2, now=clock.now()
+        account=customer, price=price_list.find_price(item="credits-20"), below=5, max_per_month=2, now=clock.now()
     )
     shop.checkout(customer, key="open")
     form = start(customer, key="form", ui=Order.Ui.ELEMENTS).order

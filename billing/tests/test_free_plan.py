@@ -4,11 +4,11 @@ from datetime import timedelta
 
 import pytest
 
-from accounts import clock
 from accounts.models import Account, User
 from accounts.opening import personal_account
-from billing import closing
+from billing.customers import closing
 from billing.tests.conftest import Shop, customer, shop
+from common import clock
 from credits import selectors
 
 __all__ = ["customer", "shop"]

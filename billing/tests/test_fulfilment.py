@@ -4,16 +4,17 @@ import pytest
 import stripe
 from django.test import Client
 
-from accounts import clock
 from accounts.models import Account
-from billing import checkout, inbox
+from billing.checkout import purchases
 from billing.models import InboxEvent, Order, Pack, Price, Subscription
 from billing.tests.conftest import Shop
+from billing.webhooks import inbox
+from common import clock
 from credits import audit, selectors
 from credits.models import Grant, Source
 from outbox.models import Alert
 from sandbox.local_stripe import checkout as hosted
-from sandbox.local_stripe import collecting, events
+from sandbox.local_stripe import events, invoice_collection
 from sandbox.local_stripe.checkout import Outcome
 from sandbox.local_stripe.errors import StripeApiError
 from sandbox.local_stripe.transport import InProcessClient
@@ -245,8 +246,8 @@ def test_the_return_page_fulfils_what_the_webhook_has_not_told_yet(shop: Shop, c
     shop.pay(pack)
     shop.pay(plan)
 
-    assert checkout.refresh(pack, now=clock.now()).status == "completed"
-    assert checkout.refresh(plan, now=clock.now()).status == "completed"
+    assert purchases.refresh(pack, now=clock.now()).status == "completed"
+    assert purchases.refresh(plan, now=clock.now()).status == "completed"
     shop.deliver()
 
     assert balance(customer) == FREE + 20 + 100
@@ -410,7 +411,7 @@ class TestFailedPayments:
     def renewal_failed(self, shop: Shop, customer: Account) -> Subscription:
         shop.pay(shop.checkout(customer, item="pro"))
         shop.deliver()
-        collecting.set_declines(shop.stripe, next(iter(shop.stripe.store.all("customer")))["id"], is_on=True)
+        invoice_collection.set_declines(shop.stripe, next(iter(shop.stripe.store.all("customer")))["id"], is_on=True)
         shop.advance(days=31)
         shop.deliver()
         return Subscription.objects.get(account=customer)
@@ -429,7 +430,7 @@ class TestFailedPayments:
     def test_a_month_that_is_paid_late_is_given_once(
         self, shop: Shop, customer: Account, renewal_failed: Subscription, how: dict[str, object]
     ) -> None:
-        collecting.set_declines(shop.stripe, next(iter(shop.stripe.store.all("customer")))["id"], is_on=False)
+        invoice_collection.set_declines(shop.stripe, next(iter(shop.stripe.store.all("customer")))["id"], is_on=False)
         shop.advance(days=3)  # Stripe tries again
         shop.deliver(**how)
 
@@ -438,7 +439,7 @@ class TestFailedPayments:
         assert self.plan_grants() == [(100, 0), (100, 100)]
 
     def test_the_customer_can_pay_at_once(self, shop: Shop, customer: Account, renewal_failed: Subscription) -> None:
-        collecting.set_declines(shop.stripe, next(iter(shop.stripe.store.all("customer")))["id"], is_on=False)
+        invoice_collection.set_declines(shop.stripe, next(iter(shop.stripe.store.all("customer")))["id"], is_on=False)
         open_bill = next(row for row in shop.stripe.store.all("invoice") if row["status"] == "open")
 
         stripe.Invoice.pay(open_bill["id"])

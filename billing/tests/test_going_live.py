@@ -10,11 +10,13 @@ from django.core.management import call_command
 from pytest_django import Settings
 
 from accounts.models import Account
-from billing import bootstrap, checkout, doctor, permissions, portal_settings, presets
-from billing.doctor import Verdict
+from billing.checkout import purchases
 from billing.errors import PortalNotSetUpError
 from billing.models import Plan, Price, Subscription
-from billing.permissions import PERMISSIONS
+from billing.setup import bootstrap, doctor, permissions, presets
+from billing.setup.doctor import Verdict
+from billing.setup.permissions import PERMISSIONS
+from billing.stripe import portal_configuration
 from billing.tests.conftest import Shop
 from sandbox.local_stripe import faults, portal
 from sandbox.local_stripe.core import LocalStripe
@@ -62,8 +64,8 @@ class TestPortal:
         Plan.objects.filter(code="studio").update(is_active=False)
         said: list[str] = []
 
-        portal_settings.keep(say=said.append)
-        portal_settings.keep(say=said.append)
+        portal_configuration.keep(say=said.append)
+        portal_configuration.keep(say=said.append)
 
         (made,) = shop.stripe.store.all(CONFIGURATION)
         offered = {row["product"] for row in made["features"]["subscription_update"]["products"]}
@@ -79,21 +81,21 @@ class TestPortal:
         shop.pay(shop.checkout(customer))
         shop.deliver()
 
-        assert "/p/session/" in checkout.portal_url(account=customer)
+        assert "/p/session/" in purchases.portal_url(account=customer)
         (session,) = shop.stripe.store.all("billing_portal.session")
-        assert session["configuration"] == portal_settings.known_id()
+        assert session["configuration"] == portal_configuration.known_id()
 
     def test_settings_that_were_made_anew_are_found(self, shop: Shop, customer: Account) -> None:
         shop.pay(shop.checkout(customer))
         shop.deliver()
-        checkout.portal_url(account=customer)
-        shop.stripe.store.remove(CONFIGURATION, portal_settings.known_id())
+        purchases.portal_url(account=customer)
+        shop.stripe.store.remove(CONFIGURATION, portal_configuration.known_id())
 
         with pytest.raises(PortalNotSetUpError):
-            checkout.portal_url(account=customer)
-        portal_settings.keep(say=quiet)
+            purchases.portal_url(account=customer)
+        portal_configuration.keep(say=quiet)
 
-        assert "/p/session/" in checkout.portal_url(account=customer)
+        assert "/p/session/" in purchases.portal_url(account=customer)
 
     @pytest.mark.parametrize(
         ("wanted", "at_once"), [(("studio", "month"), True), (("studio", "year"), True), (("pro", "month"), False)]
@@ -104,7 +106,7 @@ class TestPortal:
         shop.pay(shop.checkout(customer, item="pro" if at_once else "studio"))
         shop.deliver()
         subscription = Subscription.objects.get()
-        url = checkout.portal_url(account=customer)
+        url = purchases.portal_url(account=customer)
         price = Price.objects.get(plan__code=wanted[0], interval=wanted[1])
 
         act(shop, url, subscription, "switch", price.stripe_price_id)
@@ -119,7 +121,7 @@ class TestPortal:
     def test_nobody_gets_a_price_or_a_plan_that_is_not_theirs(self, shop: Shop, customer: Account) -> None:
         shop.pay(shop.checkout(customer, item="pro"))
         shop.deliver()
-        url, subscription = checkout.portal_url(account=customer), Subscription.objects.get()
+        url, subscription = purchases.portal_url(account=customer), Subscription.objects.get()
         hidden = stripe.Price.create(
             product="tegoed_plan_pro", currency="eur", unit_amount=1, recurring={"interval": "month"}
         )

@@ -14,21 +14,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.management import call_command
 from django.db import connection
 from django.db.models import Sum
 from pytest_django import Settings
 
-from accounts import clock
 from accounts.models import Account, User
 from accounts.opening import personal_account
-from billing import bootstrap, inbox, presets, reconciliation, stripe_api
 from billing.models import InboxEvent, Order, Subscription
+from billing.reconciliation import comparison
+from billing.setup import bootstrap, presets
+from billing.stripe import stripe_client
 from billing.tests.conftest import Shop, post_webhook
 from billing.tests.lifecycles import STORIES, Hear, Story
+from billing.webhooks import inbox
+from common import clock
 from credits import audit, selectors
 from credits.models import Entry, Grant, Wallet
 from sandbox.clock import SandboxClock
+from sandbox.emptying import empty_database
 from sandbox.local_stripe import events, server
 from sandbox.local_stripe.core import LocalStripe
 from sandbox.local_stripe.store import DELIVERY, Store
@@ -49,13 +52,13 @@ class StillClock(SandboxClock):
 @contextmanager
 def fresh_shop(folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
     """An empty database, and a local Stripe of its own behind a socket."""
-    call_command("flush", verbosity=0, interactive=False)
+    empty_database()
     still = StillClock(folder / uuid.uuid4().hex)
     monkeypatch.setattr(clock, "now", still.now)
     local = LocalStripe(store=Store(), clock=still)
     with server.Listening(local, port=0) as listening:
         settings.STRIPE_API_BASE = f"http://127.0.0.1:{listening.server_port}"
-        stripe_api.configure()
+        stripe_client.configure()
         threading.Thread(target=listening.serve_forever, daemon=True).start()
         bootstrap.push(presets.load("demo"), say=lambda _line: None)
         events.listen(local, url="http://127.0.0.1/x", secret=settings.STRIPE_WEBHOOK_SECRETS[0])
@@ -85,8 +88,8 @@ def lost(shop: Shop) -> Hear:
         for row in list(shop.stripe.store.all(DELIVERY)):
             shop.stripe.store.remove(DELIVERY, row["id"])
         now = clock.now()
-        for difference in list(reconciliation.differences(since=now - timedelta(days=500))):
-            reconciliation.mend(difference, now=now)
+        for difference in list(comparison.differences(since=now - timedelta(days=500))):
+            comparison.mend(difference, now=now)
 
     return hear
 
@@ -175,7 +178,7 @@ def test_a_story_ends_the_same_however_it_is_heard(
             account = personal_account(user=ada, now=began)
             story(shop, account, way(shop))
             ends[name] = the_end(account, began)
-            differences = list(reconciliation.differences(since=began - timedelta(days=1)))
+            differences = list(comparison.differences(since=began - timedelta(days=1)))
             disagreements = list(audit.all_disagreements())
         assert (name, disagreements, differences) == (name, [], [])  # the money at Stripe and the credits agree
 

@@ -13,22 +13,24 @@ from django.core.mail import EmailMultiAlternatives
 from django.test import Client
 from django.utils import translation
 
-from accounts import clock
 from accounts.models import Account, User
-from billing import announcing, mails, plan_changes, watching
+from billing.customers import address_sync
 from billing.models import Subscription
+from billing.notifications import domain_events, expiring_cards, mails
+from billing.subscriptions import plan_changes
 from billing.tests.conftest import Shop
+from common import clock
 from credits import ledger, selectors
-from outbox import relaying
+from outbox import dispatching
 from outbox.models import OutboxEvent
-from sandbox.local_stripe import collecting, faults
+from sandbox.local_stripe import faults, invoice_collection
 
 
 def post() -> list[str]:
     """Have everything told that waits to be told; the subjects of what was mailed."""
     mail.outbox.clear()
-    for event_id in relaying.due(now=clock.now() + timedelta(minutes=1)):
-        relaying.relay(event_id=event_id, now=clock.now())
+    for event_id in dispatching.due(now=clock.now() + timedelta(minutes=1)):
+        dispatching.relay(event_id=event_id, now=clock.now())
     return [message.subject for message in mail.outbox]
 
 
@@ -45,7 +47,7 @@ def stripe_customer(shop: Shop) -> str:
 def test_a_new_account_is_welcomed_once(shop: Shop, customer: Account) -> None:
     assert post() == ["Welcome to Tegoed"]
     assert post() == []
-    announcing.account_opened(customer, now=clock.now())
+    domain_events.account_opened(customer, now=clock.now())
     assert post() == []
 
 
@@ -84,7 +86,7 @@ def test_a_failed_renewal_is_told_at_each_try_with_a_way_to_pay(shop: Shop, cust
     shop.pay(shop.checkout(customer, item="pro"))
     shop.deliver()
     post()
-    collecting.set_declines(shop.stripe, stripe_customer(shop), is_on=True)
+    invoice_collection.set_declines(shop.stripe, stripe_customer(shop), is_on=True)
     shop.advance(days=31)
     shop.deliver(copies=2)
     assert post() == ["Your payment for Pro failed"]
@@ -94,7 +96,7 @@ def test_a_failed_renewal_is_told_at_each_try_with_a_way_to_pay(shop: Shop, cust
     assert post() == ["Your payment for Pro failed"]
 
     invoice_id = re.findall(r"/invoices/(in_\w+)", mail.outbox[0].body)[0]
-    collecting.pay_on_page(shop.stripe, invoice_id)
+    invoice_collection.pay_on_page(shop.stripe, invoice_id)
     shop.deliver()
 
     assert post() == ["Pro is renewed"]
@@ -104,7 +106,7 @@ def test_a_bank_that_wants_the_customer_is_told_apart(shop: Shop, customer: Acco
     shop.pay(shop.checkout(customer, item="pro"))
     shop.deliver()
     post()
-    collecting.set_declines(shop.stripe, stripe_customer(shop), is_on=True, needs_action=True)
+    invoice_collection.set_declines(shop.stripe, stripe_customer(shop), is_on=True, needs_action=True)
     shop.advance(days=31)
     shop.deliver()
 
@@ -134,11 +136,11 @@ def test_low_and_gone_are_told_once_for_each_crossing(shop: Shop, customer: Acco
 
 
 def test_a_card_that_ends_soon_is_told_once(shop: Shop, customer: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(watching, "CARD_NOTICE", timedelta(days=40))  # soon on whichever day of the month this runs
+    monkeypatch.setattr(expiring_cards, "NOTICE", timedelta(days=40))  # soon on whichever day of the month this runs
     shop.pay(shop.checkout(customer, item="pro"))
     shop.deliver()
     post()
-    assert watching.warn_of_expiring_cards(now=clock.now()) == 0  # it ends in December 2031
+    assert expiring_cards.warn(now=clock.now()) == 0  # it ends in December 2031
     card = next(iter(shop.stripe.store.all("payment_method")))
     in_a_week = clock.now() + timedelta(days=7)
     card["card"] |= {"exp_month": in_a_week.month, "exp_year": in_a_week.year}
@@ -146,7 +148,7 @@ def test_a_card_that_ends_soon_is_told_once(shop: Shop, customer: Account, monke
     shop.stripe.emit("payment_method.updated", card)
     shop.deliver()
 
-    assert [watching.warn_of_expiring_cards(now=clock.now()) for _ in range(2)] == [1, 0]
+    assert [expiring_cards.warn(now=clock.now()) for _ in range(2)] == [1, 0]
     assert post() == ["Your card ends soon"]
 
 
@@ -189,7 +191,7 @@ def test_a_mail_server_that_is_down_costs_time_and_no_mail(
         assert post() == []
     shop.advance(minutes=2)
 
-    assert relaying.relay(event_id=event.pk, now=clock.now())
+    assert dispatching.relay(event_id=event.pk, now=clock.now())
     assert [message.subject for message in mail.outbox] == ["Welcome to Tegoed"]
 
 
@@ -258,12 +260,12 @@ class TestANewAddress:
     def test_reaches_the_account_and_stripe(self, shop: Shop, ada: User, customer: Account, known: str) -> None:
         ada.email = "ada@lovelace.example"
         ada.save()
-        watching.update_customers(now=clock.now())
+        address_sync.update_customers(now=clock.now())
 
         customer.refresh_from_db()
         assert customer.email == "ada@lovelace.example"
         assert shop.stripe.get("customer", known)["email"] == "ada@lovelace.example"
-        assert watching.update_customers(now=clock.now()) == 0
+        assert address_sync.update_customers(now=clock.now()) == 0
         shop.checkout(customer, key="b")
         assert len(list(shop.stripe.store.all("customer"))) == 1
 
@@ -286,7 +288,7 @@ class TestANewAddress:
         Account.objects.filter(pk=customer.pk).update(email="books@example.com")
         ada.email = "ada@lovelace.example"
         ada.save()
-        watching.update_customers(now=clock.now())
+        address_sync.update_customers(now=clock.now())
 
         customer.refresh_from_db()
         assert customer.email == "books@example.com"
@@ -296,10 +298,10 @@ class TestANewAddress:
         ada.email = "ada@lovelace.example"
         ada.save()
         faults.plan(shop.stripe, {"kinds": ["503"], "rate": 1.0})
-        assert watching.update_customers(now=clock.now()) == 0
+        assert address_sync.update_customers(now=clock.now()) == 0
         faults.plan(shop.stripe, {"kinds": []})
 
-        assert watching.update_customers(now=clock.now()) == 1
+        assert address_sync.update_customers(now=clock.now()) == 1
         assert shop.stripe.get("customer", known)["email"] == "ada@lovelace.example"
 
 

@@ -6,19 +6,25 @@ import pytest
 import stripe
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
-from accounts import clock
 from accounts.models import Account, User
 from accounts.opening import personal_account
-from billing import catalogue, inbox, merging, mirror, plan_changes, reconciliation, top_ups
+from billing.catalogue import price_list
+from billing.checkout import top_ups
+from billing.customers import merging
 from billing.errors import AlreadySubscribedError, WorkUnderWayError
 from billing.models import Order, PaidInvoice, StripeCustomer, TopUp
+from billing.reconciliation import comparison
+from billing.stripe import djstripe_store
+from billing.subscriptions import plan_changes
 from billing.tests.conftest import Shop
 from billing.tests.test_books import now_in_books
 from billing.tests.test_checkout import start
+from billing.webhooks import inbox
+from common import clock
 from credits import audit, ledger, selectors
 from credits.models import Grant, Source, Wallet
 from outbox.models import Alert
-from sandbox.local_stripe import money_back
+from sandbox.local_stripe import refunds_and_disputes
 
 FREE = 8
 
@@ -61,7 +67,7 @@ def in_order() -> None:
     """The ledger, the books and Stripe agree."""
     assert list(audit.all_disagreements()) == []
     assert now_in_books().difference == 0
-    assert list(reconciliation.differences(since=clock.now() - timedelta(days=400))) == []
+    assert list(comparison.differences(since=clock.now() - timedelta(days=400))) == []
 
 
 def charge_of(shop: Shop) -> str:
@@ -98,7 +104,9 @@ def test_a_lost_dispute_after_it_is_owed_by_the_account_that_stays(
     if spent:
         spend(customer, spent)
     merge(customer, other)
-    money_back.close_dispute(shop.stripe, money_back.open_dispute(shop.stripe, charge_of(shop))["id"], "lost")
+    refunds_and_disputes.close_dispute(
+        shop.stripe, refunds_and_disputes.open_dispute(shop.stripe, charge_of(shop))["id"], "lost"
+    )
     shop.deliver()
 
     assert (stands(other), stands(customer)) == ((0, spent), (0, 0))
@@ -110,12 +118,12 @@ def test_what_was_taken_back_before_comes_again_to_the_account_that_stays(
 ) -> None:
     """A dispute is opened, the accounts are merged, and the dispute is won."""
     spend(customer, 5)
-    opened = money_back.open_dispute(shop.stripe, charge_of(shop))
+    opened = refunds_and_disputes.open_dispute(shop.stripe, charge_of(shop))
     shop.deliver()
     merge(customer, other)
     assert stands(other) == (0, 0)
 
-    money_back.close_dispute(shop.stripe, opened["id"], "won")
+    refunds_and_disputes.close_dispute(shop.stripe, opened["id"], "won")
     shop.deliver()
 
     assert (stands(other), stands(customer)) == ((15, 0), (0, 0))
@@ -149,8 +157,8 @@ def test_hearing_of_everything_once_more_gives_nothing_twice(
     merge(customer, other)
     for row in list(shop.stripe.store.all("event")):
         inbox.replay(event_id=row["id"], now=clock.now())
-    for found in list(reconciliation.differences(since=clock.now() - timedelta(days=9))):
-        reconciliation.mend(found, now=clock.now())
+    for found in list(comparison.differences(since=clock.now() - timedelta(days=9))):
+        comparison.mend(found, now=clock.now())
 
     assert stands(other) == (0, 0)
     in_order()
@@ -158,7 +166,7 @@ def test_hearing_of_everything_once_more_gives_nothing_twice(
 
 def test_months_that_were_paid_for_go_over(shop: Shop, customer: Account, other: Account) -> None:
     """A year that was stopped still gives its months: to the account that stays, and as far as they are paid for."""
-    shop.pay(start(customer, price=catalogue.find_price(item="pro", interval="year")).order)
+    shop.pay(start(customer, price=price_list.find_price(item="pro", interval="year")).order)
     shop.deliver()
     plan_changes.cancel_now(account=customer, now=clock.now())
     shop.deliver()
@@ -181,7 +189,9 @@ def test_months_that_were_paid_for_go_over(shop: Shop, customer: Account, other:
 
 def test_a_debt_goes_over_and_is_paid_there(shop: Shop, customer: Account, bought: Order, other: Account) -> None:
     spend(customer, 12)
-    money_back.close_dispute(shop.stripe, money_back.open_dispute(shop.stripe, charge_of(shop))["id"], "lost")
+    refunds_and_disputes.close_dispute(
+        shop.stripe, refunds_and_disputes.open_dispute(shop.stripe, charge_of(shop))["id"], "lost"
+    )
     shop.deliver()
     assert stands(customer) == (0, 12)
 
@@ -206,7 +216,7 @@ def test_three_accounts_become_one(shop: Shop, customer: Account, bought: Order,
     assert stands(third) == (0, 0)  # ten of twenty are used, and half of the money is here
     customer.refresh_from_db()
     assert customer.merged_into == third
-    assert mirror.account_of_customer(StripeCustomer.objects.get().pk) == third
+    assert djstripe_store.account_of_customer(StripeCustomer.objects.get().pk) == third
     in_order()
 
 
@@ -220,15 +230,15 @@ def test_both_customers_at_stripe_are_its_own(
     """New purchases keep to its own; the other one says whose it is now, for a ledger that is made anew."""
     shop.pay(shop.checkout(other))
     shop.deliver()
-    own = mirror.customer_of_account(other.pk)
-    theirs = mirror.customer_of_account(customer.pk)
+    own = djstripe_store.customer_of_account(other.pk)
+    theirs = djstripe_store.customer_of_account(customer.pk)
     with django_capture_on_commit_callbacks(execute=True):
         merge(customer, other)
 
     named = {row["id"]: row["metadata"]["djstripe_subscriber"] for row in shop.stripe.store.all("customer")}
     assert named == {own: str(other.pk), theirs: str(other.pk)}
-    assert mirror.customer_of_account(other.pk) == own
-    assert mirror.customers_of_account(other.pk) == sorted([own, theirs])
+    assert djstripe_store.customer_of_account(other.pk) == own
+    assert djstripe_store.customers_of_account(other.pk) == sorted([own, theirs])
     assert len(set(Order.objects.filter(account=other).values_list("idempotency_key", flat=True))) == 2
 
 
@@ -258,7 +268,7 @@ def test_work_under_way_is_waited_for(shop: Shop, customer: Account, bought: Ord
 
 
 def test_it_charges_no_card(shop: Shop, customer: Account, bought: Order, other: Account) -> None:
-    price = catalogue.find_price(item="credits-20")
+    price = price_list.find_price(item="credits-20")
     for account in (customer, other):
         top_ups.switch_on(account=account, price=price, below=50, max_per_month=3, now=clock.now())
     merge(customer, other)

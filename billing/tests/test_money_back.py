@@ -6,16 +6,20 @@ from typing import Any
 import pytest
 import stripe
 
-from accounts import clock
 from accounts.models import Account
-from billing import books, catalogue, inbox, plan_changes, reconciliation
-from billing import money_back as money_back_here
+from billing.catalogue import price_list
+from billing.clawbacks import clawbacks as money_back_here
 from billing.models import Clawback, Order, PaymentRecord
+from billing.payments import books
+from billing.reconciliation import comparison
+from billing.subscriptions import plan_changes
 from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
+from billing.webhooks import inbox
+from common import clock
 from credits import audit, ledger, selectors
 from credits.models import Grant, Source, Wallet
-from sandbox.local_stripe import money_back
+from sandbox.local_stripe import refunds_and_disputes
 
 FREE = 8
 
@@ -51,7 +55,7 @@ def refund(shop: Shop, minor: int | None = None) -> None:
 
 
 def dispute(shop: Shop) -> str:
-    return str(money_back.open_dispute(shop.stripe, charge_of(shop))["id"])
+    return str(refunds_and_disputes.open_dispute(shop.stripe, charge_of(shop))["id"])
 
 
 def agrees() -> bool:
@@ -149,7 +153,7 @@ def test_a_refund_of_less_than_a_credit_is_settled(shop: Shop, bought: Order, cu
     shop.deliver()
 
     assert stands(customer) == (20, 0)
-    assert not list(reconciliation.differences(since=clock.now() - timedelta(days=1)))
+    assert not list(comparison.differences(since=clock.now() - timedelta(days=1)))
 
 
 def test_a_share_is_of_the_invoice_and_not_of_one_charge(shop: Shop, customer: Account) -> None:
@@ -178,7 +182,7 @@ def test_refunds_and_disputes_in_any_order_end_in_the_same_place(  # noqa: PLR09
     spend(customer, spent)
     if refunded:
         refund(shop, refunded)
-    money_back.close_dispute(shop.stripe, dispute(shop), outcome)
+    refunds_and_disputes.close_dispute(shop.stripe, dispute(shop), outcome)
     shop.deliver(**how)
     shop.deliver()
 
@@ -203,7 +207,7 @@ def test_an_open_dispute_freezes_what_is_left_and_a_won_one_gives_it_back(
     bought.refresh_from_db()
     assert bought.is_disputed
 
-    money_back.close_dispute(shop.stripe, opened, "won")
+    refunds_and_disputes.close_dispute(shop.stripe, opened, "won")
     shop.deliver()
 
     assert stands(customer) == (15, 0)
@@ -213,7 +217,7 @@ def test_an_open_dispute_freezes_what_is_left_and_a_won_one_gives_it_back(
 
 def test_a_lost_dispute_is_owed_and_the_next_purchase_pays_it(shop: Shop, bought: Order, customer: Account) -> None:
     spend(customer, 5)
-    money_back.close_dispute(shop.stripe, dispute(shop), "lost")
+    refunds_and_disputes.close_dispute(shop.stripe, dispute(shop), "lost")
     shop.deliver()
     assert stands(customer) == (0, 5)
 
@@ -262,7 +266,7 @@ def test_every_step_is_in_the_ledger_with_its_cause(shop: Shop, bought: Order, c
     shop.deliver()
     opened = dispute(shop)
     shop.deliver()
-    money_back.close_dispute(shop.stripe, opened, "won")
+    refunds_and_disputes.close_dispute(shop.stripe, opened, "won")
     shop.deliver()
 
     told = selectors.transactions(customer.pk).filter(kind__in=("revoke", "restore")).order_by("id")
@@ -276,7 +280,7 @@ class TestYears:
     @pytest.fixture
     def year(self, shop: Shop, customer: Account) -> Account:
         """Ada paid EUR 200 for a year of Pro, 100 credits a month."""
-        started = start(customer, price=catalogue.find_price(item="pro", interval="year"))
+        started = start(customer, price=price_list.find_price(item="pro", interval="year"))
         shop.pay(started.order)
         shop.deliver()
         return customer
@@ -297,14 +301,14 @@ class TestYears:
 
         assert [self.month(shop, year) for _ in range(3)] == [left] * 3
         assert agrees()
-        assert not list(reconciliation.differences(since=clock.now() - timedelta(days=200)))
+        assert not list(comparison.differences(since=clock.now() - timedelta(days=200)))
 
     def test_what_expired_unused_is_not_owed(self, shop: Shop, year: Account) -> None:
         """The bank takes the year back in its third month: what was used of it is owed, and no more."""
         for number in range(2):
             spend(year, FREE + 20, f"s{number}")
             self.month(shop, year)
-        money_back.close_dispute(shop.stripe, dispute(shop), "lost")
+        refunds_and_disputes.close_dispute(shop.stripe, dispute(shop), "lost")
         shop.deliver()
 
         assert stands(year)[1] == 20 + 20
@@ -315,14 +319,14 @@ class TestYears:
         shop.deliver()
         assert self.month(shop, year) == 0
 
-        money_back.close_dispute(shop.stripe, opened, "won")
+        refunds_and_disputes.close_dispute(shop.stripe, opened, "won")
         shop.deliver()
 
         assert self.month(shop, year) == 100
         assert agrees()
 
     def test_an_upgrade_that_is_refunded_leaves_what_the_year_pays_for(self, shop: Shop, year: Account) -> None:
-        price = catalogue.find_price(item="studio", interval="year")
+        price = price_list.find_price(item="studio", interval="year")
         plan_changes.change(account=year, price=price, now=clock.now())
         shop.deliver()
         upgrade = list(shop.stripe.store.all("charge"))[-1]
@@ -332,7 +336,7 @@ class TestYears:
         assert [self.month(shop, year) for _ in range(3)] == [100] * 3
 
     def test_a_year_that_is_refunded_leaves_what_its_upgrade_pays_for(self, shop: Shop, year: Account) -> None:
-        price = catalogue.find_price(item="studio", interval="year")
+        price = price_list.find_price(item="studio", interval="year")
         plan_changes.change(account=year, price=price, now=clock.now())
         shop.deliver()
         refund(shop)
@@ -371,7 +375,7 @@ class TestCreditNotes:
         assert (record.refunded_minor, record.credited_minor) == (500, 500 - ways.get("refund_amount", 0))
         (books_,) = books.at(clock.now() + timedelta(seconds=1))
         assert (books_.paid, books_.refunded, books_.difference) == (2000, 500, 0)
-        assert not list(reconciliation.differences(since=clock.now() - timedelta(days=1)))
+        assert not list(comparison.differences(since=clock.now() - timedelta(days=1)))
 
     def test_one_that_is_voided_takes_nothing(self, shop: Shop, customer: Account, bill: str) -> None:
         note = stripe.CreditNote.create(invoice=bill, amount=500, credit_amount=500)
@@ -383,12 +387,12 @@ class TestCreditNotes:
 
     def test_one_that_nobody_told_of_is_found(self, shop: Shop, customer: Account, bill: str) -> None:
         stripe.CreditNote.create(invoice=bill, amount=500, credit_amount=500)
-        (found,) = reconciliation.differences(since=clock.now() - timedelta(days=1))
+        (found,) = comparison.differences(since=clock.now() - timedelta(days=1))
         assert found.problem == "500 taken off by credit notes, here 0"
-        assert reconciliation.mend(found, now=clock.now())
+        assert comparison.mend(found, now=clock.now())
 
         assert self.left() == 75
-        assert not list(reconciliation.differences(since=clock.now() - timedelta(days=1)))
+        assert not list(comparison.differences(since=clock.now() - timedelta(days=1)))
 
     def test_what_it_put_on_the_balance_pays_the_renewal_whole(self, shop: Shop, customer: Account, bill: str) -> None:
         stripe.CreditNote.create(invoice=bill, amount=500, credit_amount=500)

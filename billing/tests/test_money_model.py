@@ -14,19 +14,23 @@ import pytest
 import stripe
 from django.test import override_settings
 
-from accounts import clock
 from accounts.models import Account, User
 from accounts.opening import personal_account
-from billing import books, catalogue, catalogue_sync, closing, merging, plan_changes, reconciliation
+from billing.catalogue import price_list, price_sync
+from billing.customers import closing, merging
 from billing.errors import BillingError
 from billing.models import Plan, Price, Subscription
+from billing.payments import books
+from billing.reconciliation import comparison
+from billing.subscriptions import plan_changes
 from billing.tests.conftest import Shop
 from billing.tests.money_oracle import Oracle
 from billing.tests.test_checkout import start
+from common import clock
 from credits import audit, ledger, selectors
 from credits.errors import CreditsError
 from credits.models import Transaction
-from sandbox.local_stripe import events, money_back, pages
+from sandbox.local_stripe import events, pages, refunds_and_disputes
 from sandbox.local_stripe.checkout import Outcome
 from sandbox.local_stripe.errors import StripeApiError
 
@@ -55,7 +59,7 @@ class Lives:
                 stripe.Price.create(
                     product=product.id, currency="eur", unit_amount=credits * 13 * months, recurring=recurring
                 )
-        catalogue_sync.pull()
+        price_sync.pull()
         Plan.objects.filter(code="solo").update(trial_days=7, trial_credits=15)
         prices = Price.objects.filter(plan__isnull=False).select_related("plan")
         monthly = {price.stripe_price_id: price.plan.monthly_credits for price in prices if price.plan}
@@ -97,7 +101,7 @@ class Lives:
     def subscribe(self) -> str:
         account, interval = self._anyone(), self.dice.choice(["month", "year"])
         item = self.dice.choice(["solo", "pro", "team"])
-        price = catalogue.find_price(item=item, interval=interval)
+        price = price_list.find_price(item=item, interval=interval)
         self.shop.pay(start(account, price=price, key=f"p{self.number}").order)
         self._deliver()
         return f"{account} {item} {interval}"
@@ -106,7 +110,7 @@ class Lives:
         self._deliver()
         account, item = self._anyone(), self.dice.choice(["pro", "team"])
         interval = plan_changes.running(account).price.interval if self.dice.random() < 0.8 else "year"
-        price = catalogue.find_price(item=item, interval=interval)
+        price = price_list.find_price(item=item, interval=interval)
         plan_changes.change(account=account, price=price, now=clock.now())
         return f"{account} {item} {interval}"
 
@@ -202,14 +206,14 @@ class Lives:
         return f"{minor} of {charge['amount']} ({charge['id']})"
 
     def dispute(self) -> str:
-        return str(money_back.open_dispute(self.shop.stripe, self._a_charge()["id"])["charge"])
+        return str(refunds_and_disputes.open_dispute(self.shop.stripe, self._a_charge()["id"])["charge"])
 
     def decide(self) -> str:
         waiting = [row for row in self.shop.stripe.store.all("dispute") if row["status"] == "needs_response"]
         if not waiting:
             raise CreditsError("no dispute")
         row, outcome = self.dice.choice(waiting), self.dice.choice(["won", "lost"])
-        money_back.close_dispute(self.shop.stripe, row["id"], outcome)
+        refunds_and_disputes.close_dispute(self.shop.stripe, row["id"], outcome)
         return f"{row['charge']} {outcome}"
 
     def credit(self) -> str:
@@ -219,7 +223,7 @@ class Lives:
         item = {"team": "pro", "pro": "solo"}.get(current.price.plan.code)  # type: ignore[union-attr]
         if item is None or current.status != Subscription.Status.ACTIVE or current.stripe_schedule_id:
             raise CreditsError("nothing cheaper")
-        price = catalogue.find_price(item=item, interval=current.price.interval)
+        price = price_list.find_price(item=item, interval=current.price.interval)
         pages.change_subscription(self.shop.stripe, current.stripe_subscription_id, "switch", price.stripe_price_id)
         self._deliver()
         return f"{current.account} {item}"
@@ -291,13 +295,13 @@ class Lives:
         """Hear of everything, mend what was lost, and ask the oracle."""
         self._deliver()
         since = clock.now() - timedelta(days=1000)
-        for found in list(reconciliation.differences(since=since)):
-            reconciliation.mend(found, now=clock.now())
+        for found in list(comparison.differences(since=since)):
+            comparison.mend(found, now=clock.now())
         self._deliver()
         self._lapse()
         for account in self.accounts:
             selectors.balance(account_id=account.pk, now=clock.now())
-        problems = [f"{row.kind} {row.object_id}: {row.problem}" for row in reconciliation.differences(since=since)]
+        problems = [f"{row.kind} {row.object_id}: {row.problem}" for row in comparison.differences(since=since)]
         problems += self.oracle.problems(clock.now()) + self.oracle.wrongly_deferred()
         problems += list(books.problems(clock.now() + timedelta(seconds=1)))
         problems += [str(row) for row in audit.all_disagreements()]

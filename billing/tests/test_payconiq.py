@@ -11,14 +11,16 @@ from django.test import Client
 from django.urls import reverse
 from pytest_django import Settings
 
-from accounts import clock
 from accounts.models import Account, User
-from billing import checkout, refunding, tasks, watching
+from billing import tasks
+from billing.checkout import purchases, waiting_orders
+from billing.checkout.providers import payconiq
 from billing.errors import PaymentProviderUnavailableError, PriceNotSellableError, RefundRefusedError
 from billing.models import Order, Price
-from billing.providers import payconiq
+from billing.refunds import refunds
 from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
+from common import clock
 from credits import audit, ledger, selectors
 from credits.models import Grant, Source
 from outbox.models import Alert
@@ -76,7 +78,7 @@ def test_a_payment_is_made_with_the_pack_s_own_amount_and_shown_as_a_code(bank: 
 
     assert (row["amount"], row["currency"], row["reference"]) == (500, "EUR", order.public_id)
     assert (order.provider, order.checkout_url) == ("payconiq", row["_links"]["deeplink"]["href"])
-    assert checkout.qr_code(order).startswith("<?xml")
+    assert purchases.qr_code(order).startswith("<?xml")
 
 
 def test_a_callback_brings_the_credits_once_however_often_it_comes(bank: Bank, order: Order, customer: Account) -> None:
@@ -103,10 +105,10 @@ def test_a_payment_whose_callback_never_came_is_asked_for(
     bank: Bank, order: Order, shop: Shop, customer: Account
 ) -> None:
     bank.local.end(order.payment_id or "", "SUCCEEDED", lambda *_: 0)
-    assert watching.refresh_waiting_orders(now=clock.now()) == 0  # a callback may be on its way
+    assert waiting_orders.refresh(now=clock.now()) == 0  # a callback may be on its way
     shop.advance(minutes=1)
 
-    assert watching.refresh_waiting_orders(now=clock.now()) == 1
+    assert waiting_orders.refresh(now=clock.now()) == 1
     assert balance(customer) == FREE + 20
 
 
@@ -121,7 +123,7 @@ def test_the_page_asks_as_well(bank: Bank, order: Order, customer: Account, ada:
 
 def test_a_payment_that_nobody_makes_is_over_after_its_time(bank: Bank, order: Order, shop: Shop) -> None:
     shop.advance(minutes=21)
-    watching.refresh_waiting_orders(now=clock.now())
+    waiting_orders.refresh(now=clock.now())
 
     order.refresh_from_db()
     assert order.status == "expired"
@@ -130,7 +132,7 @@ def test_a_payment_that_nobody_makes_is_over_after_its_time(bank: Bank, order: O
 def test_an_amount_that_is_not_the_order_s_is_left_to_a_person(bank: Bank, order: Order, customer: Account) -> None:
     bank.local.payments[order.payment_id or ""]["amount"] = 1
     bank.local.end(order.payment_id or "", "SUCCEEDED", post)
-    watching.refresh_waiting_orders(now=clock.now() + timedelta(minutes=1))
+    waiting_orders.refresh(now=clock.now() + timedelta(minutes=1))
 
     order.refresh_from_db()
     assert (order.status, balance(customer)) == ("review", FREE)
@@ -184,15 +186,15 @@ def test_a_refund_takes_credits_back_and_tells_where_to_transfer(bank: Bank, ord
     ledger.spend(account_id=customer.pk, amount=FREE + 5, idempotency_key="k", now=clock.now())
     ways = {"reason": "Sorry", "actor": "user:1", "idempotency_key": "1", "now": clock.now()}
 
-    refunding.refund(order=order, amount_minor=250, **ways)
+    refunds.refund(order=order, amount_minor=250, **ways)
 
     order.refresh_from_db()
     assert (order.refunded_minor, balance(customer)) == (250, 5)
-    assert refunding.refundable(order).minor == 250
+    assert refunds.refundable(order).minor == 250
     assert "Transfer EUR 2.50 to BE68539007547034" in Alert.objects.get().detail
     with pytest.raises(RefundRefusedError):
-        refunding.refund(order=order, amount_minor=251, **ways)
-    refunding.refund(order=order, amount_minor=250, **ways)
+        refunds.refund(order=order, amount_minor=251, **ways)
+    refunds.refund(order=order, amount_minor=250, **ways)
     assert balance(customer) == 0
     assert list(audit.all_disagreements()) == []
 

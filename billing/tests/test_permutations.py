@@ -7,12 +7,12 @@ from typing import Any
 
 from django.db import transaction
 
-from accounts import clock
 from accounts.models import Account
-from billing import inbox
 from billing.models import InboxEvent
 from billing.tests.conftest import Shop
 from billing.tests.test_lifecycles import the_end
+from billing.webhooks import inbox
+from common import clock
 from credits import audit
 from sandbox.local_stripe import events
 

@@ -7,11 +7,11 @@ import pytest
 import stripe
 from django.db import connection
 
-from accounts import clock
 from accounts.models import Account, User
 from accounts.opening import personal_account
 from billing.models import Order, Pack, Promotion
 from billing.tests.conftest import Shop
+from common import clock
 from credits import selectors
 from credits.models import Grant, Source
 

@@ -10,14 +10,15 @@ import pytest
 import stripe
 from django.core.management import CommandError, call_command
 
-from accounts import clock
 from accounts.models import Account
-from billing import reconciliation, tasks
+from billing import tasks
 from billing.models import InboxEvent, Order
+from billing.reconciliation import comparison
 from billing.tests.conftest import Shop
+from common import clock
 from credits import audit, ledger
 from credits.models import Grant, Source, Wallet
-from sandbox.local_stripe import money_back
+from sandbox.local_stripe import refunds_and_disputes
 from sandbox.local_stripe.checkout import Outcome
 
 FREE = 8
@@ -25,7 +26,7 @@ FREE = 8
 
 def differences() -> list[str]:
     since = clock.now() - timedelta(days=30)
-    return sorted(f"{row.kind}: {row.problem}" for row in reconciliation.differences(since=since))
+    return sorted(f"{row.kind}: {row.problem}" for row in comparison.differences(since=since))
 
 
 def repair() -> str:
@@ -52,7 +53,9 @@ def test_three_days_without_any_webhook_are_made_up_for(shop: Shop, customer: Ac
         shop.pay(order)
     shop.pay(left, Outcome.ABANDON)
     stripe.Refund.create(charge=_charge(shop, 1000), amount=500)
-    money_back.close_dispute(shop.stripe, money_back.open_dispute(shop.stripe, _charge(shop, 500))["id"], "lost")
+    refunds_and_disputes.close_dispute(
+        shop.stripe, refunds_and_disputes.open_dispute(shop.stripe, _charge(shop, 500))["id"], "lost"
+    )
     shop.advance(days=3)
     assert not InboxEvent.objects.exists()
 

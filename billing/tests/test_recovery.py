@@ -11,9 +11,11 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 
-from accounts import clock, opening
+from accounts import opening
 from accounts.models import Account, User
-from billing import books, catalogue, checkout, inbox, rebuilding, tasks, top_ups, watching
+from billing import tasks
+from billing.catalogue import price_list
+from billing.checkout import purchases, top_ups
 from billing.models import (
     Clawback,
     InboxEvent,
@@ -27,14 +29,18 @@ from billing.models import (
     StripeCustomer,
     Subscription,
 )
-from billing.rebuilding import LedgerNotEmptyError
+from billing.payments import books
+from billing.reconciliation import rebuilding
+from billing.reconciliation.rebuilding import LedgerNotEmptyError
 from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
 from billing.tests.test_plan_changes import big, change  # noqa: F401 - a fixture
+from billing.webhooks import inbox, webhook_monitor
+from common import clock
 from credits import audit, ledger
 from credits.models import Grant, Source
 from outbox.models import Alert
-from sandbox.local_stripe import collecting, events, money_back, payments
+from sandbox.local_stripe import events, invoice_collection, payments, refunds_and_disputes
 from sandbox.local_stripe.checkout import Outcome
 
 
@@ -126,10 +132,10 @@ def test_checkouts_without_webhooks_are_an_alert_until_one_comes(shop: Shop, cus
     order = shop.checkout(customer)
     shop.pay(order)
     start(customer, key="k")  # the return page asks Stripe, and no webhook ever comes
-    checkout.refresh(order, now=clock.now())
-    assert watching.watch_webhooks(now=clock.now())
+    purchases.refresh(order, now=clock.now())
+    assert webhook_monitor.check(now=clock.now())
     shop.advance(minutes=11)
-    assert not watching.watch_webhooks(now=clock.now())
+    assert not webhook_monitor.check(now=clock.now())
     assert open_alerts() == ["no_webhooks"]
 
     shop.deliver()
@@ -144,17 +150,17 @@ def test_an_abandoned_checkout_that_nobody_told_of_is_an_alert(shop: Shop, custo
     shop.checkout(customer)
     shop.advance(hours=27)
 
-    assert not watching.watch_webhooks(now=clock.now())
+    assert not webhook_monitor.check(now=clock.now())
 
 
 def test_a_dispute_is_an_alert_while_it_is_open(shop: Shop, customer: Account) -> None:
     shop.pay(shop.checkout(customer))
     shop.deliver()
-    opened = money_back.open_dispute(shop.stripe, next(iter(shop.stripe.store.all("charge")))["id"])
+    opened = refunds_and_disputes.open_dispute(shop.stripe, next(iter(shop.stripe.store.all("charge")))["id"])
     shop.deliver()
     assert open_alerts() == ["dispute"]
 
-    money_back.close_dispute(shop.stripe, opened["id"], "won")
+    refunds_and_disputes.close_dispute(shop.stripe, opened["id"], "won")
     shop.deliver()
 
     assert open_alerts() == []
@@ -164,13 +170,13 @@ def test_a_failed_renewal_is_an_alert_until_it_is_paid(shop: Shop, customer: Acc
     shop.pay(shop.checkout(customer, item="pro"))
     shop.deliver()
     customer_id = next(iter(shop.stripe.store.all("customer")))["id"]
-    collecting.set_declines(shop.stripe, customer_id, is_on=True)
+    invoice_collection.set_declines(shop.stripe, customer_id, is_on=True)
     shop.advance(days=31)
     shop.deliver()
     assert open_alerts() == ["payment_failed"]
     assert Alert.objects.get().account == customer
 
-    collecting.set_declines(shop.stripe, customer_id, is_on=False)
+    invoice_collection.set_declines(shop.stripe, customer_id, is_on=False)
     shop.advance(days=3)
     shop.deliver()
 
@@ -228,7 +234,9 @@ def live_a_life(shop: Shop, customer: Account, big: Any) -> None:  # noqa: F811
     shop.deliver()
     charges = [row["id"] for row in shop.stripe.store.all("charge")]
     stripe.Refund.create(charge=charges[0], amount=250)
-    money_back.close_dispute(shop.stripe, money_back.open_dispute(shop.stripe, charges[1])["id"], "lost")
+    refunds_and_disputes.close_dispute(
+        shop.stripe, refunds_and_disputes.open_dispute(shop.stripe, charges[1])["id"], "lost"
+    )
     shop.deliver()
 
 
@@ -291,7 +299,7 @@ def test_a_ledger_that_is_not_empty_is_left_alone(shop: Shop, customer: Account)
 
 
 def test_a_yearly_plan_s_months_are_no_difference(shop: Shop, customer: Account, big: Any) -> None:  # noqa: F811
-    shop.pay(start(customer, price=catalogue.find_price(item="team", interval="year")).order)
+    shop.pay(start(customer, price=price_list.find_price(item="team", interval="year")).order)
     shop.deliver()
     shop.advance(days=70)
     shop.deliver()

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 import stripe
 
-from accounts import clock, currencies
 from accounts.models import Account
-from billing import alignment, mirror, placing, plan_fulfilment, stripe_api, stripe_objects, tasks
+from billing import tasks
 from billing.errors import (
     CurrencyMixError,
     FulfilmentError,
@@ -22,8 +21,12 @@ from billing.errors import (
     PortalNotSetUpError,
     StaleCustomerError,
 )
+from billing.fulfilment import plan_fulfilment
 from billing.models import MirrorFailure, PaidInvoice, Price, Subscription
+from billing.stripe import djstripe_store, lookup, payloads, stripe_client
 from billing.tests.conftest import Shop
+from billing.webhooks import sync
+from common import clock, currencies
 from credits.calendar import month_boundary
 from credits.models import Allowance, Grant, Source
 from outbox.models import Alert
@@ -36,7 +39,7 @@ def pro(shop: Shop, customer: Account) -> Subscription:
     """A running plan whose own invoice was not heard of yet."""
     shop.pay(shop.checkout(customer, item="pro"))
     (row,) = shop.stripe.store.all("subscription")
-    alignment.bring_in_line(kind="subscription", object_id=row["id"], now=clock.now())
+    sync.bring_in_line(kind="subscription", object_id=row["id"], now=clock.now())
     return Subscription.objects.get()
 
 
@@ -67,7 +70,7 @@ def invoice(plan: Subscription, *lines: dict[str, Any], **changes: Any) -> dict[
         "id": "in_documented",
         "object": "invoice",
         "status": "paid",
-        "customer": mirror.customer_of_account(plan.account_id),
+        "customer": djstripe_store.customer_of_account(plan.account_id),
         "billing_reason": "subscription_create",
         "parent": {"subscription_details": {"subscription": plan.stripe_subscription_id}},
         "lines": {"data": list(lines), "has_more": False},
@@ -98,15 +101,15 @@ def test_a_plan_beside_an_add_on_in_either_order(pro: Subscription, begins: date
 def test_the_plan_s_item_is_found_among_others(shop: Shop, pro: Subscription) -> None:
     """An add-on before the plan: the subscription is the plan's, and changing the plan leaves the add-on alone."""
     found = stripe.Subscription.retrieve(pro.stripe_subscription_id)
-    told = stripe_api.plain(found)
+    told = stripe_client.plain(found)
     own = told["items"]["data"][0]
     add_on = {**own, "id": "si_add_on", "price": {**own["price"], "id": "price_add_on"}, "quantity": 7}
     mixed = {**told, "items": {**told["items"], "data": [add_on, own]}}
 
-    plan_fulfilment.fulfil_subscription(placing.with_plan_first(mixed), now=clock.now())
+    plan_fulfilment.fulfil_subscription(lookup.with_plan_first(mixed), now=clock.now())
 
     assert Subscription.objects.get().price == pro.price
-    assert stripe_api._item_of(mixed["items"]["data"], pro.price.stripe_price_id) is own
+    assert stripe_client._item_of(mixed["items"]["data"], pro.price.stripe_price_id) is own
 
 
 def test_a_discount_and_vat_inside_the_price_are_not_what_credits_cost(pro: Subscription, begins: datetime) -> None:
@@ -191,7 +194,7 @@ def test_lines_beyond_the_tenth_are_asked_for(monkeypatch: pytest.MonkeyPatch, b
     monkeypatch.setattr(stripe.Invoice, "list_lines", lambda *_, **__: Pages())
     shown = {"id": "in_1", "lines": {"data": [line("price_0", begins)], "has_more": True}}
 
-    found = stripe_objects.invoice_lines(stripe_api.with_all_lines(shown))
+    found = payloads.invoice_lines(stripe_client.with_all_lines(shown))
 
     assert [row.price_id for row in found] == [f"price_{number}" for number in range(25)]
 
@@ -207,7 +210,7 @@ def test_lines_beyond_the_tenth_are_asked_for(monkeypatch: pytest.MonkeyPatch, b
 def test_a_stop_is_told_by_its_moment(told: dict[str, Any], ends: bool) -> None:
     """docs.stripe.com/billing/subscriptions/billing-mode: flexible mode says `cancel_at`."""
     expected = datetime.fromtimestamp(1_900_000_000, UTC) if ends else None
-    assert stripe_objects.cancels_at(told) == expected
+    assert payloads.cancels_at(told) == expected
 
 
 def test_a_schedule_keeps_what_the_subscription_had(shop: Shop, pro: Subscription, monkeypatch: Any) -> None:
@@ -227,7 +230,7 @@ def test_a_schedule_keeps_what_the_subscription_had(shop: Shop, pro: Subscriptio
     monkeypatch.setattr(stripe.SubscriptionSchedule, "create", lambda **_: schedule)
     monkeypatch.setattr(stripe.SubscriptionSchedule, "modify", lambda _id, **told: sent.update(told))
 
-    stripe_api.plan_change("sub_1", old_price_id="price_a", price_id="price_b")
+    stripe_client.plan_change("sub_1", old_price_id="price_a", price_id="price_b")
 
     now, then = sent["phases"]
     for kept in (now, then):
@@ -269,7 +272,7 @@ def test_what_stripe_refuses_is_told_and_is_no_error_of_ours(
     db: None, error: stripe.StripeError, means: type[Exception], alert: str
 ) -> None:
     """docs.stripe.com/error-handling."""
-    with pytest.raises(means), stripe_api.calling():
+    with pytest.raises(means), stripe_client.calling():
         raise error
 
     assert list(Alert.objects.values_list("subject", flat=True)) == ([alert] if alert else [])
@@ -293,7 +296,7 @@ def test_a_copy_that_cannot_be_stored_stops_no_payment(
     def fail(*_arguments: Any, **_named: Any) -> None:
         raise KeyError("current_period_start")
 
-    for model in {mirror.MODELS["checkout.session"], mirror.MODELS["payment_intent"]}:
+    for model in {djstripe_store.MODELS["checkout.session"], djstripe_store.MODELS["payment_intent"]}:
         monkeypatch.setattr(model, "sync_from_stripe_data", fail)
     order = shop.checkout(customer)
     shop.pay(order)
@@ -326,16 +329,16 @@ def test_a_draft_that_stripe_does_not_finalise_is_tried_once(
         pro, line(pro.price.stripe_price_id, begins), status="draft", auto_advance=True,
         billing_reason="subscription_cycle",
     )  # fmt: skip
-    real, asked = stripe_api.retrieve, []
+    real, asked = stripe_client.retrieve, []
 
     def retrieve(kind: str, identifier: str) -> Any:
         draft = stripe.Invoice.construct_from(told, "k")
         return draft if kind == "invoice" else real(kind, identifier)
 
-    monkeypatch.setattr(stripe_api, "retrieve", retrieve)
-    monkeypatch.setattr(stripe_api, "collect_draft", asked.append)
+    monkeypatch.setattr(stripe_client, "retrieve", retrieve)
+    monkeypatch.setattr(stripe_client, "collect_draft", asked.append)
 
-    assert alignment.bring_in_line(kind="invoice", object_id=told["id"], now=clock.now())
+    assert sync.bring_in_line(kind="invoice", object_id=told["id"], now=clock.now())
     assert asked == [told["id"]]
     assert not Grant.objects.filter(source=Source.PLAN).exists()
 

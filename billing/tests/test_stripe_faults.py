@@ -12,17 +12,22 @@ from typing import Any
 import pytest
 import stripe
 
-from accounts import clock
 from accounts.models import Account, User
 from accounts.opening import personal_account
-from billing import catalogue, inbox, plan_changes, reconciliation, refunding, top_ups
+from billing.catalogue import price_list
+from billing.checkout import top_ups
 from billing.errors import AlreadySubscribedError, BillingError, PaymentProviderUnavailableError
 from billing.models import InboxEvent, Order, Subscription, TopUp
+from billing.reconciliation import comparison
+from billing.refunds import refunds
+from billing.subscriptions import plan_changes
 from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
+from billing.webhooks import inbox
+from common import clock
 from credits import audit, ledger, selectors
 from credits.models import Grant, Source
-from sandbox.local_stripe import collecting, events, faults
+from sandbox.local_stripe import events, faults, invoice_collection
 
 # 200 purchases, 100 upgrades and 100 renewals, nightly.
 STORM = int(os.environ.get("STORM_PURCHASES", "10"))
@@ -50,7 +55,7 @@ def topped_up(shop: Shop, customer: Account) -> Account:
     """Ada's card is saved, and a pack is to be bought below 100 credits."""
     shop.pay(shop.checkout(customer), saves_card=True)
     shop.deliver()
-    price = catalogue.find_price(item="credits-20")
+    price = price_list.find_price(item="credits-20")
     top_ups.switch_on(account=customer, price=price, below=100, max_per_month=1, now=clock.now())
     ledger.spend(account_id=customer.pk, amount=1, idempotency_key="s", now=clock.now())
     return customer
@@ -76,13 +81,13 @@ def test_a_top_up_is_paid_once_however_stripe_fails_and_however_late(
 
     assert count(shop, "charge", status="succeeded") == 2  # the first purchase, and this
     assert Grant.objects.filter(source=Source.PURCHASE).count() == 2
-    assert not list(reconciliation.differences(since=clock.now() - timedelta(days=3)))
+    assert not list(comparison.differences(since=clock.now() - timedelta(days=3)))
 
 
 def test_a_top_up_whose_refusal_was_lost_is_switched_off_all_the_same(shop: Shop, topped_up: Account) -> None:
     """docs.stripe.com/api/payment_intents/create: a declined payment is answered 402, and stays as it is for ever."""
     customer_id = str(stripe.Customer.list().data[0].id)
-    collecting.set_declines(shop.stripe, customer_id, is_on=True)
+    invoice_collection.set_declines(shop.stripe, customer_id, is_on=True)
     fail(shop, "lost", path="^/v1/payment_intents$", method="POST")
     with pytest.raises(PaymentProviderUnavailableError):
         top_up(topped_up)
@@ -115,7 +120,7 @@ def test_a_refund_that_is_asked_for_again_a_day_later_is_one(shop: Shop, custome
 
 
 def refund(order: Order, minor: int) -> None:
-    refunding.refund(order=order, amount_minor=minor, reason="r", actor="t", idempotency_key="1", now=clock.now())
+    refunds.refund(order=order, amount_minor=minor, reason="r", actor="t", idempotency_key="1", now=clock.now())
 
 
 @pytest.mark.parametrize("kind", faults.KINDS)
@@ -151,7 +156,7 @@ def test_an_upgrade_whose_answer_was_lost_is_billed_once(shop: Shop, customer: A
 
 
 def upgrade(account: Account) -> None:
-    price = catalogue.find_price(item="studio", interval="month")
+    price = price_list.find_price(item="studio", interval="month")
     plan_changes.change(account=account, price=price, now=clock.now())
 
 
@@ -185,7 +190,7 @@ class TestStorm:
         assert {account.pk: self.given(account) - 400 for account in planned} == before
         assert [self.purchased(account) for account in buyers] == [20] * len(buyers)
         assert count(storm, "charge", status="succeeded") == len(buyers) + 3 * len(planned)
-        assert not list(reconciliation.differences(since=clock.now() - timedelta(days=60)))
+        assert not list(comparison.differences(since=clock.now() - timedelta(days=60)))
         assert not list(audit.all_disagreements())
 
     def person(self, email: str) -> Account:
@@ -193,7 +198,7 @@ class TestStorm:
 
     def bought(self, shop: Shop, account: Account, item: str) -> None:
         """Somebody who clicks until the payment page is there, and pays."""
-        price = catalogue.find_price(item=item, interval="month" if item == "pro" else "")
+        price = price_list.find_price(item=item, interval="month" if item == "pro" else "")
         order = self.until_done(shop, lambda: start(account, price=price, key="one").order)
         shop.pay(order)
         events.flush(shop.stripe, shop.post)

@@ -11,16 +11,19 @@ import stripe
 from django.db import connection
 from django.test import Client
 
-from accounts import clock, keys
+from accounts import keys
 from accounts.models import Account, User
-from billing import alignment, catalogue, top_ups
+from billing.catalogue import price_list
+from billing.checkout import top_ups
 from billing.errors import PaymentProviderUnavailableError, PriceNotSellableError
 from billing.models import Order, TopUp
 from billing.tests.conftest import Shop
+from billing.webhooks import sync
+from common import clock
 from credits import ledger, selectors
 from credits.models import Grant, Source
 from outbox.models import Alert, OutboxEvent
-from sandbox.local_stripe import collecting, money_back
+from sandbox.local_stripe import invoice_collection, refunds_and_disputes
 from sandbox.local_stripe.transport import InProcessClient
 
 FREE = 8
@@ -32,7 +35,7 @@ def topped_up(shop: Shop, customer: Account) -> Account:
     shop.pay(shop.checkout(customer), saves_card=True)
     shop.deliver()
     top_ups.switch_on(
-        account=customer, price=catalogue.find_price(item="credits-20"), below=5, max_per_month=2, now=clock.now()
+        account=customer, price=price_list.find_price(item="credits-20"), below=5, max_per_month=2, now=clock.now()
     )
     return customer
 
@@ -103,7 +106,7 @@ def test_there_are_so_many_a_month(shop: Shop, topped_up: Account) -> None:
 @pytest.mark.parametrize("needs_action", [False, True])
 def test_a_refused_card_switches_it_off_and_tells(shop: Shop, topped_up: Account, needs_action: bool) -> None:
     customer_id = stripe.Customer.list().data[0].id
-    collecting.set_declines(shop.stripe, customer_id, is_on=True, needs_action=needs_action)
+    invoice_collection.set_declines(shop.stripe, customer_id, is_on=True, needs_action=needs_action)
     spend_down_to(topped_up, 4)
 
     order = look(topped_up)
@@ -137,16 +140,16 @@ class TestOnlyUseBuys:
         (charge,) = shop.stripe.store.all("charge")
         refund = stripe.Refund.create(charge=charge["id"], amount=100)
         shop.deliver()
-        price = catalogue.find_price(item="credits-20")
+        price = price_list.find_price(item="credits-20")
         top_ups.switch_on(account=topped_up, price=price, below=5, max_per_month=1, now=clock.now())
 
-        alignment.bring_in_line(kind="refund", object_id=refund.id, now=clock.now())
+        sync.bring_in_line(kind="refund", object_id=refund.id, now=clock.now())
 
         assert TopUp.objects.get().is_on
 
     def test_a_dispute_charges_nobody(self, shop: Shop, topped_up: Account) -> None:
         (charge,) = shop.stripe.store.all("charge")
-        money_back.open_dispute(shop.stripe, charge["id"])
+        refunds_and_disputes.open_dispute(shop.stripe, charge["id"])
         shop.deliver()
 
         assert (look(topped_up), TopUp.objects.get().is_on) == (None, False)
@@ -189,7 +192,7 @@ class TestOnlyUseBuys:
 
 
 def test_without_a_saved_card_it_goes_off(shop: Shop, customer: Account) -> None:
-    price = catalogue.find_price(item="credits-20")
+    price = price_list.find_price(item="credits-20")
     top_ups.switch_on(account=customer, price=price, below=100, max_per_month=1, now=clock.now())
     spend_down_to(customer, 7)
 
@@ -222,7 +225,7 @@ def test_the_round_finds_whom_no_signal_told(shop: Shop, topped_up: Account) -> 
 
 @pytest.mark.parametrize(("below", "times"), [(0, 1), (1, 0), (10**9, 1), (5, 31)])
 def test_its_limits_have_bounds(shop: Shop, customer: Account, below: int, times: int) -> None:
-    price = catalogue.find_price(item="credits-20")
+    price = price_list.find_price(item="credits-20")
     with pytest.raises(PriceNotSellableError):
         top_ups.switch_on(account=customer, price=price, below=below, max_per_month=times, now=clock.now())
 
@@ -230,7 +233,7 @@ def test_its_limits_have_bounds(shop: Shop, customer: Account, below: int, times
 def test_a_plan_is_no_top_up(shop: Shop, customer: Account) -> None:
     with pytest.raises(PriceNotSellableError):
         top_ups.switch_on(
-            account=customer, price=catalogue.find_price(item="pro"), below=5, max_per_month=1, now=clock.now()
+            account=customer, price=price_list.find_price(item="pro"), below=5, max_per_month=1, now=clock.now()
         )
 
 

@@ -8,14 +8,20 @@ import stripe
 from django.test import Client
 from pytest_django import Settings
 
-from accounts import clock, keys
+from accounts import keys
 from accounts.models import Account, Scope, User
 from accounts.opening import personal_account
-from billing import catalogue, checkout, details, reconciliation, refunding, stripe_objects, top_ups, watching
+from billing.catalogue import price_list
+from billing.checkout import purchases, top_ups, waiting_orders
+from billing.customers import billing_profile
 from billing.errors import AddressNeededError, OrderKeyReusedError, PriceNotSellableError
 from billing.models import MirrorFailure, Order, Pack, TopUp
+from billing.reconciliation import comparison
+from billing.refunds import refunds
+from billing.stripe import payloads
 from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
+from common import clock
 from credits import ledger, selectors
 from credits.models import Grant, Source
 from sandbox.local_stripe import payments
@@ -70,7 +76,7 @@ def test_the_page_with_the_code_waits_for_the_payment(shop: Shop, customer: Acco
     client.force_login(ada)
     order = start(customer, ui=Order.Ui.QR).order
     shown = client.get(f"/billing/checkout/{order.public_id}/qr").content.decode()
-    assert checkout.qr_url(order) in shown
+    assert purchases.qr_url(order) in shown
     assert "hx-get" in shown
 
     shop.pay(order)
@@ -140,11 +146,11 @@ def test_a_card_form_that_was_left_is_closed_after_a_day(shop: Shop, customer: A
     unopened = start(customer, key="2").order
     Order.objects.filter(pk=unopened.pk).update(stripe_session_id=None)
     shop.advance(hours=23)
-    assert checkout.card_form(order)
-    assert watching.close_abandoned_orders(now=clock.now()) == 0
+    assert purchases.card_form(order)
+    assert waiting_orders.close_abandoned(now=clock.now()) == 0
     shop.advance(hours=2)
 
-    assert watching.close_abandoned_orders(now=clock.now()) == 2
+    assert waiting_orders.close_abandoned(now=clock.now()) == 2
 
     assert set(Order.objects.values_list("status", flat=True)) == {"expired"}
     with pytest.raises(StripeApiError):
@@ -155,7 +161,7 @@ def test_the_return_page_need_not_wait_for_the_webhook(shop: Shop, customer: Acc
     order = start(customer, ui=Order.Ui.ELEMENTS).order
     payments.confirm(shop.stripe, order.payment_id or "", is_there=True)
 
-    assert checkout.refresh(order, now=clock.now()).status == "completed"
+    assert purchases.refresh(order, now=clock.now()).status == "completed"
     shop.deliver()
     assert Grant.objects.filter(source=Source.PURCHASE).count() == 1
 
@@ -196,7 +202,7 @@ def test_another_payment_cannot_pass_for_an_order_s(shop: Shop, customer: Accoun
         amount=1,
         currency="eur",
         customer=mallory.id,
-        metadata={"order": order.public_id, "kind": stripe_objects.CARD_FORM, "credits": "9999"},
+        metadata={"order": order.public_id, "kind": payloads.CARD_FORM, "credits": "9999"},
     )
     payments.confirm(shop.stripe, forged.id, is_there=True)
     shop.deliver()
@@ -248,9 +254,9 @@ def test_the_vat_of_a_refund_goes_back_with_it(shop: Shop, customer: Account, se
     shop.pay(order)
     shop.deliver()
     order.refresh_from_db()
-    assert refunding.refundable(order).minor == 605
+    assert refunds.refundable(order).minor == 605
 
-    refunding.refund(order=order, amount_minor=605, reason="r", actor="t", idempotency_key="1", now=clock.now())
+    refunds.refund(order=order, amount_minor=605, reason="r", actor="t", idempotency_key="1", now=clock.now())
 
     assert Grant.objects.get(account=customer, source=Source.PURCHASE).remaining == 0
 
@@ -338,14 +344,16 @@ def test_an_operator_syncs_prices_with_a_button(shop: Shop, client: Client) -> N
 def taxed(shop: Shop, customer: Account, settings: Settings) -> Account:
     """Ada pays VAT, and has said where she lives."""
     settings.STRIPE_TAX = True
-    details.save(customer, details.Details(name="Ada", line1="Dam 1", postal_code="1012 NP", city="A", country="NL"))
+    billing_profile.save(
+        customer, billing_profile.Details(name="Ada", line1="Dam 1", postal_code="1012 NP", city="A", country="NL")
+    )
     return customer
 
 
 @pytest.mark.parametrize(("behavior", "total", "net"), [("exclusive", 605, 500), ("inclusive", 500, 413)])
 def test_a_card_form_charges_vat(shop: Shop, taxed: Account, behavior: str, total: int, net: int) -> None:
     """docs.stripe.com/tax/payment-intent: the amount is the calculation's, which the payment names."""
-    shop.stripe.get("price", catalogue.find_price(item="credits-20").stripe_price_id)["tax_behavior"] = behavior
+    shop.stripe.get("price", price_list.find_price(item="credits-20").stripe_price_id)["tax_behavior"] = behavior
     order = start(taxed, ui=Order.Ui.ELEMENTS).order
     (intent,) = shop.stripe.store.all("payment_intent")
 
@@ -356,7 +364,7 @@ def test_a_card_form_charges_vat(shop: Shop, taxed: Account, behavior: str, tota
     assert intent["hooks"]["inputs"]["tax"]["calculation"].startswith("taxcalc_")
     assert (order.status, order.paid_minor, order.tax_minor) == ("completed", total, total - net)
     assert Grant.objects.get(account=taxed, source=Source.PURCHASE).paid_minor == net
-    assert not list(reconciliation.differences(since=clock.now() - timedelta(days=1)))
+    assert not list(comparison.differences(since=clock.now() - timedelta(days=1)))
 
 
 def test_what_a_card_form_charges_is_what_it_says(
@@ -379,7 +387,7 @@ def test_a_card_form_asks_for_an_address_first(shop: Shop, customer: Account, se
 def test_a_top_up_charges_vat(shop: Shop, taxed: Account) -> None:
     shop.pay(shop.checkout(taxed, key="first"), saves_card=True)
     shop.deliver()
-    price = catalogue.find_price(item="credits-20")
+    price = price_list.find_price(item="credits-20")
     top_ups.switch_on(account=taxed, price=price, below=100, max_per_month=1, now=clock.now())
     ledger.spend(account_id=taxed.pk, amount=1, idempotency_key="s", now=clock.now())
 
@@ -396,7 +404,7 @@ def test_a_top_up_without_an_address_is_switched_off_and_says_why(
 ) -> None:
     shop.pay(shop.checkout(customer), saves_card=True)
     shop.deliver()
-    price = catalogue.find_price(item="credits-20")
+    price = price_list.find_price(item="credits-20")
     top_ups.switch_on(account=customer, price=price, below=100, max_per_month=1, now=clock.now())
     ledger.spend(account_id=customer.pk, amount=1, idempotency_key="s", now=clock.now())
     settings.STRIPE_TAX = True
@@ -424,7 +432,7 @@ def test_a_plan_with_a_code_and_vat(
 ) -> None:
     """docs.stripe.com/api/invoices/object: `discounts` are ids, `total_taxes` by behaviour; the mirror takes both."""
     settings.STRIPE_TAX = settings.STRIPE_PROMOTION_CODES = True
-    shop.stripe.get("price", catalogue.find_price(item="pro").stripe_price_id)["tax_behavior"] = behavior
+    shop.stripe.get("price", price_list.find_price(item="pro").stripe_price_id)["tax_behavior"] = behavior
     coupon = stripe.Coupon.create(percent_off=50, duration="once")
     stripe.PromotionCode.create(promotion={"type": "coupon", "coupon": coupon.id}, code="HALF")
     shop.pay(shop.checkout(customer, item="pro"), promotion_code="half")

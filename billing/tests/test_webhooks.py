@@ -17,10 +17,12 @@ from django.urls import reverse
 from kombu.exceptions import OperationalError
 from pytest_django import Settings
 
-from accounts import clock
-from billing import inbox, stripe_api, tasks
+from billing import tasks
 from billing.errors import PaymentDeclinedError, PaymentProviderUnavailableError
 from billing.models import InboxEvent
+from billing.stripe import stripe_client
+from billing.webhooks import inbox
+from common import clock
 from sandbox.local_stripe.events import signature
 
 SECRET = settings.STRIPE_WEBHOOK_SECRETS[0]
@@ -198,7 +200,7 @@ def test_without_redis_an_event_is_kept_and_the_sweep_finds_it(
         assert send().status_code == 200
 
     assert len(rung) == 1
-    assert inbox.due(now=present) == []  # the doorbell has its moment first
+    assert inbox.due(now=present) == []  # a worker has its moment first
     assert inbox.due(now=present + timedelta(minutes=1)) == ["evt_1"]
 
 
@@ -232,5 +234,5 @@ def test_thousands_of_broken_bodies_are_refused_or_kept_and_never_an_error(send:
     ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
 )
 def test_what_goes_wrong_at_stripe_is_told_apart(error: Exception, refusal: type[Exception]) -> None:
-    with pytest.raises(refusal), stripe_api.calling():
+    with pytest.raises(refusal), stripe_client.calling():
         raise error

@@ -1,4 +1,4 @@
-import accounts.public_ids
+import common.public_ids
 import django.db.models.deletion
 from django.conf import settings
 from django.db import migrations, models
@@ -92,7 +92,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.UUIDField(
-                        default=accounts.public_ids.new_id, editable=False, primary_key=True, serialize=False
+                        default=common.public_ids.new_id, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 ("name", models.CharField(max_length=120, verbose_name="file")),
@@ -131,7 +131,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.UUIDField(
-                        default=accounts.public_ids.new_id, editable=False, primary_key=True, serialize=False
+                        default=common.public_ids.new_id, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 ("key", models.CharField(editable=False, max_length=120, unique=True)),
@@ -199,7 +199,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.UUIDField(
-                        default=accounts.public_ids.new_id, editable=False, primary_key=True, serialize=False
+                        default=common.public_ids.new_id, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 ("key", models.CharField(max_length=120, unique=True, verbose_name="key")),

@@ -1,6 +1,6 @@
 """Everything that an operator can do to an account, by its code; what is done most stands first."""
 
-from console.operations import people, plans, wallet
+from console.operations import customers, plans, wallet
 from console.operations.base import (
     OPERATIONS,
     Asked,
@@ -13,6 +13,6 @@ from console.operations.base import (
 )
 
 __all__ = [
-    "OPERATIONS", "Asked", "Done", "Effect", "Given", "Operation", "OperationForm", "OperationRefusedError", "people",
-    "plans", "wallet",
+    "OPERATIONS", "Asked", "Done", "Effect", "Given", "Operation", "OperationForm", "OperationRefusedError",
+    "customers", "plans", "wallet",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from accounts.models import Account, User
-from credits import given
+from credits import manual_grant_limits
 
 UNDO_FOR = timedelta(minutes=10)
 LONGEST_REASON = 400
@@ -49,7 +49,7 @@ class Given:
 
     amount: int
     to: Account
-    unit: str = given.CREDITS  # or a currency, in its minor units
+    unit: str = manual_grant_limits.CREDITS  # or a currency, in its minor units
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ class OperationForm(forms.Form):
 
 
 class Operation:
-    """One thing that can be done. Subclasses say what; console.operating asks them."""
+    """One thing that can be done. Subclasses say what; console.operation_views asks them."""
 
     code: ClassVar[str]
     label: ClassVar[Any]

@@ -14,13 +14,17 @@ from unfold.widgets import (
     UnfoldAdminSelectWidget,
 )
 
-from accounts import currencies
-from accounts.admin_parts import money
 from accounts.models import Account
-from accounts.public_ids import parse_id
-from billing import by_hand, catalogue, collecting, mirror, payment_records, plan_changes, previews, refunding
+from billing.catalogue import price_list
 from billing.errors import BillingError
 from billing.models import Order, PaymentRecord, Price, Subscription
+from billing.payments import manual_settlement, payment_records
+from billing.refunds import refunds
+from billing.stripe import djstripe_store
+from billing.subscriptions import invoice_retry, plan_changes, previews
+from common import currencies
+from common.admin import money
+from common.public_ids import parse_id
 from console.operations.base import (
     Asked,
     Done,
@@ -38,11 +42,11 @@ DAYS_OF_A_MONTH = 28  # the shortest: more may begin than one thinks, not fewer
 
 def _refundable(account: Account) -> list[Order]:
     rows = Order.objects.filter(account=account, status=Order.Status.COMPLETED).with_what_it_says().order_by("-id")
-    return [order for order in rows[:50] if refunding.refundable(order).minor > 0]
+    return [order for order in rows[:50] if refunds.refundable(order).minor > 0]
 
 
 def _invoices(account: Account) -> list[PaymentRecord]:
-    return refunding.refundable_invoices(account)[:50]
+    return refunds.refundable_invoices(account)[:50]
 
 
 class RefundForm(OperationForm):
@@ -79,7 +83,7 @@ class RefundForm(OperationForm):
         chosen: Order | PaymentRecord
         if found["order"].startswith("co_"):
             chosen = Order.objects.with_what_it_says().get(account=self.account, pk=parse_id("co", found["order"]))
-            left = refunding.refundable(chosen).minor
+            left = refunds.refundable(chosen).minor
         else:
             chosen = PaymentRecord.objects.get(account=self.account, origin_id=found["order"])
             left = chosen.total_minor - chosen.refunded_minor
@@ -135,18 +139,18 @@ class Refund(Operation):
             "idempotency_key": asked.key, "now": asked.now,
         }  # fmt: skip
         if isinstance(row, PaymentRecord):
-            refunding.refund_invoice(payment=row, **about)
+            refunds.refund_invoice(payment=row, **about)
         else:
-            refunding.refund(order=row, **about)
+            refunds.refund(order=row, **about)
         return Done(text=_("%s is on its way back.") % money(minor, row.currency))
 
-    def _preview(self, row: Order | PaymentRecord, minor: int, now: datetime) -> refunding.Preview:
+    def _preview(self, row: Order | PaymentRecord, minor: int, now: datetime) -> refunds.Preview:
         if isinstance(row, PaymentRecord):
-            return refunding.preview(row, amount_minor=minor, source_key=f"stripe:invoice:{row.origin_id}")
+            return refunds.preview(row, amount_minor=minor, source_key=f"stripe:invoice:{row.origin_id}")
         payment = payment_records.of_order(row, now=now)
         if payment is None:
-            return refunding.Preview(taken_now=0, a_month=0, months=0, spent=0)
-        return refunding.preview(payment, amount_minor=minor, source_key=row.grant_source_key)
+            return refunds.Preview(taken_now=0, a_month=0, months=0, spent=0)
+        return refunds.preview(payment, amount_minor=minor, source_key=row.grant_source_key)
 
 
 class SettleForm(OperationForm):
@@ -155,7 +159,7 @@ class SettleForm(OperationForm):
     def prepare(self) -> None:
         self.fields["what"].choices = [  # type: ignore[attr-defined]
             (f"{row.kind}:{row.object_id}", f"{row.object_id}: {row.problem}"[:160])
-            for row in by_hand.waiting(self.account)
+            for row in manual_settlement.waiting(self.account)
         ]
 
 
@@ -171,7 +175,7 @@ class Settle(Operation):
     place = 5
 
     def is_offered(self, account: Account, now: datetime) -> bool:
-        return bool(by_hand.waiting(account))
+        return bool(manual_settlement.waiting(account))
 
     def effects(self, asked: Asked) -> list[Effect]:
         chosen = self._chosen(asked)
@@ -184,7 +188,7 @@ class Settle(Operation):
 
     def run(self, asked: Asked) -> Done:
         chosen = self._chosen(asked)
-        by_hand.settle(
+        manual_settlement.settle(
             kind=chosen.kind,
             object_id=chosen.object_id,
             problem=chosen.problem,
@@ -195,8 +199,12 @@ class Settle(Operation):
         )
         return Done(text=_("%s is settled: nothing asks for it any more.") % chosen.object_id)
 
-    def _chosen(self, asked: Asked) -> by_hand.Waiting:
-        found = [row for row in by_hand.waiting(asked.account) if f"{row.kind}:{row.object_id}" == asked.data["what"]]
+    def _chosen(self, asked: Asked) -> manual_settlement.Waiting:
+        found = [
+            row
+            for row in manual_settlement.waiting(asked.account)
+            if f"{row.kind}:{row.object_id}" == asked.data["what"]
+        ]
         if not found:
             raise OperationRefusedError(_("This is in order meanwhile."))
         return found[0]
@@ -209,7 +217,7 @@ class ChangePlanForm(OperationForm):
         current = plan_changes.find_running(self.account)
         self.fields["price"].choices = [  # type: ignore[attr-defined]
             (str(price.pk), f"{plan.name}, {money(price.amount_minor, price.currency)} {price.get_interval_display()}")
-            for plan in catalogue.plans()
+            for plan in price_list.plans()
             for price in plan.prices.all()
             if current and price.currency == current.price.currency and price != current.price
         ]
@@ -348,10 +356,10 @@ class RetryPayment(Operation):
     place = 0
 
     def is_offered(self, account: Account, now: datetime) -> bool:
-        return bool(collecting.open_invoices(account))
+        return bool(invoice_retry.open_invoices(account))
 
     def effects(self, asked: Asked) -> list[Effect]:
-        rows = collecting.open_invoices(asked.account)
+        rows = invoice_retry.open_invoices(asked.account)
         if not rows:
             raise OperationRefusedError(_("No invoice waits to be paid."))
         return [
@@ -365,9 +373,9 @@ class RetryPayment(Operation):
 
     def run(self, asked: Asked) -> Done:
         paid = 0
-        for row in collecting.open_invoices(asked.account):
+        for row in invoice_retry.open_invoices(asked.account):
             try:
-                collecting.pay(row["id"], now=asked.now)
+                invoice_retry.pay(row["id"], now=asked.now)
                 paid += 1
             except BillingError as refusal:
                 raise OperationRefusedError(_("The bank said no: %s") % refusal) from refusal
@@ -381,11 +389,11 @@ class SyncStripe(Operation):
     place = 12
 
     def is_offered(self, account: Account, now: datetime) -> bool:
-        return bool(mirror.customer_of_account(account.pk))
+        return bool(djstripe_store.customer_of_account(account.pk))
 
     def effects(self, asked: Asked) -> list[Effect]:
         rows = Subscription.objects.filter(account=asked.account).count()
-        invoices = len(mirror.invoices_of(asked.account.pk, limit=collecting.LATEST))
+        invoices = len(djstripe_store.invoices_of(asked.account.pk, limit=invoice_retry.LATEST))
         return [
             Effect(
                 _("Asked anew"), "–",
@@ -396,7 +404,7 @@ class SyncStripe(Operation):
 
     def run(self, asked: Asked) -> Done:
         before = selectors.balance(account_id=asked.account.pk, now=asked.now).available
-        seen = collecting.ask_anew(asked.account, now=asked.now)
+        seen = invoice_retry.ask_anew(asked.account, now=asked.now)
         after = selectors.balance(account_id=asked.account.pk, now=asked.now).available
         return Done(
             text=_("%(seen)d objects are as at Stripe; the balance went from %(before)d to %(after)d.")

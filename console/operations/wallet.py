@@ -15,8 +15,8 @@ from unfold.widgets import (
 )
 
 from accounts.models import Account
-from accounts.public_ids import MalformedIdError, parse_id, public_id
-from accounts.sides import Side
+from common.public_ids import MalformedIdError, parse_id, public_id
+from common.sides import Side
 from console.operations.base import (
     Asked,
     Done,

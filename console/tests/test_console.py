@@ -9,11 +9,12 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
 
-from accounts import clock, keys
+from accounts import keys
 from accounts.models import Account, ApiKey, User
 from billing.models import InboxEvent, Order
 from billing.tests.conftest import Shop
-from console.stripe_mirror import SAFE_ACTIONS
+from common import clock
+from console.djstripe_admin import SAFE_ACTIONS
 from credits.models import Transaction
 
 

@@ -10,9 +10,9 @@ from django.core import checks
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 
-from accounts import clock
 from accounts.models import Account, User
-from console import auditing, database_roles
+from common import clock
+from console import audit_log, database_roles
 from credits import audit, ledger, seals
 from credits.models import Source, Transaction
 
@@ -60,7 +60,7 @@ def used(ada_account: Account, now: datetime, role: str) -> Account:
 
 def test_it_does_everything_that_the_ledger_does(used: Account, role: str, ada: User) -> None:
     with acting_as(role):
-        auditing.record(key="k", action="note", operator=ada, now=clock.now())
+        audit_log.record(key="k", action="note", operator=ada, now=clock.now())
         assert list(audit.all_disagreements()) == []
         assert list(seals.breaches()) == []
     assert Transaction.objects.filter(account=used).count() == 6

@@ -8,8 +8,9 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from accounts import clock, keys
+from accounts import keys
 from accounts.models import Account, ApiKey, User
+from common import clock
 
 ADD = "/admin/accounts/apikey/add/"
 

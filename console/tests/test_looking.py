@@ -15,18 +15,19 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from accounts import clock, keys
+from accounts import keys
 from accounts.models import Account, ApiKey, ExternalIdentity, User
 from accounts.opening import external_account
-from accounts.public_ids import new_id, public_id
-from billing import mirror
 from billing.models import InboxEvent, Order, Subscription
+from billing.stripe import djstripe_store
 from billing.tests.conftest import Shop, customer, shop
-from console import bulk, finding, roles, timeline, watching
+from common import clock
+from common.public_ids import new_id, public_id
+from console import alert_rules, bulk_grants, roles, search, timeline
 from console.models import AlertThreshold, Approval, AuditEvent, BulkGrant
 from credits import audit, ledger, selectors
 from credits.models import Grant, Source, Transaction
-from outbox import relaying
+from outbox import dispatching
 from outbox.models import Alert, OutboxEvent
 
 __all__ = ["customer", "shop"]
@@ -77,9 +78,9 @@ def test_everything_that_names_a_customer_finds_them(busy: Account) -> None:
         Order.objects.first().public_id,
         Transaction.objects.latest("id").public_id,
         Grant.objects.latest("id").public_id,
-        mirror.customer_of_account(busy.pk),
+        djstripe_store.customer_of_account(busy.pk),
         Subscription.objects.get().stripe_subscription_id,
-        mirror.invoices_of(busy.pk, limit=1)[0]["id"],
+        djstripe_store.invoices_of(busy.pk, limit=1)[0]["id"],
         Order.objects.exclude(stripe_session_id=None).first().stripe_session_id,
         InboxEvent.objects.exclude(customer_id="").first().event_id,
         OutboxEvent.objects.filter(account=busy).first().public_id,
@@ -87,7 +88,7 @@ def test_everything_that_names_a_customer_finds_them(busy: Account) -> None:
         InboxEvent.objects.filter(type="charge.succeeded").first().object_id,
     ]
 
-    found = {name: list(finding.accounts(Account.objects.all(), name)) for name in names}
+    found = {name: list(search.accounts(Account.objects.all(), name)) for name in names}
 
     assert {name: rows for name, rows in found.items() if rows != [busy]} == {}
     for nothing in (
@@ -101,7 +102,7 @@ def test_everything_that_names_a_customer_finds_them(busy: Account) -> None:
         "x" * 5_000,
         public_id("txn", new_id()),
     ):
-        assert busy not in finding.accounts(Account.objects.all(), nothing), nothing
+        assert busy not in search.accounts(Account.objects.all(), nothing), nothing
 
 
 def test_a_search_uses_indexes_and_reads_no_table_through(busy: Account) -> None:
@@ -111,7 +112,7 @@ def test_a_search_uses_indexes_and_reads_no_table_through(busy: Account) -> None
 
     for term in ("n19999@x", "user-42", "cus_x"):
         with CaptureQueriesContext(connection) as queries:
-            list(finding.accounts(Account.objects.all(), term))
+            list(search.accounts(Account.objects.all(), term))
         for query in queries:
             with connection.cursor() as cursor:
                 cursor.execute("EXPLAIN " + query["sql"])
@@ -301,7 +302,7 @@ class TestBulk:
         assert selectors.balance(account_id=busy.pk, now=present).available == before
         for _ in range(2):
             browser.post(f"/admin/console/bulkgrant/{row.pk}/start/")
-        assert [bulk.run(row.pk, now=present) for _ in range(2)] == [2, 0]
+        assert [bulk_grants.run(row.pk, now=present) for _ in range(2)] == [2, 0]
         assert selectors.balance(account_id=busy.pk, now=present).available == before + 5
         assert selectors.balance(account_id=other.pk, now=present).available == 8 + 7
         row.refresh_from_db()
@@ -310,8 +311,8 @@ class TestBulk:
         assert "2 / 2" in browser.get(f"/admin/console/bulkgrant/{row.pk}/change/").content.decode()
 
     def test_a_stopped_one_goes_on_where_it_stopped(self, busy: Account, present: datetime, ada: User) -> None:
-        rows = bulk.read(f"account,credits\n{busy.public_id},5\n")
-        row = bulk.keep(name="x", rows=rows, reason="r", made_by=ada, now=present)
+        rows = bulk_grants.read(f"account,credits\n{busy.public_id},5\n")
+        row = bulk_grants.keep(name="x", rows=rows, reason="r", made_by=ada, now=present)
         BulkGrant.objects.update(state="running")
 
         def stop(lines: Any) -> Any:
@@ -319,9 +320,9 @@ class TestBulk:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            bulk.run(row.pk, now=present, watch=stop)
+            bulk_grants.run(row.pk, now=present, watch=stop)
 
-        assert bulk.run(row.pk, now=present) == 0
+        assert bulk_grants.run(row.pk, now=present) == 0
         assert Grant.objects.filter(source_key=f"bulk:{row.pk}").count() == 1
 
     @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "account;credits\n", "account,credits\n", "\x00", "é" * 100])
@@ -351,17 +352,17 @@ class TestAlerts:
         event = InboxEvent.objects.create(
             event_id="evt_1", type="x", payload={}, created_at=present, received_at=present, next_attempt_at=present
         )
-        watching.watch(now=present)
+        alert_rules.watch(now=present)
         assert self.kinds() == set()
 
         for _ in range(3):
-            watching.watch(now=present + timedelta(minutes=16))
+            alert_rules.watch(now=present + timedelta(minutes=16))
         assert self.kinds() == {"queue_age"}
         assert OutboxEvent.objects.filter(name="alert.opened").count() == 1
 
         InboxEvent.objects.filter(pk=event.pk).update(state="processed", next_attempt_at=None, processed_at=present)
         OutboxEvent.objects.update(next_attempt_at=None)
-        watching.watch(now=present + timedelta(minutes=17))
+        alert_rules.watch(now=present + timedelta(minutes=17))
         assert self.kinds() == set()
 
     def test_slow_webhooks_a_poor_feature_and_a_spike(self, ada_account: Account, present: datetime) -> None:
@@ -377,11 +378,11 @@ class TestAlerts:
 
         OutboxEvent.objects.update(next_attempt_at=None)
 
-        watching.watch(now=present + timedelta(seconds=1))
+        alert_rules.watch(now=present + timedelta(seconds=1))
         assert self.kinds() == {"webhook_lag", "low_margin", "spike"}
 
         AlertThreshold.objects.create(spike_credits=601, margin_percent=-1_000, webhook_lag_seconds=1_201)
-        watching.watch(now=present + timedelta(seconds=2))
+        alert_rules.watch(now=present + timedelta(seconds=2))
         assert self.kinds() == set()
 
     def test_who_is_named_in_the_console_is_told(
@@ -399,7 +400,7 @@ class TestAlerts:
         monkeypatch.setattr(safe_http, "post", post)
         alerts.raise_alert(Alert.Kind.LEDGER, "ledger", detail="2 rows.", now=present)
 
-        assert relaying.relay(event_id=OutboxEvent.objects.get().pk, now=present)
+        assert dispatching.relay(event_id=OutboxEvent.objects.get().pk, now=present)
 
         assert [mail.to for mail in mailoutbox] == [["a@x.org", "b@x.org"]]
         assert b"2 rows." in told[0]

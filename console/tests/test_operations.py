@@ -10,11 +10,11 @@ from django.contrib.auth.models import Group
 from django.db import DatabaseError, transaction
 from django.test import Client
 
-from accounts import clock
 from accounts.models import Account, ExternalIdentity, User
 from accounts.opening import personal_account
 from billing.models import Order, Subscription
 from billing.tests.conftest import Shop, customer, shop
+from common import clock
 from console import roles
 from console.models import Approval, AuditEvent
 from console.operations import OPERATIONS
@@ -187,7 +187,7 @@ def test_a_refund_says_what_it_takes_and_takes_that(desk: Desk, shop: Shop) -> N
 
 def test_a_plan_s_invoice_is_refunded_with_what_that_takes(desk: Desk, shop: Shop) -> None:
     """Half of a year is given back: credits go now, and from each month that is still to come."""
-    from billing.catalogue import find_price
+    from billing.catalogue.price_list import find_price
     from billing.tests.test_checkout import start
 
     shop.pay(start(desk.account, price=find_price(item="pro", interval="year")).order)
@@ -230,7 +230,7 @@ def test_an_order_in_review_is_settled_by_hand(desk: Desk, shop: Shop) -> None:
 
 
 def test_a_plan_is_changed_extended_stopped_and_resumed(desk: Desk, shop: Shop) -> None:
-    from billing.catalogue import find_price
+    from billing.catalogue.price_list import find_price
 
     shop.pay(shop.checkout(desk.account, item="pro"))
     shop.deliver()
@@ -264,19 +264,19 @@ def test_a_plan_is_changed_extended_stopped_and_resumed(desk: Desk, shop: Shop) 
 
 
 def test_a_failed_payment_is_tried_again_from_its_problem(desk: Desk, shop: Shop) -> None:
-    from sandbox.local_stripe import collecting
+    from sandbox.local_stripe import invoice_collection
 
     shop.pay(shop.checkout(desk.account, item="pro"))
     shop.deliver()
     (row,) = shop.stripe.store.all("subscription")
-    collecting.set_declines(shop.stripe, row["customer"], is_on=True)
+    invoice_collection.set_declines(shop.stripe, row["customer"], is_on=True)
     shop.advance(days=32)
     shop.deliver()
     page = desk.browser.get(f"/admin/accounts/account/{desk.account.pk}/change/").content.decode()
     assert "The payment of Pro failed." in page
 
     assert "The bank said no" in desk.do("retry-payment")
-    collecting.set_declines(shop.stripe, row["customer"], is_on=False)
+    invoice_collection.set_declines(shop.stripe, row["customer"], is_on=False)
     assert "1 invoices are paid" in desk.do("retry-payment")
 
     assert Subscription.objects.get().status == "active"

@@ -4,12 +4,12 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
-from accounts import clock
 from accounts.models import Account, User
-from billing import refunding
 from billing.errors import RefundRefusedError
 from billing.models import Order
+from billing.refunds import refunds
 from billing.tests.conftest import Shop
+from common import clock
 
 
 @pytest.fixture
@@ -54,4 +54,4 @@ def test_a_plan_is_refunded_by_its_invoice(shop: Shop, customer: Account) -> Non
     plan.refresh_from_db()
 
     with pytest.raises(RefundRefusedError, match="by its invoice"):
-        refunding.refund(order=plan, amount_minor=100, reason="r", actor="user:1", idempotency_key="k", now=clock.now())
+        refunds.refund(order=plan, amount_minor=100, reason="r", actor="user:1", idempotency_key="k", now=clock.now())

@@ -15,8 +15,8 @@ from django.db import connection
 from django.test import Client
 
 from accounts.models import Account, User
-from accounts.public_ids import new_id
 from billing.tests.conftest import Shop, customer, shop
+from common.public_ids import new_id
 from console import reports
 from console.models import AlertThreshold
 from credits import ledger
@@ -193,18 +193,18 @@ def test_plans_payments_and_top_customers(shop: Shop, customer: Account, present
 
 
 def test_failed_payments_and_their_recovery(shop: Shop, customer: Account, present: datetime) -> None:
-    from sandbox.local_stripe import collecting
+    from sandbox.local_stripe import invoice_collection
 
     shop.pay(shop.checkout(customer, item="pro"))
     shop.deliver()
     (row,) = shop.stripe.store.all("subscription")
-    collecting.set_declines(shop.stripe, row["customer"], is_on=True)
+    invoice_collection.set_declines(shop.stripe, row["customer"], is_on=True)
     shop.advance(days=32)
     shop.deliver()
     asked = {"since": present, "until": present + timedelta(days=90)}
     assert (reports.payments(**asked)["failed"], reports.payments(**asked)["recovered"]) == (1, 0)
 
-    collecting.set_declines(shop.stripe, row["customer"], is_on=False)
+    invoice_collection.set_declines(shop.stripe, row["customer"], is_on=False)
     shop.advance(days=4)
     shop.deliver()
 

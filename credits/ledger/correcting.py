@@ -6,7 +6,7 @@ from datetime import datetime
 from django.db import connection, transaction
 from django.db.models import Sum
 
-from accounts.sides import Side
+from common.sides import Side
 from credits import limits, locks, posting, settling, spending_order
 from credits.errors import (
     AlreadyReversedError,

@@ -9,8 +9,8 @@ from django.conf import settings
 from django.db import transaction
 from psycopg.types.json import Jsonb
 
-from accounts.public_ids import new_id
-from accounts.sides import Side
+from common.public_ids import new_id
+from common.sides import Side
 from credits import limits, locks, settling
 from credits.errors import (
     CaptureConflictError,

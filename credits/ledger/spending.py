@@ -7,8 +7,8 @@ from typing import Any
 
 from psycopg.types.json import Jsonb
 
-from accounts.public_ids import new_id
-from accounts.sides import Side
+from common.public_ids import new_id
+from common.sides import Side
 from credits import limits
 from credits.ledger import sql
 from credits.ledger.results import Spent

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from accounts import prepared
+from common import prepared_statements
 from credits import limits, locks, settling
 from credits.errors import (
     LARGEST_AMOUNT,
@@ -111,7 +111,7 @@ def _refusal(
 
 
 def _call_once(function: str, arguments: Sequence[Any]) -> dict[str, Any]:
-    row = prepared.fetch_one(STATEMENTS[function], arguments)
+    row = prepared_statements.fetch_one(STATEMENTS[function], arguments)
     if row is None:
         raise RuntimeError(f"{function} answered nothing")
     return row

@@ -1,4 +1,4 @@
-import accounts.public_ids
+import common.public_ids
 import django.db.models.deletion
 import django.db.models.expressions
 from django.db import migrations, models
@@ -42,7 +42,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.UUIDField(
-                        default=accounts.public_ids.new_id, editable=False, primary_key=True, serialize=False
+                        default=common.public_ids.new_id, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 (
@@ -148,7 +148,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.UUIDField(
-                        default=accounts.public_ids.new_id, editable=False, primary_key=True, serialize=False
+                        default=common.public_ids.new_id, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 (
@@ -227,7 +227,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.UUIDField(
-                        default=accounts.public_ids.new_id, editable=False, primary_key=True, serialize=False
+                        default=common.public_ids.new_id, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 (
@@ -360,7 +360,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.UUIDField(
-                        default=accounts.public_ids.new_id, editable=False, primary_key=True, serialize=False
+                        default=common.public_ids.new_id, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 (

@@ -6,7 +6,7 @@ import pytest
 
 from accounts.models import Account
 from credits import allowances, ledger
-from credits.explaining import explain_balance
+from credits.explanations import explain_balance
 from credits.models import Allowance, Source
 from credits.tests.test_spending import give
 

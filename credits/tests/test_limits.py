@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from accounts.models import Account
+from api.problems import status_of
 from credits import allowances, ledger, limits, selectors, signals
+from credits.api import refusals  # noqa: F401 - registers the statuses
 from credits.errors import DailyCapReachedError
 from credits.models import Allowance, Source, Wallet
 from credits.tests.test_concurrency import at_once
@@ -26,7 +28,7 @@ def test_no_more_paid_credits_are_spent_in_a_day_than_the_cap_allows(ada_account
     with pytest.raises(DailyCapReachedError) as caught:
         spend(ada_account, 2, now, "b")
 
-    assert caught.value.status_code == 429
+    assert status_of(type(caught.value)) == 429
     assert caught.value.extra["resets_at"] == "2026-11-21T23:00:00Z"
     assert caught.value.retry_after_s == 12 * 3600
     assert "no lack of credits" in str(caught.value)

@@ -15,8 +15,8 @@ from django.db import DatabaseError, connection, transaction
 from pytest_django import Settings
 
 from accounts.models import Account
-from accounts.public_ids import new_id
-from credits import publishing_seals, seals, tasks
+from common.public_ids import new_id
+from credits import seal_publishing, seals, tasks
 from credits.models import Entry, Seal, Source, Transaction
 from credits.tests.test_spending import give, spend
 from outbox.models import Alert
@@ -204,7 +204,7 @@ def test_a_new_chain_with_the_secret_key_is_not_the_published_one(
     ledger: Account, now: datetime, tmp_path: Path, settings: Settings
 ) -> None:
     settings.SEAL_FILE = str(tmp_path / "heads")
-    publishing_seals.publish(Seal.objects.get(), now=now)
+    seal_publishing.publish(Seal.objects.get(), now=now)
     with superuser() as cursor:
         cursor.execute("UPDATE credits_transaction SET amount = -3 WHERE kind = 'spend'")
         cursor.execute("DELETE FROM credits_seal")
@@ -220,7 +220,7 @@ def test_nothing_is_sealed_onto_another_chain_than_the_published_one(
 ) -> None:
     """A superuser changes a row, removes the seals that cover it, and lets the application seal what is there now."""
     settings.SEAL_FILE = str(tmp_path / "heads.txt")
-    publishing_seals.publish(Seal.objects.get(), now=now)
+    seal_publishing.publish(Seal.objects.get(), now=now)
     spend(ledger, 1, now, key="more")
     with superuser() as cursor:
         cursor.execute("UPDATE credits_transaction SET amount = 20000 WHERE kind = 'grant'")
@@ -243,7 +243,7 @@ def test_a_second_head_for_one_number_and_a_file_that_is_gone_are_breaches(
     settings.SEAL_FILE = str(path)
     with pytest.raises(CommandError, match="is not there, and the ledger has seals"):
         call_command("audit_ledger", "--verify-seals")
-    publishing_seals.publish(Seal.objects.get(), now=now)
+    seal_publishing.publish(Seal.objects.get(), now=now)
     with path.open("a") as file:
         file.write(f"1 {'0' * 64} 2026-01-01T00:00:00+00:00\n")
 
@@ -258,7 +258,7 @@ def test_the_nightly_audit_compares_with_what_was_published(
     ledger: Account, now: datetime, settings: Settings, tmp_path: Path
 ) -> None:
     settings.SEAL_FILE = str(tmp_path / "heads.txt")
-    publishing_seals.publish(Seal.objects.get(), now=now)
+    seal_publishing.publish(Seal.objects.get(), now=now)
     with superuser() as cursor:
         cursor.execute("DELETE FROM credits_seal")
 
@@ -314,7 +314,7 @@ def test_the_commands_say_what_they_found(ledger: Account, now: datetime) -> Non
 def test_a_head_that_cannot_be_told_is_an_alert(ledger: Account, now: datetime, settings: Settings) -> None:
     settings.SEAL_FILE = "/nowhere/heads"
 
-    publishing_seals.publish(Seal.objects.get(), now=now)
+    seal_publishing.publish(Seal.objects.get(), now=now)
 
     assert Alert.objects.get().kind == Alert.Kind.LEDGER
 
@@ -325,13 +325,13 @@ def test_heads_are_told_by_mail_and_read_back(
     settings.SEAL_FILE, settings.SEAL_EMAILS = str(tmp_path / "heads"), ["auditor@example.com"]
     row = Seal.objects.get()
 
-    publishing_seals.publish(row, now=now)
+    seal_publishing.publish(row, now=now)
 
     assert bytes(row.head).hex() in mailoutbox[0].body
-    assert publishing_seals.read_heads(settings.SEAL_FILE) == {1: bytes(row.head).hex()}
+    assert seal_publishing.read_heads(settings.SEAL_FILE) == {1: bytes(row.head).hex()}
     (tmp_path / "heads").write_text("1 nonsense\n")
-    with pytest.raises(publishing_seals.HeadsFileError, match="Line 1"):
-        publishing_seals.read_heads(settings.SEAL_FILE)
+    with pytest.raises(seal_publishing.HeadsFileError, match="Line 1"):
+        seal_publishing.read_heads(settings.SEAL_FILE)
 
 
 def test_the_canonical_form_is_that_of_rfc_8785() -> None:

@@ -8,10 +8,12 @@ import pytest
 from pytest_django.live_server_helper import LiveServer
 from tegoed import Tegoed
 
-from accounts import clock, keys
+from accounts import keys
 from accounts.models import Account
-from billing import bootstrap, checkout, presets
+from billing.checkout import purchases
 from billing.models import Order
+from billing.setup import bootstrap, presets
+from common import clock
 from sandbox.local_stripe import checkout as hosted
 from sandbox.local_stripe.core import LocalStripe
 
@@ -36,7 +38,7 @@ class Server:
     def pay(self, session_id: str) -> None:
         """Finish the hosted page, and tell the server of it, as Stripe does."""
         hosted.complete(self.stripe, session_id, hosted.Outcome.SUCCESS)
-        checkout.refresh(Order.objects.get(stripe_session_id=session_id), now=clock.now())
+        purchases.refresh(Order.objects.get(stripe_session_id=session_id), now=clock.now())
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ ASK = {"model": "gpt", "messages": [{"role": "user", "content": "Tell me of cred
 @pytest.fixture
 def account(serve: Callable[[str], Server]) -> Callable[..., Any]:
     """A customer with the demo's eight free credits, and the proxy before a model."""
-    from accounts import clock
+    from common import clock
 
     server = serve("demo")
     customer = external_account(subject="c", now=clock.now())
@@ -37,7 +37,7 @@ def account(serve: Callable[[str], Server]) -> Callable[..., Any]:
 
 
 def left(account: Account) -> int:
-    from accounts import clock
+    from common import clock
 
     return selectors.balance(account_id=account.pk, now=clock.now()).available
 
@@ -139,7 +139,7 @@ def test_a_customer_cannot_undo_what_an_answer_cost(account: Callable[..., Any],
 
 
 def test_a_key_that_only_reads_is_served_nothing(account: Callable[..., Any]) -> None:
-    from accounts import clock
+    from common import clock
 
     customer, client = account()
     made = keys.create_key(account=customer, name="r", scopes=["credits:read"], created_by=None, now=clock.now())

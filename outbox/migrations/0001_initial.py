@@ -1,4 +1,4 @@
-import accounts.public_ids
+import common.public_ids
 import django.contrib.postgres.fields
 import django.db.models.deletion
 from django.db import migrations, models
@@ -30,7 +30,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.UUIDField(
-                        default=accounts.public_ids.new_id, editable=False, primary_key=True, serialize=False
+                        default=common.public_ids.new_id, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 ("name", models.CharField(max_length=64, verbose_name="name")),
@@ -74,7 +74,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.UUIDField(
-                        default=accounts.public_ids.new_id, editable=False, primary_key=True, serialize=False
+                        default=common.public_ids.new_id, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 ("url", models.CharField(max_length=500, verbose_name="address")),
@@ -121,7 +121,7 @@ class Migration(migrations.Migration):
                 (
                     "id",
                     models.UUIDField(
-                        default=accounts.public_ids.new_id, editable=False, primary_key=True, serialize=False
+                        default=common.public_ids.new_id, editable=False, primary_key=True, serialize=False
                     ),
                 ),
                 ("attempts", models.PositiveSmallIntegerField(default=0, verbose_name="attempts")),

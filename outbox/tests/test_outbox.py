@@ -8,7 +8,7 @@ from django.db import transaction
 from pytest_django import Settings
 
 from accounts.models import Account
-from outbox import alerts, publishing, relaying
+from outbox import alerts, dispatching, publishing
 from outbox.models import Alert, OutboxEvent
 
 
@@ -28,9 +28,9 @@ class Listener:
 
 @pytest.fixture
 def listener(monkeypatch: pytest.MonkeyPatch) -> Listener:
-    monkeypatch.setattr(relaying, "_subscriptions", [])
+    monkeypatch.setattr(dispatching, "_subscriptions", [])
     heard = Listener()
-    relaying.subscribe("test", "thing.", heard)
+    dispatching.subscribe("test", "thing.", heard)
     return heard
 
 
@@ -42,7 +42,7 @@ def publish(now: datetime, key: str = "k", name: str = "thing.done") -> OutboxEv
 def test_an_event_is_told_once(db: None, listener: Listener, now: datetime) -> None:
     event = publish(now)
 
-    assert [relaying.relay(event_id=event.pk, now=now) for _ in range(3)] == [True, True, True]
+    assert [dispatching.relay(event_id=event.pk, now=now) for _ in range(3)] == [True, True, True]
     assert listener.heard == ["k"]
 
 
@@ -60,7 +60,7 @@ def test_what_is_rolled_back_did_not_happen(db: None, listener: Listener, now: d
 
 
 def test_who_did_not_ask_is_not_told(db: None, listener: Listener, now: datetime) -> None:
-    relaying.relay(event_id=publish(now, name="other.done").pk, now=now)
+    dispatching.relay(event_id=publish(now, name="other.done").pk, now=now)
 
     assert listener.heard == []
 
@@ -68,14 +68,14 @@ def test_who_did_not_ask_is_not_told(db: None, listener: Listener, now: datetime
 def test_a_failure_is_kept_and_tried_again_later(db: None, listener: Listener, now: datetime) -> None:
     listener.fails = 1
     event = publish(now)
-    assert not relaying.relay(event_id=event.pk, now=now)
+    assert not dispatching.relay(event_id=event.pk, now=now)
     event.refresh_from_db()
     assert (event.attempts, event.error) == (1, "test: OSError: no connection")
-    assert relaying.due(now=now) == []
+    assert dispatching.due(now=now) == []
 
-    later = now + relaying.pause(1)
-    assert relaying.due(now=later) == [event.pk]
-    assert relaying.relay(event_id=event.pk, now=later)
+    later = now + dispatching.pause(1)
+    assert dispatching.due(now=later) == [event.pk]
+    assert dispatching.relay(event_id=event.pk, now=later)
     assert listener.heard == ["k"]
 
 
@@ -84,10 +84,10 @@ def test_those_who_heard_it_are_not_told_again_because_another_failed(
 ) -> None:
     second = Listener()
     second.fails = 1
-    relaying.subscribe("second", "thing.", second)
+    dispatching.subscribe("second", "thing.", second)
     event = publish(now)
-    relaying.relay(event_id=event.pk, now=now)
-    relaying.relay(event_id=event.pk, now=now + timedelta(hours=1))
+    dispatching.relay(event_id=event.pk, now=now)
+    dispatching.relay(event_id=event.pk, now=now + timedelta(hours=1))
 
     assert (listener.heard, second.heard) == (["k"], ["k"])
 
@@ -95,10 +95,10 @@ def test_those_who_heard_it_are_not_told_again_because_another_failed(
 def test_a_worker_that_dies_costs_a_pause(db: None, listener: Listener, now: datetime) -> None:
     """Nobody else tells while it may be at it, and somebody does once that time is over."""
     event = publish(now)
-    OutboxEvent.objects.update(attempts=1, next_attempt_at=now + relaying.pause(1))  # as it left the row
+    OutboxEvent.objects.update(attempts=1, next_attempt_at=now + dispatching.pause(1))  # as it left the row
 
-    assert relaying.due(now=now + timedelta(seconds=30)) == []
-    assert relaying.due(now=now + relaying.pause(1)) == [event.pk]
+    assert dispatching.due(now=now + timedelta(seconds=30)) == []
+    assert dispatching.due(now=now + dispatching.pause(1)) == [event.pk]
 
 
 def test_it_is_given_up_after_so_many_tries(db: None, listener: Listener, now: datetime, settings: Settings) -> None:
@@ -106,23 +106,23 @@ def test_it_is_given_up_after_so_many_tries(db: None, listener: Listener, now: d
     listener.fails = 99
     event = publish(now)
     for hours in (0, 1, 2):
-        relaying.relay(event_id=event.pk, now=now + timedelta(hours=hours))
+        dispatching.relay(event_id=event.pk, now=now + timedelta(hours=hours))
 
     event.refresh_from_db()
     assert (event.attempts, event.next_attempt_at) == (2, None)
 
 
 def test_the_pauses_grow_to_four_hours() -> None:
-    assert [relaying.pause(n).total_seconds() / 60 for n in (1, 2, 3, 9, 20)] == [1, 2, 4, 240, 240]
-    assert timedelta(days=1.5) < sum(map(relaying.pause, range(1, 20)), timedelta()) < timedelta(days=3)
+    assert [dispatching.pause(n).total_seconds() / 60 for n in (1, 2, 3, 9, 20)] == [1, 2, 4, 240, 240]
+    assert timedelta(days=1.5) < sum(map(dispatching.pause, range(1, 20)), timedelta()) < timedelta(days=3)
 
 
 # --- alerts ----------------------------------------------------------------------------------------
 
 
 def relay_all(now: datetime) -> None:
-    for event_id in relaying.due(now=now + timedelta(minutes=1)):
-        relaying.relay(event_id=event_id, now=now)
+    for event_id in dispatching.due(now=now + timedelta(minutes=1)):
+        dispatching.relay(event_id=event_id, now=now)
 
 
 def test_an_incident_is_one_alert_and_one_mail(db: None, now: datetime, settings: Settings) -> None:

@@ -13,10 +13,11 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from accounts import clock, keys, webhook_signatures
+from accounts import keys
 from accounts.models import Account
 from accounts.opening import external_account
-from outbox import publishing, relaying, safe_http, webhooks
+from common import clock, webhook_signatures
+from outbox import dispatching, publishing, safe_http, webhooks
 from outbox.models import Alert, OutboxEvent, WebhookDelivery, WebhookEndpoint
 from outbox.safe_http import UnsafeUrlError
 
@@ -57,10 +58,10 @@ def receiver(settings: Settings) -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def rung(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The deliveries that a worker was told of."""
+def queued(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The deliveries that were queued for a worker."""
     found: list[Any] = []
-    monkeypatch.setattr(webhooks, "_ring", found.append)
+    monkeypatch.setattr(webhooks, "_enqueue", found.append)
     return found
 
 
@@ -72,7 +73,7 @@ def happen(account: Account, now: datetime, name: str = "credits.low") -> Outbox
     key = f"{name}:{account.pk}:{now.isoformat()}"
     publishing.publish(name=name, key=key, data={"left": 2}, account_id=account.pk, now=now)
     event = OutboxEvent.objects.get(key=key)
-    relaying.relay(event_id=event.pk, now=now)
+    dispatching.relay(event_id=event.pk, now=now)
     return event
 
 
@@ -82,11 +83,11 @@ def try_all(now: datetime) -> None:
 
 
 def test_an_event_is_told_once_and_signed(
-    ada_account: Account, receiver: Receiver, now: datetime, rung: list[Any]
+    ada_account: Account, receiver: Receiver, now: datetime, queued: list[Any]
 ) -> None:
     _, secret = listen(ada_account, receiver.url, now)
     event = happen(ada_account, now)
-    webhooks.enqueue(event)
+    webhooks.create_deliveries(event)
 
     try_all(now)
     try_all(now + timedelta(days=1))
@@ -104,7 +105,7 @@ def test_an_event_is_told_once_and_signed(
 
 
 def test_who_listens_hears_of_its_own_account_and_its_own_events(
-    ada_account: Account, receiver: Receiver, now: datetime, rung: list[Any]
+    ada_account: Account, receiver: Receiver, now: datetime, queued: list[Any]
 ) -> None:
     bob = external_account(subject="bob", now=now)
     listen(ada_account, receiver.url, now, "order.paid")
@@ -120,7 +121,7 @@ def test_who_listens_hears_of_its_own_account_and_its_own_events(
 
 
 def test_a_failure_is_tried_again_with_growing_pauses_and_given_up(
-    ada_account: Account, receiver: Receiver, now: datetime, rung: list[Any]
+    ada_account: Account, receiver: Receiver, now: datetime, queued: list[Any]
 ) -> None:
     listen(ada_account, receiver.url, now)
     happen(ada_account, now)
@@ -139,7 +140,7 @@ def test_a_failure_is_tried_again_with_growing_pauses_and_given_up(
     assert len({headers["webhook-timestamp"] for headers, _ in receiver.heard}) == len(receiver.heard)
 
 
-def test_two_workers_try_once(ada_account: Account, receiver: Receiver, now: datetime, rung: list[Any]) -> None:
+def test_two_workers_try_once(ada_account: Account, receiver: Receiver, now: datetime, queued: list[Any]) -> None:
     listen(ada_account, receiver.url, now)
     happen(ada_account, now)
     (delivery_id,) = webhooks.due(now=now)
@@ -153,7 +154,7 @@ def test_two_workers_try_once(ada_account: Account, receiver: Receiver, now: dat
 
 
 def test_an_endpoint_that_takes_nothing_for_days_is_switched_off_and_told_of(
-    ada_account: Account, receiver: Receiver, now: datetime, rung: list[Any]
+    ada_account: Account, receiver: Receiver, now: datetime, queued: list[Any]
 ) -> None:
     endpoint, _ = listen(ada_account, receiver.url, now)
     receiver.status = 503
@@ -172,7 +173,7 @@ def test_an_endpoint_that_takes_nothing_for_days_is_switched_off_and_told_of(
     assert Alert.objects.get().resolved_at is not None
 
 
-def test_410_switches_off_at_once(ada_account: Account, receiver: Receiver, now: datetime, rung: list[Any]) -> None:
+def test_410_switches_off_at_once(ada_account: Account, receiver: Receiver, now: datetime, queued: list[Any]) -> None:
     endpoint, _ = listen(ada_account, receiver.url, now)
     receiver.status = 410
     happen(ada_account, now)
@@ -183,7 +184,7 @@ def test_410_switches_off_at_once(ada_account: Account, receiver: Receiver, now:
 
 
 def test_a_redirect_is_no_delivery_and_is_not_followed(
-    ada_account: Account, receiver: Receiver, now: datetime, rung: list[Any]
+    ada_account: Account, receiver: Receiver, now: datetime, queued: list[Any]
 ) -> None:
     listen(ada_account, receiver.url, now)
     receiver.status = 302
@@ -195,7 +196,7 @@ def test_a_redirect_is_no_delivery_and_is_not_followed(
 
 
 def test_during_a_rotation_both_secrets_verify(
-    ada_account: Account, receiver: Receiver, now: datetime, rung: list[Any]
+    ada_account: Account, receiver: Receiver, now: datetime, queued: list[Any]
 ) -> None:
     endpoint, old = listen(ada_account, receiver.url, now)
     new = webhooks.rotate_secret(endpoint, now=now)
@@ -305,7 +306,7 @@ def call(client: Client, ada_account: Account, present: datetime) -> Call:
     return ask
 
 
-def test_endpoints_are_managed_over_the_api(call: Call, receiver: Receiver, rung: list[Any]) -> None:
+def test_endpoints_are_managed_over_the_api(call: Call, receiver: Receiver, queued: list[Any]) -> None:
     made = call("POST", "", {"url": receiver.url, "events": ["order.paid"], "description": "Ours"}).json()
     assert made["secret"].startswith("whsec_")
     (listed,) = call("GET", "").json()["data"]

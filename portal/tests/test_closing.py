@@ -8,11 +8,12 @@ from django.apps import apps
 from django.db import models
 from django.test import Client
 
-from accounts import clock, keys
+from accounts import keys
 from accounts.models import Account, User
 from billing.errors import PaymentProviderUnavailableError
 from billing.models import Subscription
 from billing.tests.conftest import Shop, customer, shop
+from common import clock
 from credits import audit, ledger, selectors
 from outbox import webhooks
 
@@ -91,7 +92,7 @@ def test_while_stripe_is_away_nothing_is_closed(
     def away(**_about: Any) -> None:
         raise PaymentProviderUnavailableError("Please try again in a minute.")
 
-    monkeypatch.setattr("billing.plan_changes.end_all", away)
+    monkeypatch.setattr("billing.subscriptions.plan_changes.end_all", away)
 
     answer = browser.post("/settings/close", {"email": ada.email})
 

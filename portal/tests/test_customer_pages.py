@@ -11,9 +11,10 @@ import pytest
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
-from accounts import clock, keys
-from accounts.charts import HEIGHT, WIDTH, bar_chart
+from accounts import keys
 from accounts.models import Account, User
+from common import clock
+from common.charts import HEIGHT, WIDTH, bar_chart
 from credits import ledger, limits, selectors
 from credits.models import Source, Transaction
 from usage.spending import Work, spend

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from accounts import clock, keys
+from accounts import keys
 from accounts.models import Account, ApiKey, User
+from common import clock
 
 
 @pytest.fixture

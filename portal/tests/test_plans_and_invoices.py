@@ -6,15 +6,18 @@ import pytest
 import stripe
 from django.test import Client
 
-from accounts import clock
 from accounts.models import Account, User
-from billing import catalogue, details, mirror, plan_changes, previews
-from billing.details import Details
+from billing.catalogue import price_list
+from billing.customers import billing_profile
+from billing.customers.billing_profile import Details
 from billing.errors import TaxNumberRefusedError
 from billing.models import Order, Price, Promotion, Subscription
+from billing.stripe import djstripe_store
+from billing.subscriptions import plan_changes, previews
 from billing.tests.conftest import Shop, customer, shop
+from common import clock
 from credits import ledger, selectors
-from sandbox.local_stripe import money_back
+from sandbox.local_stripe import refunds_and_disputes
 
 __all__ = ["customer", "shop"]
 
@@ -42,7 +45,7 @@ def page(client: Client, ada: User, customer: Account) -> Callable[..., str]:
 
 
 def price(item: str, interval: str = "month") -> Price:
-    return catalogue.find_price(item=item, interval=interval)
+    return price_list.find_price(item=item, interval=interval)
 
 
 def preview(account: Account, item: str, interval: str = "month") -> previews.ChangePreview:
@@ -54,7 +57,7 @@ def test_a_preview_is_what_then_happens(
     shop: Shop, customer: Account, subscribed: Subscription, item: str, interval: str
 ) -> None:
     before = selectors.balance(account_id=customer.pk, now=clock.now()).available
-    paid = {row["id"] for row in mirror.invoices_of(customer.pk, limit=10)}
+    paid = {row["id"] for row in djstripe_store.invoices_of(customer.pk, limit=10)}
     stored = len(list(shop.stripe.store.all("invoice"))), len(list(shop.stripe.store.all("event")))
 
     told = preview(customer, item, interval)
@@ -63,7 +66,7 @@ def test_a_preview_is_what_then_happens(
     assert selectors.balance(account_id=customer.pk, now=clock.now()).available == before
     plan_changes.change(account=customer, price=price(item, interval), now=clock.now())
     shop.deliver()
-    (bill,) = [row for row in mirror.invoices_of(customer.pk, limit=10) if row["id"] not in paid]
+    (bill,) = [row for row in djstripe_store.invoices_of(customer.pk, limit=10) if row["id"] not in paid]
     after = selectors.balance(account_id=customer.pk, now=clock.now()).available
     assert told.is_at_once
     assert abs(told.due_now_minor - bill["amount_paid"]) <= 1  # prorated by the second, a second later
@@ -146,14 +149,14 @@ def test_invoice_details_are_kept_at_stripe_and_shown(
     answer = client.post("/billing/details", form | {"tax_number": "NL 8104.33.941.B01"}, follow=True)
 
     assert "Acme B.V." in answer.content.decode()
-    assert details.current(customer) == ACME
-    found = stripe.Customer.retrieve(mirror.customer_of_account(customer.pk))
+    assert billing_profile.current(customer) == ACME
+    found = stripe.Customer.retrieve(djstripe_store.customer_of_account(customer.pk))
     assert (found.name, found.address.city) == ("Acme B.V.", "Amsterdam")
     assert 'value="NL810433941B01"' in page("/billing/details")
 
     client.post("/billing/details", form | {"tax_number": ""})
-    assert details.current(customer).tax_number == ""
-    assert stripe.Customer.list_tax_ids(mirror.customer_of_account(customer.pk)).data == []
+    assert billing_profile.current(customer).tax_number == ""
+    assert stripe.Customer.list_tax_ids(djstripe_store.customer_of_account(customer.pk)).data == []
 
 
 @pytest.mark.parametrize(
@@ -166,7 +169,7 @@ def test_invoice_details_are_kept_at_stripe_and_shown(
     ],
 )
 def test_a_tax_number_is_told_as_stripe_wants_it(text: str, country: str, kept: tuple[str, str]) -> None:
-    assert details.tax_number(text, country=country) == kept
+    assert billing_profile.tax_number(text, country=country) == kept
 
 
 @pytest.mark.parametrize(
@@ -176,13 +179,13 @@ def test_a_tax_number_that_cannot_be_is_refused_before_anything_changes(
     client: Client, customer: Account, page: Callable[..., str], text: str, country: str
 ) -> None:
     with pytest.raises(TaxNumberRefusedError):
-        details.tax_number(text, country=country)
+        billing_profile.tax_number(text, country=country)
 
     form = {"name": "A", "line1": "B", "city": "C", "country": country, "tax_number": text}
     answer = client.post("/billing/details", form)
 
     assert (answer.status_code, "errorlist" in answer.content.decode()) == (200, True)
-    assert mirror.customer_of_account(customer.pk) == ""
+    assert djstripe_store.customer_of_account(customer.pk) == ""
 
 
 def test_the_card_and_the_pdf_of_invoices_are_on_the_page(
@@ -191,7 +194,7 @@ def test_the_card_and_the_pdf_of_invoices_are_on_the_page(
     shown = page("/billing")
 
     assert "•••• 4242" in shown
-    assert mirror.invoices_of(customer.pk, limit=1)[0]["invoice_pdf"] in shown
+    assert djstripe_store.invoices_of(customer.pk, limit=1)[0]["invoice_pdf"] in shown
     assert ">Paid<" in shown
 
 
@@ -218,7 +221,7 @@ def test_what_became_of_the_money_is_said_and_no_payment_is_named(
         shop.pay(shop.checkout(customer, key=key))
     first, second = (row["id"] for row in shop.stripe.store.all("charge"))
     stripe.Refund.create(charge=first, amount=250)
-    money_back.open_dispute(shop.stripe, second)
+    refunds_and_disputes.open_dispute(shop.stripe, second)
     shop.deliver()
 
     billing = page("/billing")
@@ -236,7 +239,9 @@ def test_a_row_that_moves_no_credits_says_what_is_owed(customer: Account, shop: 
     shop.deliver()
     ledger.spend(account_id=customer.pk, amount=28, idempotency_key="k", now=clock.now())
     (charge,) = shop.stripe.store.all("charge")
-    money_back.close_dispute(shop.stripe, money_back.open_dispute(shop.stripe, charge["id"])["id"], "lost")
+    refunds_and_disputes.close_dispute(
+        shop.stripe, refunds_and_disputes.open_dispute(shop.stripe, charge["id"])["id"], "lost"
+    )
     shop.deliver()
 
     history = page("/transactions")

@@ -7,12 +7,13 @@ import pytest
 from django.http import QueryDict
 from django.test import Client
 
-from accounts import clock, keys, teams
+from accounts import keys, teams
 from accounts.errors import TeamError
 from accounts.models import Account, Invitation, Membership, User
 from accounts.opening import personal_account
 from billing.models import Plan
 from billing.tests.conftest import Shop, shop
+from common import clock
 from credits import ledger, selectors
 from credits.models import Source
 from outbox import webhooks

@@ -3,8 +3,8 @@
 import pytest
 from django.test import Client
 
-from accounts import clock
 from accounts.models import Account, User
+from common import clock
 from outbox import webhooks
 from outbox.models import WebhookDelivery, WebhookEndpoint
 

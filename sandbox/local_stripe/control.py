@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from sandbox.local_stripe import checkout, collecting, events, faults, money_back, pages
+from sandbox.local_stripe import checkout, events, faults, invoice_collection, pages, refunds_and_disputes
 from sandbox.local_stripe.core import LocalStripe
 from sandbox.local_stripe.errors import StripeApiError, invalid
 
@@ -48,7 +48,7 @@ def _card(stripe: LocalStripe, values: Row, _send: events.Send, customer_id: str
     if not isinstance(values.get("declines"), bool):
         raise invalid("declines must be true or false.", param="declines")
     how = {name: values.get(name) is True for name in ("needs_action", "is_slow")}
-    collecting.set_declines(stripe, customer_id, is_on=values["declines"], **how)
+    invoice_collection.set_declines(stripe, customer_id, is_on=values["declines"], **how)
     return {"customer": customer_id, "declines": values["declines"]}
 
 
@@ -61,14 +61,14 @@ def _change(stripe: LocalStripe, values: Row, _send: events.Send, subscription_i
 
 
 def _pay_invoice(stripe: LocalStripe, _values: Row, _send: events.Send, invoice_id: str) -> Row:
-    collecting.pay_on_page(stripe, invoice_id)
+    invoice_collection.pay_on_page(stripe, invoice_id)
     return {"invoice": invoice_id, "status": stripe.get("invoice", invoice_id)["status"]}
 
 
 def _refund(stripe: LocalStripe, values: Row, _send: events.Send, charge_id: str) -> Row:
     about = {name: values[name] for name in ("amount", "reason") if name in values}
     with stripe.lock:
-        made = money_back.create_refund(stripe, {"charge": charge_id, **about})
+        made = refunds_and_disputes.create_refund(stripe, {"charge": charge_id, **about})
         stripe.store.save()
     return {"refund": made["id"], "amount": made["amount"]}
 
@@ -78,12 +78,12 @@ def _fail(stripe: LocalStripe, values: Row, _send: events.Send) -> Row:
 
 
 def _dispute(stripe: LocalStripe, _values: Row, _send: events.Send, charge_id: str) -> Row:
-    opened = money_back.open_dispute(stripe, charge_id)
+    opened = refunds_and_disputes.open_dispute(stripe, charge_id)
     return {"dispute": opened["id"], "status": opened["status"]}
 
 
 def _close_dispute(stripe: LocalStripe, values: Row, _send: events.Send, dispute_id: str) -> Row:
-    closed = money_back.close_dispute(stripe, dispute_id, values.get("outcome", ""))
+    closed = refunds_and_disputes.close_dispute(stripe, dispute_id, values.get("outcome", ""))
     return {"dispute": closed["id"], "status": closed["status"]}
 
 

@@ -91,24 +91,24 @@ class LocalStripe:
             catalogue,
             checkout,
             clocks,
-            collecting,
             credit_notes,
             customers,
             events,
             faults,
+            invoice_collection,
             invoices,
-            money_back,
             payments,
             portal,
             promotions,
+            refunds_and_disputes,
             schedules,
             subscriptions,
             tax,
         )
 
         self.parts = (
-            catalogue, checkout, clocks, collecting, credit_notes, customers, events, faults, invoices, money_back,
-            payments, portal, promotions, schedules, subscriptions, tax,
+            catalogue, checkout, clocks, invoice_collection, credit_notes, customers, events, faults, invoices,
+            refunds_and_disputes, payments, portal, promotions, schedules, subscriptions, tax,
         )  # fmt: skip
         self.store = store
         self.clock = clock

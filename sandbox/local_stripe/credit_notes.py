@@ -5,7 +5,7 @@ docs.stripe.com/invoicing/integration/programmatic-credit-notes
 
 from typing import Any
 
-from sandbox.local_stripe import money_back
+from sandbox.local_stripe import refunds_and_disputes
 from sandbox.local_stripe.core import LocalStripe, route
 from sandbox.local_stripe.errors import invalid
 
@@ -44,7 +44,9 @@ def create_credit_note(stripe: LocalStripe, values: Row) -> Row:
     refunds = []
     if back := values.get("refund_amount"):
         (paid,) = [row for row in stripe.store.all("invoice_payment") if row["invoice"] == bill["id"]]
-        made = money_back.create_refund(stripe, {"payment_intent": paid["payment"]["payment_intent"], "amount": back})
+        made = refunds_and_disputes.create_refund(
+            stripe, {"payment_intent": paid["payment"]["payment_intent"], "amount": back}
+        )
         refunds = [{"amount_refunded": back, "refund": made["id"], "type": "refund", "payment_record_refund": None}]
     if credited := values.get("credit_amount"):
         customer = stripe.get("customer", bill["customer"])

@@ -96,7 +96,7 @@ def confirm(
     stripe: LocalStripe, payment_intent_id: str, *, payment_method: str | None = None, is_there: bool, outcome: str = ""
 ) -> Row:
     """Try to pay an intent, with its customer at the page or without. Raises the card error of a refusal."""
-    from sandbox.local_stripe import collecting  # which knows whose card is refused
+    from sandbox.local_stripe import invoice_collection  # which knows whose card is refused
 
     intent = stripe.get("payment_intent", payment_intent_id)
     if intent["status"] not in ("requires_payment_method", "requires_confirmation", "requires_action"):
@@ -104,7 +104,11 @@ def confirm(
     if not is_there and stripe.get("payment_method", payment_method or "")["customer"] != intent["customer"]:
         raise invalid("The payment method does not belong to the customer.", param="payment_method")
     why = (
-        "card_declined" if outcome == "declined" else "" if is_there else collecting.refusal(stripe, intent["customer"])
+        "card_declined"
+        if outcome == "declined"
+        else ""
+        if is_there
+        else invoice_collection.refusal(stripe, intent["customer"])
     )
     if why:
         fail(stripe, intent, why)
@@ -212,9 +216,9 @@ def succeed(stripe: LocalStripe, intent: Row) -> Row:
     stripe.changed("payment_intent", intent)
     stripe.emit("charge.succeeded", made)
     stripe.emit("payment_intent.succeeded", intent)
-    from sandbox.local_stripe import collecting
+    from sandbox.local_stripe import invoice_collection
 
-    collecting.intent_paid(stripe, intent)
+    invoice_collection.intent_paid(stripe, intent)
     return made
 
 

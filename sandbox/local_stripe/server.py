@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 from sandbox.local_payconiq import LocalPayconiq
-from sandbox.local_stripe import collecting, control, events, faults, pages, portal
+from sandbox.local_stripe import control, events, faults, invoice_collection, pages, portal
 from sandbox.local_stripe.core import LocalStripe, encoded_json
 from sandbox.local_stripe.errors import StripeApiError
 
@@ -138,7 +138,7 @@ class Application:
                 portal.act(self._stripe, portal_id, subscription_id, form["action"], form.get("price", ""))
                 target = f"/p/session/{portal_id}"
             case ["invoices", invoice_id, "pay"]:
-                collecting.pay_on_page(self._stripe, invoice_id)
+                invoice_collection.pay_on_page(self._stripe, invoice_id)
                 target = f"/invoices/{invoice_id}"
             case ["bank", payment_intent_id]:
                 target = pages.answer_bank(self._stripe, payment_intent_id, form)

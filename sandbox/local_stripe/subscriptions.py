@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sandbox.local_stripe import collecting, invoices, payments, promotions, schedules
+from sandbox.local_stripe import invoice_collection, invoices, payments, promotions, schedules
 from sandbox.local_stripe.catalogue import update
 from sandbox.local_stripe.core import LocalStripe, route, timer
 from sandbox.local_stripe.errors import declined, invalid
@@ -29,7 +29,7 @@ CHANGEABLE = {
     "cancel_at", "cancel_at_period_end", "metadata", "default_payment_method", "description", "discounts", "items",
     "billing_cycle_anchor", "pause_collection", "payment_behavior", "proration_behavior", "proration_date", "trial_end",
 }  # fmt: skip
-WILL_END_S = 3 * collecting.DAY_S  # a trial's end is announced so long before
+WILL_END_S = 3 * invoice_collection.DAY_S  # a trial's end is announced so long before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +67,7 @@ def create_subscription(stripe: LocalStripe, values: Row) -> Row:
     if not method:
         raise invalid("This customer has no attached payment source or default payment method.")
     card = stripe.get("payment_method", method)
-    why = collecting.refusal(stripe, customer["id"])
+    why = invoice_collection.refusal(stripe, customer["id"])
     if why and values.get("payment_behavior") == "error_if_incomplete":
         raise declined(payments.DECLINED, code=why)
     return start(
@@ -157,7 +157,7 @@ def _change_items(stripe: LocalStripe, row: Row, change: Change) -> None:
     previous = {"items": {"data": before["items"]["data"]}}
     is_anew = change.is_anew and row["status"] != "trialing"
     _set_items(stripe, row, change.items or [], is_anew=is_anew)
-    why = collecting.refusal(stripe, row["customer"])
+    why = invoice_collection.refusal(stripe, row["customer"])
     is_billed = (change.proration == "always_invoice" or is_anew) and row["status"] != "trialing"
     if is_billed and why and change.payment_behavior == "error_if_incomplete":
         _restore(stripe, row, before)
@@ -174,7 +174,7 @@ def _change_items(stripe: LocalStripe, row: Row, change: Change) -> None:
         invoices.void(stripe, bill)  # docs.stripe.com/billing/subscriptions/pause-payment: all that it bills meanwhile
         stripe.emit("customer.subscription.updated", row, previous)
         return
-    is_paid = collecting.pay(stripe, bill, is_part_of_a_change=is_pending)
+    is_paid = invoice_collection.pay(stripe, bill, is_part_of_a_change=is_pending)
     if not is_paid and is_pending:
         wanted = copy.deepcopy(row["items"]["data"])
         _restore(stripe, row, before)
@@ -390,7 +390,7 @@ def start(
 ) -> Row:
     """Begin a subscription to some prices, and pay its first invoice; a trial's is over nothing."""
     now = stripe.timestamp()
-    trial_ends = now + trial_days * collecting.DAY_S if trial_days else None
+    trial_ends = now + trial_days * invoice_collection.DAY_S if trial_days else None
     identifier = new_id("sub")
     row = stripe.new(
         "subscription",
@@ -425,7 +425,7 @@ def start(
     promotions.attach(stripe, row, discounts)
     bill = invoices.make(stripe, row, "subscription_create", _whole_period(row))
     stripe.emit("customer.subscription.created", row)
-    collecting.pay(stripe, bill)
+    invoice_collection.pay(stripe, bill)
     stripe.at(_period_end(row), "renew_subscription", identifier)
     if trial_ends:
         _announce_end_of_trial(stripe, row)
@@ -516,7 +516,7 @@ def _renew(stripe: LocalStripe, subscription_id: str, *, reason: str = "subscrip
             invoices.finalize(stripe, bill)
         invoices.void(stripe, bill)
     elif is_due_to_a_call:
-        collecting.pay(stripe, bill)
+        invoice_collection.pay(stripe, bill)
     stripe.at(_period_end(row), "renew_subscription", subscription_id)
 
 
@@ -548,7 +548,7 @@ def _move_next_payment(stripe: LocalStripe, row: Row, at: int) -> None:
     free = [
         Charged(item=item, amount=0, starts=now, ends=at, description="Trial period") for item in row["items"]["data"]
     ]
-    collecting.pay(stripe, invoices.make(stripe, row, "subscription_update", free))
+    invoice_collection.pay(stripe, invoices.make(stripe, row, "subscription_update", free))
     stripe.emit("customer.subscription.updated", row, previous)
     _announce_end_of_trial(stripe, row)
 
@@ -579,7 +579,7 @@ def after(anchor: int, price: Row, count: int) -> int:
     months = {"month": 1, "year": 12}.get(recurring["interval"])
     if months is None:
         days: int = {"day": 1, "week": 7}[recurring["interval"]] * recurring["interval_count"]
-        return anchor + days * collecting.DAY_S * count
+        return anchor + days * invoice_collection.DAY_S * count
     first = datetime.fromtimestamp(anchor, UTC)
     total = first.year * 12 + first.month - 1 + months * recurring["interval_count"] * count
     year, month = divmod(total, 12)

@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 import stripe
 
-from billing import bootstrap, doctor, portal_settings, stripe_api
-from billing.doctor import Verdict
 from billing.errors import BillingError
 from billing.models import Price
-from billing.presets import Preset
+from billing.setup import bootstrap, doctor
+from billing.setup.doctor import Verdict
+from billing.setup.presets import Preset
+from billing.stripe import portal_configuration, stripe_client
 from sandbox.stripe_check.recording import Record, RecordingClient
 from sandbox.stripe_check.stories import STORIES, Teller
 
@@ -25,7 +26,10 @@ def play(record: Record, *, is_local: bool, say: Say) -> None:
     refuse_live(stripe.api_key or "")
     run = f"check-{secrets.token_hex(3)}"
     stripe.default_http_client = RecordingClient(stripe.default_http_client or stripe.RequestsClient(), record)
-    mark, portal_settings.MARK = portal_settings.MARK, {"tegoed": run}  # leave the account's own settings alone
+    mark, portal_configuration.MARK = (
+        portal_configuration.MARK,
+        {"tegoed": run},
+    )  # leave the account's own settings alone
     teller = Teller(run=run, record=record, is_local=is_local)
     try:
         bootstrap.push(catalogue(run), say=lambda _line: None)
@@ -39,7 +43,7 @@ def play(record: Record, *, is_local: bool, say: Say) -> None:
                 record.failures.append(f"{point.about}: {point.text}")
     finally:
         clean_up(teller, say=say)
-        portal_settings.MARK = mark
+        portal_configuration.MARK = mark
 
 
 def refuse_live(key: str) -> None:
@@ -85,9 +89,9 @@ def clean_up(teller: Teller, *, say: Say) -> None:
         except stripe.StripeError as error:
             left.append(f"price {price.stripe_price_id}: {error}")
     try:
-        known = portal_settings.find()
+        known = portal_configuration.find()
         if known is not None:
-            with stripe_api.calling():
+            with stripe_client.calling():
                 stripe.billing_portal.Configuration.modify(known["id"], active=False)
     except (stripe.StripeError, BillingError) as error:
         left.append(f"the portal's settings: {error}")

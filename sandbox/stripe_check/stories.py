@@ -17,24 +17,19 @@ from typing import Any, cast
 import stripe
 from django.conf import settings
 
-from accounts import clock
 from accounts.models import Account, User
 from accounts.opening import personal_account
-from billing import (
-    catalogue,
-    checkout,
-    inbox,
-    plan_changes,
-    previews,
-    reconciliation,
-    refunding,
-    stripe_api,
-    top_ups,
-    webhooks,
-)
+from billing.catalogue import price_list
+from billing.checkout import purchases, top_ups
+from billing.checkout.providers.stripe import customer_of, identity
 from billing.errors import BillingError, PaymentActionRequiredError, PaymentDeclinedError
 from billing.models import InboxEvent, Order, Price, Subscription
-from billing.providers.stripe import customer_of, identity
+from billing.reconciliation import comparison
+from billing.refunds import refunds
+from billing.stripe import stripe_client
+from billing.subscriptions import plan_changes, previews
+from billing.webhooks import inbox, receiving
+from common import clock
 from credits import audit, ledger, selectors
 from credits.models import Grant, Source
 from sandbox.clock import SandboxClock
@@ -102,11 +97,11 @@ class Teller:
         for event in stripe.Event.list(limit=100).auto_paging_iter():
             if event.id in self.seen:
                 break
-            fresh.append(stripe_api.plain(event))
+            fresh.append(stripe_client.plain(event))
         for told in reversed(fresh):
             self.seen.add(told["id"])
             self.record.events.setdefault(self.story, []).append(told["type"])
-            webhooks.keep(told, now=clock.now())
+            receiving.keep(told, now=clock.now())
         for event_id in InboxEvent.objects.filter(next_attempt_at__isnull=False).values_list("event_id", flat=True):
             inbox.process(event_id=event_id, now=clock.now())
 
@@ -138,7 +133,7 @@ class Teller:
         return personal_account(user=User.objects.create_user(email, name="Check"), now=clock.now())
 
     def price(self, item: str, interval: str = "") -> Price:
-        return catalogue.find_price(item=f"{item}-{self.run}", interval=interval)
+        return price_list.find_price(item=f"{item}-{self.run}", interval=interval)
 
     def card(self, account: Account, card: str = VISA) -> str:
         """Leave a card with an account's customer, as the one that is charged."""
@@ -173,7 +168,7 @@ class Teller:
 
     def form(self, account: Account, key: str = "form") -> Order:
         """A pack on a card form, not paid yet."""
-        started = checkout.start(
+        started = purchases.start(
             account=account, price=self.price("pack"), quantity=1, idempotency_key=key, actor="check",
             ui=Order.Ui.ELEMENTS, now=clock.now(),
         )  # fmt: skip
@@ -205,7 +200,7 @@ def a_pack_is_paid_on_a_card_form(teller: Teller) -> None:
 def a_payment_page_is_made_and_expires(teller: Teller) -> None:
     ada = teller.somebody()
     for number, price in enumerate((teller.price("pack"), teller.price("small", "month"))):
-        started = checkout.start(
+        started = purchases.start(
             account=ada, price=price, quantity=1, idempotency_key=f"page{number}", actor="check", now=clock.now()
         )
         if not started.order.checkout_url.startswith("http"):
@@ -221,7 +216,7 @@ def a_refund_takes_its_credits_along(teller: Teller) -> None:
     stripe.PaymentIntent.confirm(order.payment_id or "", payment_method=VISA, return_url=RETURN_URL)
     teller.expect("credits", lambda: teller.paid_credits(ada), 20)
     order.refresh_from_db()
-    refunding.refund(
+    refunds.refund(
         order=order, amount_minor=250, reason="check", actor="check", idempotency_key="half", now=clock.now()
     )
     teller.expect("credits after half of it", lambda: teller.paid_credits(ada), 10)
@@ -322,7 +317,7 @@ def a_renewal_is_refused_and_paid_late(teller: Teller) -> None:
     stripe.Subscription.modify(subscription, default_payment_method=good)
     latest = stripe.Subscription.retrieve(subscription).latest_invoice
     try:
-        stripe_api.pay_invoice(str(latest))
+        stripe_client.pay_invoice(str(latest))
     except PaymentDeclinedError:
         teller.record.failures.append(f"{teller.story}: the good card was refused")
     teller.expect("credits once it is paid", lambda: teller.plan_credits(ada), 100)
@@ -344,13 +339,13 @@ def the_portal_opens(teller: Teller) -> None:
     teller.card(ada)
     teller.subscribed(ada, "small")
     teller.expect("credits", lambda: teller.plan_credits(ada), 100)
-    teller.expect("a page", lambda: checkout.portal_url(account=ada).startswith("http"), True)
+    teller.expect("a page", lambda: purchases.portal_url(account=ada).startswith("http"), True)
 
 
 def the_books_agree(teller: Teller) -> None:
     """What Stripe was paid in this round and what was granted for it are the same."""
     since = datetime.now(UTC) - timedelta(days=1)
-    teller.expect("reconciliation", lambda: list(reconciliation.differences(since=since)), [])
+    teller.expect("reconciliation", lambda: list(comparison.differences(since=since)), [])
     teller.expect("audit", lambda: list(audit.all_disagreements()), [])
     errors = InboxEvent.objects.exclude(error="").values_list("error", flat=True)
     teller.expect("events that failed", lambda: list(errors.all()), [])

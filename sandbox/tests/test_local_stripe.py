@@ -258,7 +258,7 @@ class TestControl:
         assert (answer["status"], "declined" in answer["error"]) == ("open", True)
 
     def test_the_clock_moves_the_application_s_clock(self, call: Any) -> None:
-        from accounts import clock
+        from common import clock
 
         before = clock.now()
         call("POST", "clock/advance", seconds=86_400)

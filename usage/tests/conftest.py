@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from accounts import clock, keys
+from accounts import keys
 from accounts.models import Account
+from common import clock
 from credits import ledger
 from credits.models import Source
 

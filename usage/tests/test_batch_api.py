@@ -7,9 +7,10 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from accounts import clock, keys
+from accounts import keys
 from accounts.models import Account, Scope
 from accounts.opening import external_account
+from common import clock
 from credits import audit, ledger
 from credits.models import Source, Transaction, Wallet
 from usage.tests.rate_card import put_on_the_card

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from accounts import clock, keys
+from accounts import keys
 from accounts.models import Account, Scope
-from accounts.public_ids import new_id, public_id
+from common import clock
+from common.public_ids import new_id, public_id
 from credits import audit, ledger
 from credits.models import Source, Wallet
 

@@ -9,7 +9,7 @@ from pytest_django import DjangoAssertNumQueries
 from accounts.models import Account, User
 from credits import ledger
 from credits.models import Source
-from usage import rates, spending
+from usage import rate_card, spending
 from usage.models import Feature, FeaturePrice
 from usage.spending import Work
 from usage.tests.rate_card import put_on_the_card
@@ -18,7 +18,7 @@ TOKENS = FeaturePrice.Basis.THOUSAND_TOKENS
 
 
 def cost(now: datetime, feature: str = "chat", quantity: int | None = None, **usage: object) -> int:
-    return rates.price(feature=feature, quantity=quantity, usage=usage, at=now).credits
+    return rate_card.price(feature=feature, quantity=quantity, usage=usage, at=now).credits
 
 
 def test_a_unit_has_its_price(db: None, now: datetime) -> None:
@@ -64,7 +64,7 @@ def test_a_price_changes_at_its_moment_and_what_was_spent_keeps_its_price(ada_ac
     work = {"account": ada_account, "work": Work(feature="chat"), "actor": ""}
     before = spending.spend(**work, idempotency_key="before", now=now)
 
-    rates.set_price(feature=feature, credits=5, effective_from=change, now=now)
+    rate_card.set_price(feature=feature, credits=5, effective_from=change, now=now)
 
     assert cost(change - timedelta(microseconds=1)) == 1
     assert cost(change) == 5
@@ -75,8 +75,8 @@ def test_a_price_changes_at_its_moment_and_what_was_spent_keeps_its_price(ada_ac
 def test_a_price_cannot_change_before_every_process_has_read_it(db: None, now: datetime) -> None:
     feature = put_on_the_card("chat", credits=1)
 
-    with pytest.raises(rates.TooSoonError):
-        rates.set_price(feature=feature, credits=5, effective_from=now + timedelta(seconds=59), now=now)
+    with pytest.raises(rate_card.TooSoonError):
+        rate_card.set_price(feature=feature, credits=5, effective_from=now + timedelta(seconds=59), now=now)
 
 
 def test_the_card_is_read_once_and_anew_for_what_is_not_on_it(
@@ -107,9 +107,9 @@ def test_a_feature_off_the_card_is_unknown_but_begun_work_is_finished_at_its_pri
         now=now,
     )
     Feature.objects.update(is_active=False)
-    rates.set_price(feature=feature, credits=50, effective_from=now + timedelta(minutes=1), now=now)
+    rate_card.set_price(feature=feature, credits=50, effective_from=now + timedelta(minutes=1), now=now)
 
-    with pytest.raises(rates.UnknownFeatureError):
+    with pytest.raises(rate_card.UnknownFeatureError):
         cost(now)
     done = spending.capture(
         account=ada_account, hold_id=held.hold_id, quantity=2_500, actor="", now=now + timedelta(minutes=2)

@@ -12,7 +12,7 @@ from credits import ledger
 from credits.calendar import first_instant
 from credits.models import Source, Transaction
 from tests.threads import together
-from usage import events, rolling
+from usage import rollup, usage_summary
 from usage.models import UsageMark, UsageSlot
 
 ZONES = ["Europe/Amsterdam", "America/New_York", "Asia/Kathmandu", "Australia/Lord_Howe"]
@@ -47,9 +47,9 @@ def busy(ada_account: Account) -> Account:
     return ada_account
 
 
-def summaries(account: Account, zone: str) -> list[list[events.Used]]:
+def summaries(account: Account, zone: str) -> list[list[usage_summary.Used]]:
     period = {"since": first_instant(FIRST, zone), "until": first_instant(LAST, zone)}
-    return [events.summary(account_id=account.pk, zone=zone, group_by=groups, **period) for groups in GROUPS]
+    return [usage_summary.summary(account_id=account.pk, zone=zone, group_by=groups, **period) for groups in GROUPS]
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -64,9 +64,9 @@ def test_sums_are_the_same_rolled_up_to_anywhere(busy: Account, zone: str) -> No
     )
 
     for upto in (identifiers[10], identifiers[150], identifiers[151], identifiers[-1]):
-        assert rolling.roll_up(busy.pk, upto=upto)
+        assert rollup.roll_up(busy.pk, upto=upto)
         assert summaries(busy, zone) == before
-    assert not rolling.roll_up(busy.pk, upto=identifiers[-1])
+    assert not rollup.roll_up(busy.pk, upto=identifiers[-1])
     mark = UsageMark.objects.get()
     assert mark.rolled_to == identifiers[-1]
     assert mark.minute == {"Asia/Kathmandu": 15}.get(zone, mark.minute)
@@ -75,21 +75,21 @@ def test_sums_are_the_same_rolled_up_to_anywhere(busy: Account, zone: str) -> No
 def test_a_period_that_cuts_a_slot_is_summed_from_the_ledger(busy: Account) -> None:
     moment = Transaction.objects.filter(kind="spend").order_by("id")[100].created_at + timedelta(seconds=1)
     asked = {"account_id": busy.pk, "since": moment, "until": moment + timedelta(days=3), "zone": "UTC"}
-    before = events.summary(**asked)
+    before = usage_summary.summary(**asked)
 
-    rolling.roll_up(busy.pk, upto=Transaction.objects.latest("id").id)
+    rollup.roll_up(busy.pk, upto=Transaction.objects.latest("id").id)
 
-    assert events.summary(**asked) == before
+    assert usage_summary.summary(**asked) == before
 
 
 def test_who_moves_to_a_zone_of_other_minutes_is_summed_anew(busy: Account) -> None:
     before = {zone: summaries(busy, zone) for zone in ("Europe/Amsterdam", "Asia/Kolkata")}
     last = Transaction.objects.latest("id").id
-    rolling.roll_up(busy.pk, upto=last)
+    rollup.roll_up(busy.pk, upto=last)
     assert {zone: summaries(busy, zone) for zone in before} == before
 
     Account.objects.filter(pk=busy.pk).update(time_zone="Asia/Kolkata")
-    rolling.roll_up(busy.pk, upto=last)
+    rollup.roll_up(busy.pk, upto=last)
 
     assert UsageMark.objects.get().minute == 30
     assert {zone: summaries(busy, zone) for zone in before} == before
@@ -97,25 +97,25 @@ def test_who_moves_to_a_zone_of_other_minutes_is_summed_anew(busy: Account) -> N
 
 def test_batches_add_up(busy: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     before = summaries(busy, "UTC")
-    monkeypatch.setattr(rolling, "BATCH", 17)
+    monkeypatch.setattr(rollup, "BATCH", 17)
 
-    rolling.roll_up(busy.pk, upto=Transaction.objects.latest("id").id)
+    rollup.roll_up(busy.pk, upto=Transaction.objects.latest("id").id)
 
     assert summaries(busy, "UTC") == before
 
 
 def test_what_is_new_waits_until_nothing_older_can_come(busy: Account, now: datetime) -> None:
-    assert not rolling.roll_up(busy.pk, upto=rolling.settled_until())
+    assert not rollup.roll_up(busy.pk, upto=rollup.settled_until())
     assert not UsageSlot.objects.exists()
 
 
 def test_the_job_rolls_up_who_was_here_lately(busy: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rolling, "settled_until", lambda: uuid.UUID(int=(1 << 128) - 1))
+    monkeypatch.setattr(rollup, "settled_until", lambda: uuid.UUID(int=(1 << 128) - 1))
     last = Transaction.objects.filter(kind="spend").latest("created_at").created_at
 
-    assert rolling.roll_up_usage(now=last + timedelta(days=30)) == 0
-    assert rolling.roll_up_usage(now=last) == 1
-    assert rolling.roll_up_usage(now=last) == 0
+    assert rollup.roll_up_usage(now=last + timedelta(days=30)) == 0
+    assert rollup.roll_up_usage(now=last) == 1
+    assert rollup.roll_up_usage(now=last) == 0
     assert UsageSlot.objects.exists()
 
 
@@ -124,6 +124,6 @@ def test_two_workers_roll_up_each_row_once(busy: Account) -> None:
     before = summaries(busy, "UTC")
     last = Transaction.objects.latest("id").id
 
-    together(4, lambda _: rolling.roll_up(busy.pk, upto=last))
+    together(4, lambda _: rollup.roll_up(busy.pk, upto=last))
 
     assert summaries(busy, "UTC") == before

@@ -11,8 +11,9 @@ from django.db import OperationalError
 from django.test import Client
 from pytest_django import Settings
 
-from accounts import clock, keys
+from accounts import keys
 from accounts.models import Account, Scope
+from common import clock
 from credits import ledger, limits
 from credits.models import Grant, Source, Transaction, Wallet
 from usage.tests.rate_card import put_on_the_card

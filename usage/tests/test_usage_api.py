@@ -4,7 +4,8 @@ from datetime import datetime
 
 import pytest
 
-from accounts import clock, keys
+from accounts import keys
+from common import clock
 from credits.models import Transaction
 from usage.models import FeaturePrice
 from usage.tests.conftest import Call

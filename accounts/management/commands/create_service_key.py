@@ -4,8 +4,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from accounts import clock, keys
+from accounts import keys
 from accounts.models import Scope
+from common import clock
 
 
 class Command(BaseCommand):

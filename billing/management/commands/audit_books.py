@@ -7,8 +7,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from accounts import clock
-from billing import books
+from billing.payments import books
+from common import clock
 
 
 class Command(BaseCommand):

@@ -11,9 +11,10 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from accounts import clock
-from billing import by_hand, rebuilding, reconciliation
 from billing.errors import BillingError
+from billing.payments import manual_settlement
+from billing.reconciliation import comparison, rebuilding
+from common import clock
 
 BEGINNING = datetime(2010, 1, 1, tzinfo=UTC)  # Stripe is not older
 
@@ -50,9 +51,9 @@ class Command(BaseCommand):
         try:
             if options["from_stripe"] and repairs:
                 self._rebuild(watch)
-            found = list(reconciliation.differences(since=since, watch=watch))
-            mended = sum(reconciliation.mend(row, now=now) for row in found) if repairs and found else 0
-            left = list(reconciliation.differences(since=since)) if mended else found
+            found = list(comparison.differences(since=since, watch=watch))
+            mended = sum(comparison.mend(row, now=now) for row in found) if repairs and found else 0
+            left = list(comparison.differences(since=since)) if mended else found
         except BillingError as error:
             raise CommandError(str(error)) from error
         for row in left:
@@ -73,7 +74,7 @@ class Command(BaseCommand):
         if not reason:
             raise CommandError("Say how it was settled: --reason. Whoever reads it in a year wants to know.")
         try:
-            known = reconciliation.differences(since=since)
+            known = comparison.differences(since=since)
             found = [row for row in known if (row.kind, row.object_id) == (kind, object_id)]
         except BillingError as error:
             raise CommandError(str(error)) from error
@@ -83,7 +84,7 @@ class Command(BaseCommand):
                 "KIND ID."
             )
         for row in found:
-            by_hand.settle(
+            manual_settlement.settle(
                 kind=kind,
                 object_id=object_id,
                 problem=row.problem,
@@ -94,7 +95,7 @@ class Command(BaseCommand):
             )
         self.stdout.write(f"Settled: {kind} {object_id}: {found[0].problem}")
 
-    def _rebuild(self, watch: reconciliation.Watch) -> None:
+    def _rebuild(self, watch: comparison.Watch) -> None:
         rebuilt = rebuilding.rebuild(watch=watch)
         for line in rebuilt.failed:
             self.stderr.write(line)

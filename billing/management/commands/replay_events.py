@@ -10,10 +10,11 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils.dateparse import parse_date, parse_datetime
 from tqdm import tqdm
 
-from accounts import clock
-from billing import inbox, stripe_api, webhooks
 from billing.errors import BillingError
 from billing.models import InboxEvent
+from billing.stripe import stripe_client
+from billing.webhooks import inbox, receiving
+from common import clock
 
 STATE = InboxEvent.State
 
@@ -43,7 +44,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{len(missing)} events never came in; {rows.count()} would be tried again.")
             return
         for event in missing:
-            webhooks.keep(event, now=now)
+            receiving.keep(event, now=now)
         chosen = list(rows.order_by("created_at", "pk").values_list("event_id", flat=True))
         watched = tqdm(chosen, unit="event", leave=False, disable=not sys.stderr.isatty())
         became = Counter(str(inbox.replay(event_id=event_id, now=clock.now())) for event_id in watched)
@@ -55,7 +56,7 @@ class Command(BaseCommand):
 
 def _missing(since: datetime) -> list[dict[str, Any]]:
     """The events since then that Stripe has and we have not, oldest first."""
-    theirs = list(stripe_api.events_since(int(since.timestamp())))
+    theirs = list(stripe_client.events_since(int(since.timestamp())))
     ours = set(InboxEvent.objects.filter(created_at__gte=since).values_list("event_id", flat=True))
     return [event for event in reversed(theirs) if event["id"] not in ours]
 

@@ -6,9 +6,9 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from accounts.addresses import own
-from billing import bootstrap, presets
 from billing.errors import BillingError
+from billing.setup import bootstrap, presets
+from common.urls import own
 
 
 class Command(BaseCommand):

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from billing import doctor
-from billing.doctor import Verdict
+from billing.setup import doctor
+from billing.setup.doctor import Verdict
 
 MARKS = {Verdict.GOOD: "ok     ", Verdict.LOOK: "look   ", Verdict.PROBLEM: "PROBLEM"}
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from billing import catalogue_sync
+from billing.catalogue import price_sync
 from billing.errors import BillingError
 
 
@@ -13,7 +13,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            changes = catalogue_sync.pull()
+            changes = price_sync.pull()
         except BillingError as error:
             raise CommandError(str(error)) from error
         for change in changes:

@@ -25,8 +25,9 @@ from tegoed import (
     calls,
 )
 
-from accounts import clock, keys
+from accounts import keys
 from accounts.models import Account
+from common import clock
 from credits import ledger, limits
 from credits.models import Source, Transaction, Wallet
 from usage.models import FeaturePrice

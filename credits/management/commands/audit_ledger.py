@@ -9,8 +9,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from accounts.public_ids import MalformedIdError, parse_id
-from credits import audit, publishing_seals, seals
+from common.public_ids import MalformedIdError, parse_id
+from credits import audit, seal_publishing, seals
 from credits.models import Seal
 
 
@@ -59,8 +59,8 @@ class Command(BaseCommand):
     def _verify_seals(self, options: dict[str, Any]) -> None:
         path = options["heads"]
         try:
-            published = publishing_seals.read_heads(path) if path else publishing_seals.published()
-        except (OSError, publishing_seals.HeadsFileError) as error:
+            published = seal_publishing.read_heads(path) if path else seal_publishing.published()
+        except (OSError, seal_publishing.HeadsFileError) as error:
             raise CommandError(str(error)) from error
         found = 0
         for found, breach in enumerate(seals.breaches(published=published), start=1):  # noqa: B007 - counted

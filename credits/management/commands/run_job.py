@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
-from accounts import clock
+from common import clock
 from credits.jobs import JOBS
 
 

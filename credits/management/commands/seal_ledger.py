@@ -4,8 +4,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from accounts import clock
-from credits import publishing_seals, seals
+from common import clock
+from credits import seal_publishing, seals
 
 
 class Command(BaseCommand):
@@ -18,12 +18,12 @@ class Command(BaseCommand):
         now = clock.now()
         count = 0
         try:
-            publishing_seals.check_chain()
-        except publishing_seals.HeadsFileError as error:
+            seal_publishing.check_chain()
+        except seal_publishing.HeadsFileError as error:
             raise CommandError(str(error)) from error
         while (made := seals.seal(now=now)) is not None:
             count += 1
-            publishing_seals.publish(made, now=now)
+            seal_publishing.publish(made, now=now)
             self.stdout.write(f"Seal {made.number}: {made.transactions} transactions, head {bytes(made.head).hex()}")
         if not count:
             self.stdout.write("Everything is sealed already.")

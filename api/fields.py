@@ -1,0 +1,143 @@
+"""The fields of requests and answers: strict, so that what is understood is what was sent."""
+
+import uuid
+from datetime import UTC, date, datetime
+from functools import cache
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework import serializers
+
+from common.errors import FieldProblem, InvalidRequestError, NotFoundError
+from common.public_ids import MalformedIdError, parse_id
+
+# The largest whole number that every JSON reader keeps exactly.
+LARGEST_NUMBER = 2**53
+LONGEST_ACCOUNT = 259  # ext: and 255 characters
+MAX_METADATA_BYTES = 4_096
+
+ACCOUNT_PARAMETER = OpenApiParameter("account", str, description="For service keys: acc_… or ext:<your user id>.")
+
+
+class WholeNumberField(serializers.IntegerField):
+    """A whole number as JSON has them: no text, no fraction, no boolean, nothing that a float would round."""
+
+    default_error_messages = {"whole": "Send a whole number from 1 to 9007199254740992."}
+    smallest = 1
+
+    def __init__(self, *, most: int = LARGEST_NUMBER, **kwargs: Any) -> None:
+        super().__init__(min_value=self.smallest, max_value=most, **kwargs)
+
+    def to_internal_value(self, data: Any) -> int:
+        if isinstance(data, bool) or not isinstance(data, int) or not self.smallest <= data <= LARGEST_NUMBER:
+            self.fail("whole")
+        return data
+
+
+class CountField(WholeNumberField):
+    """A whole number that may be none."""
+
+    default_error_messages = {"whole": "Send a whole number from 0 to 9007199254740992."}
+    smallest = 0
+
+
+class TextField(serializers.CharField):
+    """Text as JSON has it: a number is none."""
+
+    def to_internal_value(self, data: Any) -> str:
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class PrintableField(TextField):
+    """Text without control characters."""
+
+    default_error_messages = {"control": "Control characters are not taken."}
+
+    def to_internal_value(self, data: Any) -> str:
+        text = super().to_internal_value(data)
+        if not text.isprintable() and text:
+            self.fail("control")
+        return text
+
+
+# Calendars, zones and PostgreSQL agree within these; what is outside is a mistake of the client's.
+EARLIEST, LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+
+
+class MomentField(serializers.DateTimeField):
+    """A moment between the years 2000 and 2100."""
+
+    default_error_messages = {"range": "Send a moment between the years 2000 and 2100.", "overflow": "No such moment."}
+
+    def to_internal_value(self, value: Any) -> datetime:
+        try:
+            moment = super().to_internal_value(value)
+        except (OverflowError, ValueError):
+            self.fail("range")
+        if not EARLIEST <= moment < LATEST:
+            self.fail("range")
+        return moment
+
+
+class DayField(serializers.DateField):
+    """A day between the years 2000 and 2100."""
+
+    default_error_messages = {"range": "Send a day between the years 2000 and 2100."}
+
+    def to_internal_value(self, value: Any) -> date:
+        day: date = super().to_internal_value(value)
+        if not EARLIEST.date() <= day < LATEST.date():
+            self.fail("range")
+        return day
+
+
+class AccountField(TextField):
+    """Whose credits: a service key names the account."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault("help_text", "For service keys: acc_… or ext:<your user id>.")
+        kwargs.setdefault("required", False)
+        super().__init__(min_length=5, max_length=LONGEST_ACCOUNT, **kwargs)
+
+
+def checked(kind: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
+    """A request's fields. Raises InvalidRequestError, which names those that cannot be taken."""
+    try:
+        found: dict[str, Any] = _shared(kind).run_validation(data)
+    except serializers.ValidationError as error:
+        raise InvalidRequestError(*_field_problems(error.detail)) from None
+    return found
+
+
+@cache
+def _shared(kind: type[serializers.Serializer[Any]]) -> serializers.Serializer[Any]:
+    """One serializer for all requests of a kind: it keeps nothing of them, and making one costs more than using it."""
+    return kind()
+
+
+def identifier_of(prefix: str, text: str, what: str) -> uuid.UUID:
+    """The key behind a public id in an address. Raises NotFoundError, as for one that is not there."""
+    try:
+        return parse_id(prefix, text)
+    except MalformedIdError:
+        raise NotFoundError(f"There is no such {what}.") from None
+
+
+def timestamp(instant: datetime) -> str:
+    """An instant as the API writes it."""
+    return instant.isoformat().replace("+00:00", "Z")
+
+
+def _field_problems(errors: Any, pointer: str = "") -> list[FieldProblem]:
+    if isinstance(errors, dict):
+        return [
+            problem
+            for name, inner in errors.items()
+            for problem in _field_problems(inner, pointer if name == "non_field_errors" else f"{pointer}/{name}")
+        ]
+    return [
+        FieldProblem(pointer=pointer or "/", code=getattr(error, "code", "invalid"), detail=str(error))
+        for error in errors
+    ]

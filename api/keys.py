@@ -1,0 +1,143 @@
+"""`/api-keys`: an account's keys, made, rotated and revoked by who is signed in."""
+
+from datetime import datetime
+from typing import Any
+
+import structlog
+from django.urls import path
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import keys
+from accounts.models import ApiKey, Scope, User
+from api.authentication import BrowserSessionAuthentication, IsCaller, account_of
+from api.fields import MomentField, PrintableField, checked, identifier_of, timestamp
+from api.pagination import list_of, listing
+from api.schema import refuses
+from common import clock
+from common.errors import FieldProblem, InvalidRequestError, NotFoundError
+
+logger = structlog.get_logger(__name__)
+
+SCOPES = [scope.value for scope in Scope]
+
+
+class KeyRequest(serializers.Serializer[Any]):
+    name = PrintableField(max_length=80)
+    scopes = serializers.ListField(
+        child=serializers.ChoiceField(choices=[scope.value for scope in keys.ACCOUNT_KEY_SCOPES]),
+        required=False,
+        allow_empty=False,
+        help_text="All that an account's key may have, if not given.",
+    )
+    expires_at = MomentField(required=False, allow_null=True, default=None)
+
+
+class KeySerializer(serializers.Serializer[Any]):
+    id = serializers.CharField()
+    name = serializers.CharField()
+    prefix = serializers.CharField()
+    last4 = serializers.CharField()
+    scopes = serializers.ListField(child=serializers.CharField())
+    created = serializers.DateTimeField()
+    last_used_on = serializers.DateField(allow_null=True)
+    expires_at = serializers.DateTimeField(allow_null=True)
+    revoked_at = serializers.DateTimeField(allow_null=True)
+
+
+class NewKeySerializer(KeySerializer):
+    secret = serializers.CharField(help_text="The key itself, this once.")
+
+
+class _SessionView(APIView):
+    """What only somebody who has signed in may do: a key that leaked makes no other keys."""
+
+    authentication_classes = [BrowserSessionAuthentication]
+    permission_classes = [IsCaller]
+
+
+class ApiKeysView(_SessionView):
+    @extend_schema(operation_id="list_api_keys", responses=list_of(KeySerializer))
+    def get(self, request: Request) -> Response:
+        """Your account's keys, latest first; never their secrets."""
+        account = account_of(request, now=clock.now())
+        return Response(listing([key_data(key) for key in account.api_keys.order_by("-id")], ""))
+
+    @refuses(keys.TooManyKeysError)
+    @extend_schema(operation_id="create_api_key", request=KeyRequest, responses={201: NewKeySerializer})
+    def post(self, request: Request) -> Response:
+        """Make a key. Its secret is in this answer and nowhere else."""
+        asked, now = checked(KeyRequest, request.data), clock.now()
+        if asked["expires_at"] is not None and asked["expires_at"] <= now:
+            detail = "A key expires in the future."
+            raise InvalidRequestError(FieldProblem(pointer="/expires_at", code="past", detail=detail))
+        made = keys.create_key(
+            account=account_of(request, now=now),
+            name=asked["name"],
+            scopes=asked.get("scopes", keys.ACCOUNT_KEY_SCOPES),
+            created_by=_user(request),
+            expires_at=asked["expires_at"],
+            now=now,
+        )
+        return _new_key(made)
+
+
+class ApiKeyView(_SessionView):
+    @extend_schema(operation_id="revoke_api_key", responses={204: None})
+    def delete(self, request: Request, key_id: str) -> Response:
+        """Revoke a key: it stops working at once."""
+        now = clock.now()
+        keys.revoke_key(key=_own_key(request, key_id, now=now), now=now)
+        return Response(status=204)
+
+
+class RotateKeyView(_SessionView):
+    @refuses(keys.TooManyKeysError, keys.KeyNotWorkingError)
+    @extend_schema(operation_id="rotate_api_key", request=None, responses={201: NewKeySerializer})
+    def post(self, request: Request, key_id: str) -> Response:
+        """A new key with the same rights. The old one works for another 24 hours."""
+        now = clock.now()
+        old = _own_key(request, key_id, now=now)
+        return _new_key(keys.rotate_key(key=old, created_by=_user(request), now=now))
+
+
+def key_data(key: ApiKey) -> dict[str, Any]:
+    """What the API says of a key."""
+    return {
+        "id": key.public_id,
+        "name": key.name,
+        "prefix": key.prefix,
+        "last4": key.last4,
+        "scopes": key.scopes,
+        "created": timestamp(key.created_at),
+        "last_used_on": key.last_used_on,
+        "expires_at": timestamp(key.expires_at) if key.expires_at else None,
+        "revoked_at": timestamp(key.revoked_at) if key.revoked_at else None,
+    }
+
+
+def _new_key(made: keys.NewKey) -> Response:
+    return Response({**key_data(made.key), "secret": made.secret}, status=201, headers={"Cache-Control": "no-store"})
+
+
+def _own_key(request: Request, key_id: str, *, now: datetime) -> ApiKey:
+    account = account_of(request, now=now)
+    found = account.api_keys.filter(pk=identifier_of("key", key_id, "key")).first()
+    if found is None:
+        raise NotFoundError("There is no such key.")
+    return found
+
+
+def _user(request: Request) -> User | None:
+    user = request._request.user
+    return user if isinstance(user, User) else None
+
+
+urlpatterns = [
+    path("api-keys", ApiKeysView.as_view()),
+    path("api-keys/<str:key_id>", ApiKeyView.as_view()),
+    path("api-keys/<str:key_id>/rotate", RotateKeyView.as_view()),
+]

@@ -1,0 +1,111 @@
+"""`/billing/catalogue`: what is for sale; `/billing/sync-prices` fetches its prices from Stripe."""
+
+from typing import Any
+
+from django.urls import path
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.permissions import AllowAny
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.models import Scope
+from api.authentication import Caller, account_of
+from api.fields import ACCOUNT_PARAMETER
+from api.schema import refuses
+from billing.api.refusals import BUYING
+from billing.catalogue import price_list, price_sync, promotions
+from billing.models import Price, Promotion
+from common import clock
+
+
+class PriceSerializer(serializers.Serializer[Price]):
+    interval = serializers.ChoiceField(choices=Price.Interval.choices)
+    amount = serializers.IntegerField(source="amount_minor", help_text="In the currency's minor units.")
+    currency = serializers.CharField()
+
+
+class PlanSerializer(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    name = serializers.CharField()
+    credits = serializers.IntegerField(source="monthly_credits", help_text="A month.")
+    daily_credits = serializers.IntegerField(help_text="A day; gone at its end.")
+    features = serializers.ListField(child=serializers.CharField(), source="feature_list")
+    prices = PriceSerializer(many=True)
+
+
+class OfferSerializer(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    credits = serializers.IntegerField(help_text="On top, on one pack.")
+
+
+class PackSerializer(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    name = serializers.CharField()
+    credits = serializers.IntegerField()
+    bonus = serializers.IntegerField(help_text="Credits on top.")
+    amount = serializers.IntegerField(help_text="In the currency's minor units.")
+    currency = serializers.CharField()
+    promotion = OfferSerializer(allow_null=True, help_text="What this caller gets on top; a visitor, without a key.")
+
+
+class CatalogueSerializer(serializers.Serializer[Any]):
+    plans = PlanSerializer(many=True)
+    packs = PackSerializer(many=True)
+
+
+class CatalogueView(APIView):
+    permission_classes = [AllowAny]
+
+    @extend_schema(
+        operation_id="get_catalogue",
+        parameters=[ACCOUNT_PARAMETER],
+        responses=CatalogueSerializer,
+    )
+    def get(self, request: Request) -> Response:
+        """What is for sale: for anybody, or (with a key) with the promotions that the account gets."""
+        now = clock.now()
+        caller: Any = request.user
+        is_for_one = isinstance(caller, Caller) and (caller.account or request.query_params.get("account"))
+        account = account_of(request, now=now) if is_for_one else None
+        packs = [
+            {
+                "code": pack.code,
+                "name": pack.name,
+                "credits": pack.credits,
+                "bonus": pack.bonus_credits,
+                "amount": price.amount_minor,
+                "currency": price.currency,
+                "promotion": _offer(promotions.offered(account=account, pack=pack, quantity=1, now=now)),
+            }
+            for pack in price_list.packs()
+            for price in pack.prices.all()
+        ]
+        return Response({"plans": PlanSerializer(price_list.plans(), many=True).data, "packs": packs})
+
+
+class SyncSerializer(serializers.Serializer[Any]):
+    changes = serializers.ListField(child=serializers.CharField(), help_text="What changed, a line each.")
+
+
+class SyncPricesView(APIView):
+    required_scope = Scope.CREDITS_GRANT
+
+    @refuses(*BUYING)
+    @extend_schema(operation_id="sync_prices", request=None, responses=SyncSerializer)
+    def post(self, request: Request) -> Response:
+        """Pull products and prices from Stripe, and say what changed. (Only a service key has this scope.)"""
+        return Response({"changes": price_sync.pull()})
+
+
+def _offer(promotion: Promotion | None) -> dict[str, Any] | None:
+    if promotion is None:
+        return None
+    return {"name": promotion.name, "credits": promotions.credits_of(promotion, 1)}
+
+
+urlpatterns = [
+    path("billing/catalogue", CatalogueView.as_view()),
+    path("billing/sync-prices", SyncPricesView.as_view()),
+]

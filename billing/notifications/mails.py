@@ -1,0 +1,213 @@
+"""E-mails to customers: one for each kind of event that they should hear of, in their language, as text and HTML.
+
+The words are in templates/mails, one paragraph after another; both forms are made of them. The outbox sees to it
+that each is sent once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from babel.dates import format_date
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
+from django.template.loader import render_to_string
+from django.utils import timezone, translation
+from django.utils.translation import get_language, gettext_noop
+from django.utils.translation import gettext as _
+
+from accounts import teams
+from accounts.models import Account
+from billing.money import amount_in_words
+from common import clock
+from common.urls import own
+from outbox.models import OutboxEvent
+
+Data = dict[str, Any]
+
+# Whoever rebuilds a ledger from Stripe, or was down for a week, sends no old news.
+NEWS = timedelta(days=3)
+
+
+@dataclass(frozen=True)
+class Mail:
+    """What is sent for an event: a subject, a template, and where its button leads."""
+
+    subject: str
+    template: str
+    button: str
+    target: Callable[[Data], str]
+    notice: str = ""  # of which kind it is, if the account may do without it (Account.Notice)
+
+
+def send(event: OutboxEvent) -> None:
+    """Mail the event's account what the event tells; nothing when there is nothing to say, or nobody to say it to."""
+    mail, account = _mail_for(event), event.account
+    if mail is None or account is None or mail.notice in account.muted or clock.now() - event.happened_at > NEWS:
+        return
+    to = event.data.get("mail_to") or account.email
+    if not to:
+        return
+    _send(mail, event, account, to)
+
+
+def send_again(event: OutboxEvent) -> str:
+    """Mail it once more, however old it is and whatever the account does without; answers to whom."""
+    mail, account = _mail_for(event), event.account
+    to = str(event.data.get("mail_to") or (account.email if account else ""))
+    if mail is None or account is None or not to:
+        raise LookupError(f"{event} is told by no e-mail.")
+    _send(mail, event, account, to)
+    return to
+
+
+def _send(mail: Mail, event: OutboxEvent, account: Account, to: str) -> None:
+    with translation.override(account.language), timezone.override(ZoneInfo(account.time_zone)):
+        message = render(mail, event.data, to=to, name=account.name)
+        message.extra_headers["X-Entity-Ref-ID"] = event.public_id  # mail programs then do not fold them together
+        message.send()
+
+
+def subject_of(event: OutboxEvent) -> str:
+    """What the event's e-mail is called, in the language that is active; empty when it is told by none."""
+    mail = _mail_for(event) if event.data else None
+    if mail is None:
+        return ""
+    return _(mail.subject) % {**event.data, **_in_words(event.data), "site_name": settings.SITE_NAME}
+
+
+def render(mail: Mail, data: Data, *, to: str, name: str) -> EmailMultiAlternatives:
+    """The message in the language that is active."""
+    facts = {**data, **_in_words(data)}
+    shared = {"site_name": settings.SITE_NAME, "name": name, "url": mail.target(data), "button": _(mail.button)}
+    text = render_to_string(f"mails/{mail.template}.txt", {**facts, **shared}).strip()
+    paragraphs = [paragraph.strip() for paragraph in text.split("\n\n") if paragraph.strip()]
+    settings_url = own("notifications") if mail.notice else ""
+    plain = "\n\n".join([*paragraphs, f"{shared['button']}: {shared['url']}", settings.SITE_NAME])
+    subject = " ".join((_(mail.subject) % {**facts, "site_name": settings.SITE_NAME}).split())
+    message = EmailMultiAlternatives(subject, plain, to=[to])
+    facts = {**shared, "subject": subject, "paragraphs": paragraphs, "settings_url": settings_url}
+    html = render_to_string("mails/layout.html", facts)
+    message.attach_alternative(html, "text/html")
+    return message
+
+
+def _mail_for(event: OutboxEvent) -> Mail | None:
+    variant = VARIANTS.get(event.name)
+    return MAILS.get(f"{event.name}.{variant(event.data)}" if variant else event.name)
+
+
+def _in_words(data: Data) -> Data:
+    """Amounts and days as the reader knows them."""
+    words: Data = {}
+    for word, name in (("amount", "amount_minor"), ("refunded", "refunded_minor")):
+        if name in data:
+            words[word] = amount_in_words(data[name], data["currency"])
+    for word, name in (("when", "at"), ("when", "ends_at"), ("next_try", "next_try_at")):
+        if data.get(name):
+            local = timezone.localtime(datetime.fromisoformat(data[name]))
+            words[word] = format_date(local, "long", locale=get_language() or "en")
+    return words
+
+
+def _page(name: str, *path: str) -> Callable[[Data], str]:
+    def target(data: Data) -> str:
+        return own(name, *(data[part] for part in path))
+
+    return target
+
+
+def _payment_page(data: Data) -> str:
+    """Where a refused invoice can be paid at once."""
+    return str(data["url"] or _page("billing")(data))
+
+
+def example() -> Data:
+    """What an event of this kind may hold: for previews and tests."""
+    plan = {"plan": "Pro", "plan_code": "pro", "interval": "month", "credits": 100}
+    moment = datetime(2026, 11, 21, 11, tzinfo=UTC).isoformat()
+    money = {"amount_minor": 2000, "refunded_minor": 500, "currency": "eur"}
+    return {
+        **plan, **money, "name": "Ada", "order": "co_1", "description": "20 credits", "url": "", "receipt_url": "",
+        "from": plan, "to": {**plan, "plan": "Team", "credits": 400}, "at": moment, "ends_at": moment,
+        "next_try_at": moment, "brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2026, "left": 4,
+        "why": "Your card was declined.", "team": "Analytical Engines", "by": "Ada", "invitation": "inv_1",
+        "key_name": "My laptop", "key_shown": "tg_live_Ab12…xY9z",
+    }  # fmt: skip
+
+
+# Events that are told in different words, and by what.
+VARIANTS: dict[str, Callable[[Data], str]] = {
+    "order.paid": lambda data: "plan" if data["is_plan"] else "pack",
+    "subscription.changed": lambda data: "now" if data["is_now"] else "later",
+    "subscription.cancelled": lambda data: "over" if data["is_over"] else "planned",
+    "payment.failed": lambda data: "owner" if data["needs_owner"] else "card",
+}
+
+MAILS = {
+    "account.opened": Mail(
+        gettext_noop("Welcome to %(site_name)s"), "welcome", gettext_noop("Start"), _page("dashboard")
+    ),
+    "team.invited": Mail(
+        gettext_noop("Join %(team)s"), "invitation", gettext_noop("See the invitation"),
+        lambda data: own("invitation", teams.link_of(data["invitation"])),
+    ),
+    "order.paid.pack": Mail(
+        gettext_noop("Your credits are here: %(description)s"), "purchase", gettext_noop("See your credits"),
+        _page("checkout", "order"), "receipts",
+    ),
+    "order.paid.plan": Mail(
+        gettext_noop("Your plan has started: %(description)s"), "plan_started", gettext_noop("See your plan"),
+        _page("billing"), "receipts",
+    ),
+    "subscription.renewed": Mail(
+        gettext_noop("%(plan)s is renewed"), "renewal", gettext_noop("See your invoices"),
+        _page("billing"), "receipts",
+    ),
+    "subscription.changed.now": Mail(
+        gettext_noop("Your plan has changed"), "plan_changed", gettext_noop("See your plan"), _page("billing"), "plan",
+    ),
+    "subscription.changed.later": Mail(
+        gettext_noop("Your plan will change"), "plan_will_change", gettext_noop("See your plan"),
+        _page("billing"), "plan",
+    ),
+    "subscription.cancelled.planned": Mail(
+        gettext_noop("%(plan)s will end"), "will_end", gettext_noop("Keep it after all"), _page("billing")
+    ),
+    "subscription.cancelled.over": Mail(
+        gettext_noop("%(plan)s has ended"), "ended", gettext_noop("See the plans"), _page("credits")
+    ),
+    "payment.failed.card": Mail(
+        gettext_noop("Your payment for %(plan)s failed"), "payment_failed", gettext_noop("Pay now"), _payment_page
+    ),
+    "payment.failed.owner": Mail(
+        gettext_noop("Your bank wants you to confirm the payment for %(plan)s"), "payment_owner",
+        gettext_noop("Confirm the payment"), _payment_page,
+    ),
+    "payment.refunded": Mail(
+        gettext_noop("You have a refund"), "refund", gettext_noop("See your purchases"), _page("billing")
+    ),
+    "card.expiring": Mail(
+        gettext_noop("Your card ends soon"), "card_expiring", gettext_noop("Change your card"), _page("billing")
+    ),
+    "credits.low": Mail(
+        gettext_noop("You have few credits left"), "credits_low", gettext_noop("Buy credits"),
+        _page("credits"), "credits",
+    ),
+    "credits.exhausted": Mail(
+        gettext_noop("Your credits are used up"), "credits_gone", gettext_noop("Buy credits"),
+        _page("credits"), "credits",
+    ),
+    "key.created": Mail(
+        gettext_noop("A new API key for your account"), "key_created", gettext_noop("See your keys"), _page("keys")
+    ),
+    "top_up.stopped": Mail(
+        gettext_noop("Your automatic top-up is off"), "top_up_stopped", gettext_noop("See your top-up"),
+        _page("credits"),
+    ),
+    "top_up.failed": Mail(
+        gettext_noop("Your automatic top-up is off"), "top_up_failed", gettext_noop("Buy credits"), _page("credits")
+    ),
+}  # fmt: skip

@@ -1,0 +1,139 @@
+"""Pushing a preset into a Stripe account and into our own catalogue: only what is missing is made, however often."""
+
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import stripe
+from django.conf import settings
+
+from billing.catalogue import price_sync
+from billing.models import Plan
+from billing.setup.presets import Preset
+from billing.stripe import portal_configuration, stripe_client
+from billing.stripe.stripe_client import NotAtStripeError
+from common import clock
+from usage import rate_card
+from usage.models import Feature
+
+# What of a preset's feature is its price; it counts from the beginning of time.
+PRICE_FIELDS = ("credits", "basis", "output_credits")
+ALWAYS = datetime(2000, 1, 1, tzinfo=UTC)
+
+Say = Callable[[str], None]
+
+# What we look at again when Stripe tells of it. (billing.webhooks.inbox follows these kinds.)
+EVENTS = [
+    "checkout.session.completed", "checkout.session.async_payment_succeeded", "checkout.session.async_payment_failed",
+    "checkout.session.expired",
+    "customer.created", "customer.updated", "customer.deleted",
+    "customer.subscription.created", "customer.subscription.updated", "customer.subscription.deleted",
+    "customer.subscription.paused", "customer.subscription.resumed", "customer.subscription.trial_will_end",
+    "customer.subscription.pending_update_applied", "customer.subscription.pending_update_expired",
+    "invoice.created", "invoice.paid", "invoice.payment_failed", "invoice.payment_action_required", "invoice.finalized",
+    "invoice.voided", "invoice.marked_uncollectible", "invoice.finalization_failed",
+    "subscription_schedule.updated", "subscription_schedule.released", "subscription_schedule.canceled",
+    "payment_intent.succeeded", "payment_intent.processing", "payment_intent.payment_failed", "payment_intent.canceled",
+    "charge.refunded", "charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed",
+    "charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated",
+    "credit_note.created", "credit_note.updated", "credit_note.voided",
+    "refund.created", "refund.updated", "refund.failed",
+    "payment_method.attached", "payment_method.updated", "payment_method.automatically_updated",
+    "payment_method.detached",
+    "product.created", "product.updated", "product.deleted", "price.created", "price.updated", "price.deleted",
+]  # fmt: skip
+
+
+def push(preset: Preset, *, say: Say) -> None:
+    """Make the preset's products and prices in Stripe, its free plan and rate card here, then pull what Stripe has.
+
+    The billing portal's settings follow.
+    """
+    for line in preset.features:
+        about = {name: value for name, value in line.items() if name not in PRICE_FIELDS}
+        feature, is_new = Feature.objects.get_or_create(code=line["code"], defaults=about)
+        if is_new:
+            price = {name: line[name] for name in PRICE_FIELDS if name in line}
+            rate_card.set_price(feature=feature, effective_from=ALWAYS, now=clock.now(), **price)
+    for position, plan in enumerate(preset.plans):
+        if plan.get("prices"):
+            _push_item("plan", plan, plan["monthly_credits"], position, say)
+        else:
+            _keep_free_plan(plan, position)
+    for position, pack in enumerate(preset.packs):
+        _push_item("pack", pack, pack["credits"], position, say)
+    for change in price_sync.pull():
+        say(change)
+    portal_configuration.keep(say=say)
+
+
+def register_endpoint(url: str, *, say: Say) -> None:
+    """Have Stripe send to `url` what we follow, in our version of its API. Only what is missing is made."""
+    with stripe_client.calling():
+        known = [row for row in stripe.WebhookEndpoint.list(limit=100).auto_paging_iter() if row.url == url]
+        if not known:
+            wanted: Any = EVENTS
+            version: Any = settings.STRIPE_API_VERSION
+            made = stripe.WebhookEndpoint.create(
+                url=url,
+                enabled_events=wanted,
+                api_version=version,
+                description="Tegoed",
+                metadata={"djstripe_uuid": str(uuid.uuid4())},
+            )
+            say(f"Stripe: webhooks go to {url}. Keep its secret now, it is not shown again:")
+            say(f"STRIPE_WEBHOOK_SECRETS={made.secret}")
+            return
+        (endpoint, *_) = known
+        missing = set() if "*" in endpoint.enabled_events else set(EVENTS) - set(endpoint.enabled_events)
+        if missing:
+            more: Any = sorted({*endpoint.enabled_events, *EVENTS})
+            stripe.WebhookEndpoint.modify(endpoint.id, enabled_events=more)
+            say(f"Stripe: {url} hears of {len(missing)} more kinds of events.")
+
+
+def _keep_free_plan(plan: dict[str, Any], position: int) -> None:
+    values = {name: plan[name] for name in ("name", "description", "daily_credits", "monthly_credits", "is_default")}
+    values |= {"features": "\n".join(plan["features"]), "position": position}
+    if Plan.objects.filter(is_default=True).exclude(code=plan["code"]).exists():
+        values["is_default"] = False  # another preset's stays the one that everybody has
+    Plan.objects.get_or_create(code=plan["code"], defaults=values)
+
+
+def _push_item(kind: str, item: dict[str, Any], credits: int, position: int, say: Say) -> None:
+    product_id = f"tegoed_{kind}_{item['code']}"
+    metadata = {
+        price_sync.KIND: kind,
+        price_sync.CODE: item["code"],
+        price_sync.INCLUDED_CREDITS: str(credits),
+        price_sync.POSITION: str(position),
+    }
+    if item.get("seats"):
+        metadata[price_sync.SEATS] = str(item["seats"])
+    texts: dict[str, Any] = {"description": item["description"]} if item.get("description") else {}
+    if item.get("features"):
+        texts["marketing_features"] = [{"name": feature} for feature in item["features"]]
+    try:
+        stripe_client.retrieve("product", product_id)
+    except NotAtStripeError:
+        with stripe_client.calling():
+            stripe.Product.create(id=product_id, name=item["name"], metadata=metadata, **texts)
+        say(f"Stripe: made the product {item['name']}.")
+    known = {price["lookup_key"] for price in stripe_client.list_all("price", product=product_id)}
+    for price in item["prices"]:
+        interval = price.get("interval", "once")
+        lookup_key = f"tegoed_{kind}_{item['code']}_{interval}_{price['currency']}_{price['amount_minor']}"
+        if lookup_key in known:
+            continue
+        recurring: dict[str, Any] = {} if interval == "once" else {"recurring": {"interval": interval}}
+        with stripe_client.calling():
+            stripe.Price.create(
+                product=product_id,
+                currency=price["currency"],
+                unit_amount=price["amount_minor"],
+                lookup_key=lookup_key,
+                tax_behavior=price.get("tax_behavior", settings.STRIPE_TAX_BEHAVIOR),
+                **recurring,
+            )
+        say(f"Stripe: made the price {price['amount_minor']} {price['currency']} (minor units) of {item['name']}.")

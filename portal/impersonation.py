@@ -1,0 +1,43 @@
+"""Staff who look at the customers' pages: announced on each of them, and let to look, nothing more."""
+
+from collections.abc import Callable
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_POST
+
+from accounts import impersonation
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+READING = ("GET", "HEAD", "OPTIONS")
+# What is no customer's page: the console itself, signing out, and the way back.
+FREE = ("/admin/", "/accounts/logout/", "/stop-looking")
+# Pages that are the looker's own, and not the customer's.
+OWN = ("/accounts/", "/invitations/", "/settings/export", "/api/")
+
+
+def only_look(get_response: GetResponse) -> GetResponse:
+    """Refuses every change while somebody of the staff looks as a customer."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if not request.session.get(impersonation.KEY) or request.path.startswith(FREE):
+            return get_response(request)
+        if impersonation.viewed(request) is None:
+            impersonation.end(request)
+            return get_response(request)
+        if request.method not in READING or request.path.startswith(OWN):
+            return render(request, "portal/only_looking.html", status=403)
+        return get_response(request)
+
+    return middleware
+
+
+@require_POST
+@login_required
+def stop_looking(request: HttpRequest) -> HttpResponse:
+    """Back to the account in the console."""
+    account = impersonation.viewed(request)
+    impersonation.end(request)
+    return redirect("admin:accounts_account_change", account.pk) if account else redirect("dashboard")

@@ -1,0 +1,62 @@
+"""`/credits/check`: whether a spend would go through."""
+
+from typing import Any
+
+from django.urls import path
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.models import Scope
+from api.authentication import account_of, caller_of
+from api.fields import ACCOUNT_PARAMETER, checked
+from api.schema import refuses
+from common import clock
+from credits import ledger
+from usage import rate_card
+from usage.api.spends import SpendRequest, work
+
+
+class CheckRequest(SpendRequest):
+    """As a spend: without either, one credit."""
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if "feature" not in attrs:
+            attrs.setdefault("amount", 1)
+        return super().validate(attrs)
+
+
+class CheckSerializer(serializers.Serializer[Any]):
+    allowed = serializers.BooleanField()
+    cost = serializers.IntegerField()
+    available = serializers.IntegerField()
+    reason = serializers.CharField(allow_null=True, help_text="The code that a spend would be refused with.")
+
+
+class CheckView(APIView):
+    required_scope = Scope.CREDITS_READ
+
+    @refuses(rate_card.UnknownFeatureError)
+    @extend_schema(
+        operation_id="check_credits",
+        parameters=[ACCOUNT_PARAMETER],
+        request=CheckRequest,
+        responses=CheckSerializer,
+    )
+    def post(self, request: Request) -> Response:
+        """May this be spent right now? Advice only: nothing is set aside. (A hold sets aside.)"""
+        now = clock.now()
+        asked = checked(CheckRequest, request.data)
+        account = account_of(request, now=now)
+        cost = work(asked, side=caller_of(request).side).priced(at=now).credits
+        found = ledger.check(account_id=account.pk, amount=cost, now=now)
+        return Response(
+            {"allowed": not found.refusal, "cost": cost, "available": found.available, "reason": found.refusal}
+        )
+
+
+urlpatterns = [
+    path("credits/check", CheckView.as_view()),
+]

@@ -1,0 +1,158 @@
+"""`/credits/spend`: credits spent on a feature, or a plain number of them."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from django.urls import path
+from drf_spectacular.utils import OpenApiExample, extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.models import Account, Scope
+from api.authentication import account_of, caller_of
+from api.fields import ACCOUNT_PARAMETER, MAX_METADATA_BYTES, AccountField, PrintableField, WholeNumberField, checked
+from api.idempotency import KEY_PARAMETER, idempotency_key, made
+from api.schema import refuses
+from common import clock
+from common.sides import Side
+from common.urls import own
+from credits import ledger, selectors
+from credits.api.balance import RefillSerializer
+from credits.api.refusals import SPENDING, WITH_A_KEY
+from credits.api.serializers import TransactionSerializer, UsageSerializer, spent_data
+from credits.errors import InsufficientCreditsError
+from usage import rate_card, spending
+
+
+class SpendRequest(serializers.Serializer[Any]):
+    """Either `amount`, or a `feature` of the rate card and a `quantity` of it."""
+
+    amount = WholeNumberField(required=False)
+    feature = PrintableField(required=False, max_length=64)
+    quantity = WholeNumberField(required=False)
+    description = PrintableField(required=False, max_length=255, allow_blank=True, default="")
+    metadata = serializers.DictField(required=False, default=dict)
+    usage = UsageSerializer(required=False)
+    account = AccountField()
+
+    default_error_messages = {
+        "either": "Send either amount, or feature (and quantity).",
+        "large": f"Metadata is limited to {MAX_METADATA_BYTES} bytes of JSON.",
+        "nul": "PostgreSQL keeps no NUL characters.",
+    }
+
+    def validate_metadata(self, value: dict[str, Any]) -> dict[str, Any]:
+        try:
+            text = json.dumps(value, allow_nan=False)
+            text.encode()
+        except ValueError:
+            self.fail("nul")
+        if "\\u0000" in text:
+            self.fail("nul")
+        if len(text) > MAX_METADATA_BYTES:
+            self.fail("large")
+        return value
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("amount" in attrs) == ("feature" in attrs) or ("amount" in attrs and "quantity" in attrs):
+            raise serializers.ValidationError({"amount": [self.error_messages["either"]]}, code="either")
+        return attrs
+
+
+EXAMPLES = [
+    OpenApiExample("A plain number of credits", {"amount": 1}, request_only=True),
+    OpenApiExample("A feature of the rate card", {"feature": "message", "quantity": 2}, request_only=True),
+    OpenApiExample(
+        "By tokens, for a user of your app",
+        {
+            "account": "ext:42",
+            "feature": "chat",
+            "usage": {"model": "large", "input_tokens": 1200, "output_tokens": 300},
+        },
+        request_only=True,
+    ),
+]
+
+
+def work(asked: dict[str, Any], *, side: Side) -> spending.Work:
+    """What a SpendRequest asks for. What a provider charges the seller is not believed of a buyer."""
+    usage = asked.get("usage", {})
+    if side == Side.BUYER:
+        usage = {name: value for name, value in usage.items() if name != "provider_cost_micros"}
+    return spending.Work(
+        amount=asked.get("amount"),
+        feature=asked.get("feature", ""),
+        quantity=asked.get("quantity"),
+        description=asked["description"],
+        metadata=asked["metadata"],
+        usage=usage,
+    )
+
+
+def work_data(spent: ledger.Spent, done: spending.Work) -> dict[str, Any]:
+    """What the API says of a spend on that work."""
+    return spent_data(
+        spent,
+        amount=spent.amount,
+        feature=done.feature or None,
+        quantity=spent.quantity,
+        description=done.description,
+        metadata=done.metadata,
+        usage=done.usage or None,
+    )
+
+
+@contextmanager
+def telling_of_more(account: Account, *, now: datetime) -> Iterator[None]:
+    """Has a refusal for lack of credits say where there are more, and when some come by themselves."""
+    try:
+        yield
+    except InsufficientCreditsError as error:
+        refill = selectors.balance(account_id=account.pk, now=now).next_refill
+        error.extra |= {
+            "next_refill": RefillSerializer(refill).data if refill else None,
+            "buy_url": own("credits"),
+            "retryable": False,
+        }
+        raise
+
+
+class SpendView(APIView):
+    required_scope = Scope.CREDITS_SPEND
+
+    @refuses(*WITH_A_KEY, *SPENDING, rate_card.UnknownFeatureError)
+    @extend_schema(
+        operation_id="spend_credits",
+        parameters=[KEY_PARAMETER, ACCOUNT_PARAMETER],
+        request=SpendRequest,
+        examples=EXAMPLES,
+        responses={201: TransactionSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        """Spend credits; sending the same Idempotency-Key again answers the first spend and takes nothing more."""
+        key, now = idempotency_key(request), clock.now()
+        asked = checked(SpendRequest, request.data)
+        account = account_of(request, now=now, is_checked_later=True)
+        asked_for = work(asked, side=caller_of(request).side)
+        with telling_of_more(account, now=now):
+            spent = spending.spend(
+                account=account,
+                work=asked_for,
+                idempotency_key=key,
+                actor=caller_of(request).actor,
+                side=caller_of(request).side,
+                now=now,
+            )
+        answer = made(work_data(spent, asked_for), is_replayed=spent.is_replayed)
+        answer["Credits-Available"] = str(spent.balance_after)
+        return answer
+
+
+urlpatterns = [
+    path("credits/spend", SpendView.as_view()),
+]
