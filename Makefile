@@ -8,7 +8,7 @@ ARGS ?= help
 BIN := .venv/bin
 NAME ?= ai_page
 
-.PHONY: help demo example test lint types tests manage stripe-check bench lock format schema screenshots messages clean
+.PHONY: help demo example test lint types tests manage stripe-check bench lock format schema client screenshots messages clean
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | column -t -s '|' || true
@@ -49,6 +49,9 @@ format: .venv/tests ## Put imports and layout in order
 schema: .venv/tests ## Write the API's description to docs/openapi.yaml
 	SANDBOX=1 SECRET_KEY=for-the-schema DATABASE_URL=postgresql://localhost/none \
 		$(BIN)/python manage.py spectacular --validate --fail-on-warn --file docs/openapi.yaml
+
+client: .venv/tests ## Write the Python client's synchronous half from its asynchronous one
+	$(BIN)/python clients/python/generate_synchronous.py
 
 screenshots: .venv/tests ## Take pictures of the pages for docs/screenshots (needs chromium): make screenshots [ARGS="dashboard"]
 	$(BIN)/python -m tests.screenshots $(ARGS:help=)

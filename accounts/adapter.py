@@ -80,7 +80,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return str(known["device"]) if is_theirs else ""
 
     def render_mail(self, template_prefix: str, email: Any, context: dict[str, Any], headers: Any = None) -> Any:
-        """allauth's own texts, as text and in the dress of our other e-mails."""
+        """allauth's own texts, as text and in the style of our other e-mails."""
         message = super().render_mail(template_prefix, email, context, headers)
         paragraphs = [part.strip() for part in message.body.split("\n\n") if part.strip()]
         shown = {"site_name": settings.SITE_NAME, "subject": message.subject, "paragraphs": paragraphs}
@@ -93,8 +93,8 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
 
 def _language_of(request: HttpRequest) -> str:
-    asked = get_language_from_request(request)
-    return asked if asked in Account.Language.values else Account.Language.EN.value
+    fields = get_language_from_request(request)
+    return fields if fields in Account.Language.values else Account.Language.EN.value
 
 
 class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Users and keys. Accounts themselves are shown by the console, with what the other rooms know of them."""
+"""Users and keys. Accounts themselves are shown by the console, with what the other apps know of them."""
 
 from typing import Any
 
@@ -114,12 +114,12 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         form = NewKeyForm(request.POST or None)
         if request.method == "POST" and form.is_valid():
             try:
-                made = keys.create_key(**form.cleaned_data, created_by=_user(request), now=clock.now())
+                created = keys.create_key(**form.cleaned_data, created_by=_user(request), now=clock.now())
             except ApiError as refusal:
                 form.add_error(None, str(refusal))
             else:
-                self.log_addition(request, made.key, "Made.")
-                return self._answer(request, made=made)
+                self.log_addition(request, created.key, "Made.")
+                return self._answer(request, made=created)
         return self._answer(request, form=form)
 
     @action(description=_("Rotate"), url_path="rotate", permissions=["rotate"])  # type: ignore[untyped-decorator]
@@ -129,13 +129,13 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         if request.method != "POST":
             return self._answer(request, old=old)
         try:
-            made = keys.rotate_key(key=old, created_by=_user(request), now=clock.now())
+            created = keys.rotate_key(key=old, created_by=_user(request), now=clock.now())
         except ApiError as refusal:
             self.message_user(request, str(refusal), messages.ERROR)
             return redirect("admin:accounts_apikey_changelist")
-        self.log_change(request, old, f"Rotated: {made.key}.")
+        self.log_change(request, old, f"Rotated: {created.key}.")
         old.refresh_from_db()
-        return self._answer(request, made=made, old=old)
+        return self._answer(request, made=created, old=old)
 
     def _answer(self, request: HttpRequest, **shown: Any) -> HttpResponse:
         about = {**self.admin_site.each_context(request), "title": _("New API key"), **shown}

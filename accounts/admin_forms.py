@@ -47,12 +47,12 @@ class NewKeyForm(forms.Form):
         if not named:
             return None
         try:
-            found = opening.find_account(parse_id("acc", named))
+            result = opening.find_account(parse_id("acc", named))
         except MalformedIdError:
-            found = None
-        if found is None:
+            result = None
+        if result is None:
             raise forms.ValidationError(_("There is no such account."))
-        return found
+        return result
 
     def clean_expires_at(self) -> Any:
         ends = self.cleaned_data["expires_at"]
@@ -61,7 +61,7 @@ class NewKeyForm(forms.Form):
         return ends
 
     def clean(self) -> dict[str, Any]:
-        found: dict[str, Any] = super().clean() or {}
-        if found.get("account") and set(found.get("scopes", ())) - set(ACCOUNT_KEY_SCOPES):
+        result: dict[str, Any] = super().clean() or {}
+        if result.get("account") and set(result.get("scopes", ())) - set(ACCOUNT_KEY_SCOPES):
             self.add_error("scopes", _("The key of one account grants nothing and opens no accounts."))
-        return found
+        return result

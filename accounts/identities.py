@@ -19,42 +19,42 @@ def account_of(person: Person, *, now: datetime) -> Account:
     Raises UnauthenticatedError for somebody whom the other system has deleted, who may not sign in here, or who is
     staff: the console's people come in through its own door only.
     """
-    found = _identity(person) or _open(person, now=now)
-    if found.ended_at is not None:
+    result = _identity(person) or _open(person, now=now)
+    if result.ended_at is not None:
         raise UnauthenticatedError("This user is gone.")
-    if found.user is not None and not found.user.is_active:
+    if result.user is not None and not result.user.is_active:
         raise UnauthenticatedError("This user may not sign in.")
-    if found.user is not None and found.user.is_staff:
+    if result.user is not None and result.user.is_staff:
         raise UnauthenticatedError("Staff do not sign in with tokens of another system.")
-    if _is_proven_now(found, person):
-        _prove(found, person, now=now)
-    return found.account
+    if _is_proven_now(result, person):
+        _prove(result, person, now=now)
+    return result.account
 
 
-def keep_in_step(person: Person, *, told_at: datetime) -> bool:
-    """What the other system says of somebody now. False for what is older than what was heard before.
+def sync_person(person: Person, *, told_at: datetime) -> bool:
+    """What the other system says of somebody now. False for what is older than what was received before.
 
     It says nothing about a login of ours: who has a password here, or is staff, keeps their name and address.
     """
     if _identity(person) is None:
         _open(person, now=told_at)
     with transaction.atomic():
-        found = _lock(person)
-        if found.ended_at is not None or found.told_at > told_at:
+        result = _lock(person)
+        if result.ended_at is not None or result.told_at > told_at:
             return False
-        found.told_at = told_at
-        found.save(update_fields=["told_at"])
-        if found.user is not None and _has_own_login(found.user):
+        result.told_at = told_at
+        result.save(update_fields=["told_at"])
+        if result.user is not None and _has_own_login(result.user):
             return True
-        account, user = found.account, found.user
+        account, user = result.account, result.user
         account.name = person.name or account.name
         if person.is_email_verified and account.email:
             account.email = person.email
         account.save(update_fields=["name", "email"])
         if user is not None:
             _follow(user, person)
-        elif _is_proven_now(found, person):
-            _prove(found, person, now=told_at)
+        elif _is_proven_now(result, person):
+            _prove(result, person, now=told_at)
     return True
 
 
@@ -64,18 +64,18 @@ def end(person: Person, *, told_at: datetime, now: datetime) -> None:
     What the other system made ends with it, keys and user; a login of ours goes on.
     """
     if _identity(person) is None:
-        _open(person, now=told_at)  # so that a creation that is told of later is known to be old
+        _open(person, now=told_at)  # so that a creation that arrives later is known to be old
     with transaction.atomic():
-        found = _lock(person)
-        if found.ended_at is not None:
+        result = _lock(person)
+        if result.ended_at is not None:
             return
-        found.ended_at = now
-        found.save(update_fields=["ended_at"])
-        if found.user is not None and _has_own_login(found.user):
+        result.ended_at = now
+        result.save(update_fields=["ended_at"])
+        if result.user is not None and _has_own_login(result.user):
             return
-        found.account.api_keys.filter(revoked_at=None).update(revoked_at=now)
-        if found.user is not None:
-            User.objects.filter(pk=found.user.pk).update(is_active=False)
+        result.account.api_keys.filter(revoked_at=None).update(revoked_at=now)
+        if result.user is not None:
+            User.objects.filter(pk=result.user.pk).update(is_active=False)
 
 
 def _has_own_login(user: User) -> bool:
@@ -122,7 +122,7 @@ def _open(person: Person, *, now: datetime) -> ExternalIdentity:
             # An address that nobody has proven gets no mail, and no free credits of its mailbox.
             proven = person.email if person.is_email_verified else ""
             account = Account.objects.create(name=person.name, email=proven, mailbox=mailbox_of(proven), created_at=now)
-        found, is_new = ExternalIdentity.objects.get_or_create(
+        result, is_new = ExternalIdentity.objects.get_or_create(
             issuer=person.issuer.issuer,
             subject=person.subject,
             defaults={"account": account, "user": user, "created_at": now, "told_at": now},
@@ -130,7 +130,7 @@ def _open(person: Person, *, now: datetime) -> ExternalIdentity:
         if is_new:
             if user is None:
                 account_opened.send(sender=Account, account=account, now=now, is_proven=is_proven)
-            return found
+            return result
         transaction.set_rollback(True)
     known = _identity(person)
     assert known is not None  # noqa: S101 - somebody else has just made it

@@ -10,15 +10,15 @@ KEY = "viewed_account"
 PERMISSION = "console.view_as_customer"
 
 
-def begin(request: HttpRequest, account: Account) -> None:
+def start(request: HttpRequest, account: Account) -> None:
     request.session[KEY] = str(account.pk)
 
 
-def end(request: HttpRequest) -> None:
+def stop(request: HttpRequest) -> None:
     request.session.pop(KEY, None)
 
 
-def viewed(request: HttpRequest) -> Account | None:
+def impersonated_account(request: HttpRequest) -> Account | None:
     """The account that is looked at, by somebody who may; asked with each request, so that a right taken is gone."""
     known = request.session.get(KEY)
     if not known or not request.user.is_staff or not request.user.has_perm(PERMISSION):

@@ -1,6 +1,6 @@
 """Access tokens of others: Stack Auth, Supabase, any OpenID Connect provider that TOKEN_ISSUERS names.
 
-Their public keys are fetched when a token names one that is not known, kept, and fetched anew every hour. Nobody can
+Their public keys are fetched when a token names one that is not known, kept, and fetched again every hour. Nobody can
 make us ask more often than every ASK_AGAIN_S; keys that were had are used on while a provider is away.
 """
 
@@ -89,7 +89,7 @@ def find(name: str) -> Issuer | None:
     return next((issuer for issuer in configured().values() if issuer.name == name), None)
 
 
-def read(text: str, *, issuer: Issuer, key_name: str, now: datetime) -> Person:
+def verify_token(text: str, *, issuer: Issuer, key_name: str, now: datetime) -> Person:
     """Who a provider's token is about. Raises TokenExpiredError, UnauthenticatedError or IssuerUnavailableError."""
     key = _key(issuer, key_name)
     try:
@@ -99,10 +99,10 @@ def read(text: str, *, issuer: Issuer, key_name: str, now: datetime) -> Person:
     except (jwt.PyJWTError, TypeError) as error:
         raise UnauthenticatedError(f"This token of {issuer.name} is not valid.") from error
     check_times(claims, now=now)
-    return person(issuer, claims, subject=str(claims["sub"]))
+    return person_from_claims(issuer, claims, subject=str(claims["sub"]))
 
 
-def person(issuer: Issuer, told: Mapping[str, Any], *, subject: str) -> Person:
+def person_from_claims(issuer: Issuer, told: Mapping[str, Any], *, subject: str) -> Person:
     """A person as the claims of OpenID Connect describe them. Raises UnauthenticatedError for what cannot be kept."""
     email = told.get("email")
     more = told.get("user_metadata")
@@ -136,7 +136,7 @@ def _kept(claim: str, text: str, longest: int) -> str:
 
 
 def forget_keys() -> None:
-    """Have this process fetch everybody's keys anew."""
+    """Have this process fetch everybody's keys again."""
     _known.clear()
 
 
@@ -161,12 +161,12 @@ def _key(issuer: Issuer, key_name: str) -> Any:
 def _fetch(issuer: Issuer) -> dict[str, Any]:
     url = issuer.jwks_url
     if not url:
-        told = _get(issuer.issuer.rstrip("/") + DISCOVERY)
-        if told.get("issuer") != issuer.issuer:
-            raise ValueError(f"it calls itself {told.get('issuer')!r}")
-        url = str(told["jwks_uri"])
-    found = jwt.PyJWKSet.from_dict(_get(url))
-    return {key.key_id: key.key for key in found.keys if key.key_id and key.key_type != "oct"}
+        reported = _get(issuer.issuer.rstrip("/") + DISCOVERY)
+        if reported.get("issuer") != issuer.issuer:
+            raise ValueError(f"it calls itself {reported.get('issuer')!r}")
+        url = str(reported["jwks_uri"])
+    result = jwt.PyJWKSet.from_dict(_get(url))
+    return {key.key_id: key.key for key in result.keys if key.key_id and key.key_type != "oct"}
 
 
 def _get(url: str) -> dict[str, Any]:
@@ -176,10 +176,10 @@ def _get(url: str) -> dict[str, Any]:
         if len(body) > LARGEST_ANSWER:
             raise ValueError("its answer is too long")
         answer._content = body  # so that requests decodes what was read
-        found = answer.json()
-    if not isinstance(found, dict):
+        result = answer.json()
+    if not isinstance(result, dict):
         raise TypeError("its answer is no object")
-    return found
+    return result
 
 
 def _hashable(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,10 +188,10 @@ def _hashable(entry: Mapping[str, Any]) -> dict[str, Any]:
 
 @lru_cache(maxsize=4)
 def _configured(entries: tuple[tuple[tuple[str, Any], ...], ...]) -> dict[str, Issuer]:
-    found = {}
+    result = {}
     for entry in entries:
         issuer = Issuer(**dict(entry))
         if unknown := set(issuer.scopes) - {scope.value for scope in ACCOUNT_KEY_SCOPES}:
             raise ValueError(f"TOKEN_ISSUERS: {issuer.name} may not have {', '.join(sorted(unknown))}.")
-        found[issuer.issuer] = issuer
-    return found
+        result[issuer.issuer] = issuer
+    return result

@@ -43,7 +43,7 @@ FIND = """SELECT k.id, k.account_id, k.scopes, k.expires_at, k.revoked_at, k.las
 
 
 @dataclass(frozen=True, kw_only=True)
-class FoundKey:
+class KeyLookup:
     """What a request has to know of the key that it shows."""
 
     id: uuid.UUID
@@ -170,10 +170,10 @@ def is_of_member(actor: str, account: Account) -> bool:
     return any(teams.is_of(person, [account]) for person in people if person)
 
 
-def find_key(secret: str) -> FoundKey | None:
+def find_key(secret: str) -> KeyLookup | None:
     """What the key with this secret may do, working or not."""
     row = prepared_statements.fetch_one(FIND, [_hash(secret)])
-    return FoundKey(**row) if row else None
+    return KeyLookup(**row) if row else None
 
 
 def working_keys(account: Account, *, now: datetime):  # type: ignore[no-untyped-def]
@@ -189,7 +189,7 @@ def revoke_key(*, key: ApiKey, now: datetime) -> None:
 def rotate_key(*, key: ApiKey, created_by: User | None, now: datetime) -> NewKey:
     """A new key with the same rights and the same end; the old one works on for ROTATION_OVERLAP.
 
-    Granting is approved anew: who rotates a key has its secret.
+    Granting is approved again: who rotates a key has its secret.
 
     Raises KeyNotWorkingError for one that was revoked or has expired, and TooManyKeysError.
     """
@@ -209,7 +209,7 @@ def rotate_key(*, key: ApiKey, created_by: User | None, now: datetime) -> NewKey
     return new
 
 
-def note_use(*, key: FoundKey, today: date) -> None:
+def record_use(*, key: KeyLookup, today: date) -> None:
     """Remember the day of the last use; at most one write a day, so that the hot path has none."""
     if key.last_used_on != today:
         ApiKey.objects.filter(pk=key.id).update(last_used_on=today)

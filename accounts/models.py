@@ -89,7 +89,7 @@ class Account(models.Model):
         NL = "nl", "Nederlands"
 
     class Notice(models.TextChoices):
-        """E-mails that a customer can do without. What costs money, or ends something, is always told."""
+        """E-mails that a customer can do without. What costs money, or ends something, is always mailed."""
 
         CREDITS = "credits", _("When credits are low or used up")
         RECEIPTS = "receipts", _("Purchases and renewals")
@@ -116,7 +116,7 @@ class Account(models.Model):
     )
     created_at = models.DateTimeField(_("created"), default=timezone.now, db_index=True)
     closed_at = models.DateTimeField(_("closed"), null=True, blank=True, help_text=_("Nobody's any more."))
-    # The account that this one became a part of: what is heard of this one is about that one.
+    # The account that this one became a part of: what arrives for this one is about that one.
     merged_into = models.ForeignKey(
         "self", on_delete=models.PROTECT, null=True, blank=True, editable=False, related_name="merged",
         verbose_name=_("merged into"),
@@ -215,7 +215,7 @@ class ExternalIdentity(models.Model):
     issuer = models.CharField(_("issuer"), max_length=255, blank=True)
     subject = models.CharField(_("their id"), max_length=255)
     created_at = models.DateTimeField(default=timezone.now)
-    # When the other system last told of them, so that what comes late is not taken for news.
+    # When the other system last sent them, so that what comes late is not taken for news.
     told_at = models.DateTimeField(_("last told of"), default=timezone.now)
     ended_at = models.DateTimeField(_("deleted there"), null=True, blank=True)
 

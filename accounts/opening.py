@@ -46,7 +46,7 @@ def prove(*, user: User, now: datetime) -> None:
 
 
 def restore(*, account_id: uuid.UUID, email: str, name: str, now: datetime) -> Account:
-    """An account that is gone, made anew with the id that it had, as of `now`; with a user of that address.
+    """An account that is gone, recreated with the id that it had, as of `now`; with a user of that address.
 
     The account of somebody who has signed up with the address meanwhile is answered instead. Without an address, as of
     an app's user, it is nobody's yet.

@@ -1,4 +1,4 @@
-"""What the rooms above may want to hear. Sent inside the transaction of the change itself."""
+"""Signals for the packages above. Sent inside the transaction of the change itself."""
 
 from django.dispatch import Signal
 
@@ -7,7 +7,7 @@ from django.dispatch import Signal
 account_opened = Signal()
 # account: Account, now: datetime. What an account was opened with is proven now.
 account_proven = Signal()
-# invitation: Invitation, now: datetime. Somebody is to be told of a place in a team.
+# invitation: Invitation, now: datetime. Somebody is to be mailed a place in a team.
 member_invited = Signal()
 # key: ApiKey, now: datetime. An account has a new key, and its owner is to know.
 key_created = Signal()

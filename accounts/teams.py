@@ -110,8 +110,8 @@ def find_invitation(link: str, *, now: datetime) -> Invitation | None:
         identifier = parse_id("inv", _LINK.unsign(link))
     except (BadSignature, MalformedIdError):
         return None
-    found = Invitation.objects.filter(pk=identifier, ended_at=None, expires_at__gt=now, account__closed_at=None)
-    return found.select_related("account", "invited_by").first()
+    result = Invitation.objects.filter(pk=identifier, ended_at=None, expires_at__gt=now, account__closed_at=None)
+    return result.select_related("account", "invited_by").first()
 
 
 def accept(*, invitation: Invitation, user: User, now: datetime) -> Membership:

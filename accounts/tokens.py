@@ -82,7 +82,7 @@ def read(text: str, *, now: datetime) -> Claims:
 
 
 def is_verified(text: str) -> bool:
-    """Whether a token is known to be ours. (That it is still good, `read` tells.)"""
+    """Whether a token is known to be ours. (Whether it is still good, `read` checks.)"""
     return text in _verified
 
 
@@ -95,7 +95,7 @@ class _Verified:
     key_name: str
 
 
-# By the whole token: a signature that was good stays good as long as its key is ours. The times are looked at anew.
+# By the whole token: a signature that was good stays good as long as its key is ours. The times are checked again.
 _verified: dict[str, _Verified] = {}
 
 

@@ -114,10 +114,10 @@ class BrowserSessionAuthentication(SessionAuthentication):
     """Our own pages: the signed-in user acts for their personal account, with CSRF protection."""
 
     def authenticate(self, request: Request) -> tuple[Caller, None] | None:
-        found = super().authenticate(request)
-        if found is None:
+        result = super().authenticate(request)
+        if result is None:
             return None
-        user = found[0]
+        user = result[0]
         account = opening.personal_account(user=user, now=clock.now())
         return Caller(account=account, scopes=frozenset(keys.ACCOUNT_KEY_SCOPES), actor=f"user:{user.pk}"), None
 
@@ -171,7 +171,7 @@ def _caller_of_key(secret: str, *, now: datetime) -> Caller:
         raise KeyRevokedError("This key has expired. Make a new one on the API keys page.")
     if not key.is_owned:
         raise KeyRevokedError("Who this key belongs to can no longer sign in. Make a new one with a working login.")
-    keys.note_use(key=key, today=now.date())
+    keys.record_use(key=key, today=now.date())
     account = Account.from_db(None, ["id", "closed_at"], [key.account_id, key.closed_at]) if key.account_id else None
     return Caller(
         account=account,
@@ -204,7 +204,7 @@ def _caller_of_token(text: str, *, now: datetime) -> Caller:
     issuer = issuers.configured().get(str(claims.get("iss")))
     if issuer is None:
         raise UnauthenticatedError("Tokens of this issuer are not taken here.")
-    person = issuers.read(text, issuer=issuer, key_name=key_name, now=now)
+    person = issuers.verify_token(text, issuer=issuer, key_name=key_name, now=now)
     account = identities.account_of(person, now=now)
     return Caller(account=account, scopes=frozenset(issuer.scopes), actor=account.public_id, is_token=True)
 
@@ -214,10 +214,10 @@ def _unverified(text: str) -> tuple[dict[str, Any], dict[str, Any]]:
     if len(text) > tokens.LARGEST_TOKEN:
         raise UnauthenticatedError("This token is too long.")
     try:
-        found = jwt.api_jwt.decode_complete(text, options={"verify_signature": False})
+        result = jwt.api_jwt.decode_complete(text, options={"verify_signature": False})
     except (jwt.PyJWTError, RecursionError, ValueError) as error:
         raise UnauthenticatedError("This is no token.") from error
-    return found["header"], found["payload"]
+    return result["header"], result["payload"]
 
 
 def _account_problem(code: str, detail: str) -> InvalidRequestError:

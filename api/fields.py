@@ -105,10 +105,10 @@ class AccountField(TextField):
 def checked(kind: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
     """A request's fields. Raises InvalidRequestError, which names those that cannot be taken."""
     try:
-        found: dict[str, Any] = _shared(kind).run_validation(data)
+        result: dict[str, Any] = _shared(kind).run_validation(data)
     except serializers.ValidationError as error:
         raise InvalidRequestError(*_field_problems(error.detail)) from None
-    return found
+    return result
 
 
 @cache

@@ -23,7 +23,7 @@ SCOPES = [scope.value for scope in Scope]
 @csrf_exempt
 @require_POST
 def identity_webhook(request: HttpRequest, name: str) -> HttpResponse:
-    """A provider that TOKEN_ISSUERS names tells of its users: created, changed, deleted. (Stack Auth, by Svix.)"""
+    """A provider that TOKEN_ISSUERS names reports its users: created, changed, deleted. (Stack Auth, by Svix.)"""
     issuer, now = issuers.find(name), clock.now()
     if issuer is None or not issuer.webhook_secrets:
         return HttpResponse("nobody of this name\n", status=404, content_type="text/plain")
@@ -59,8 +59,8 @@ def _event(body: bytes) -> tuple[str, dict[str, Any]]:
 
 
 def _follow(issuer: issuers.Issuer, kind: str, data: dict[str, Any], *, told_at: datetime, now: datetime) -> None:
-    """Act on what a provider tells; other kinds of events are none of ours."""
-    person = issuers.person(
+    """Act on a provider's event; other kinds of events are none of ours."""
+    person = issuers.person_from_claims(
         issuer,
         {
             "email": data.get("primary_email"),
@@ -70,6 +70,6 @@ def _follow(issuer: issuers.Issuer, kind: str, data: dict[str, Any], *, told_at:
         subject=data["id"],
     )
     if kind in ("user.created", "user.updated"):
-        identities.keep_in_step(person, told_at=told_at)
+        identities.sync_person(person, told_at=told_at)
     elif kind == "user.deleted":
         identities.end(person, told_at=told_at, now=now)

@@ -70,19 +70,19 @@ class ApiKeysView(_SessionView):
     @extend_schema(operation_id="create_api_key", request=KeyRequest, responses={201: NewKeySerializer})
     def post(self, request: Request) -> Response:
         """Make a key. Its secret is in this answer and nowhere else."""
-        asked, now = checked(KeyRequest, request.data), clock.now()
-        if asked["expires_at"] is not None and asked["expires_at"] <= now:
+        fields, now = checked(KeyRequest, request.data), clock.now()
+        if fields["expires_at"] is not None and fields["expires_at"] <= now:
             detail = "A key expires in the future."
             raise InvalidRequestError(FieldProblem(pointer="/expires_at", code="past", detail=detail))
-        made = keys.create_key(
+        created = keys.create_key(
             account=account_of(request, now=now),
-            name=asked["name"],
-            scopes=asked.get("scopes", keys.ACCOUNT_KEY_SCOPES),
+            name=fields["name"],
+            scopes=fields.get("scopes", keys.ACCOUNT_KEY_SCOPES),
             created_by=_user(request),
-            expires_at=asked["expires_at"],
+            expires_at=fields["expires_at"],
             now=now,
         )
-        return _new_key(made)
+        return _new_key(created)
 
 
 class ApiKeyView(_SessionView):
@@ -125,10 +125,10 @@ def _new_key(made: keys.NewKey) -> Response:
 
 def _own_key(request: Request, key_id: str, *, now: datetime) -> ApiKey:
     account = account_of(request, now=now)
-    found = account.api_keys.filter(pk=identifier_of("key", key_id, "key")).first()
-    if found is None:
+    result = account.api_keys.filter(pk=identifier_of("key", key_id, "key")).first()
+    if result is None:
         raise NotFoundError("There is no such key.")
-    return found
+    return result
 
 
 def _user(request: Request) -> User | None:

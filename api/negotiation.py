@@ -19,6 +19,6 @@ class UsualFirstNegotiation(DefaultContentNegotiation):
         if request.META.get("HTTP_ACCEPT", "") in USUAL and "format" not in request.META.get("QUERY_STRING", ""):
             usual = next(iter(renderers))
             return usual, usual.media_type
-        found: Any = super().select_renderer(request, renderers, format_suffix)
-        chosen: tuple[BaseRenderer, str] = found
+        result: Any = super().select_renderer(request, renderers, format_suffix)
+        chosen: tuple[BaseRenderer, str] = result
         return chosen

@@ -51,9 +51,9 @@ def page(request: Request, rows: Any, prefix: str) -> tuple[list[Any], str]:
     limit = _limit(request)
     if cursor := request.query_params.get("cursor"):
         rows = rows.filter(pk__lt=_decoded(cursor, prefix))
-    found = list(rows[: limit + 1])
-    following = _encoded(found[limit - 1].pk, prefix) if len(found) > limit else ""
-    return found[:limit], following
+    result = list(rows[: limit + 1])
+    following = _encoded(result[limit - 1].pk, prefix) if len(result) > limit else ""
+    return result[:limit], following
 
 
 def _limit(request: Request) -> int:

@@ -25,22 +25,22 @@ class StrictJSONParser(BaseParser):
             raise RequestDataTooBig
         try:
             text = body.decode("utf-8")
-            found = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
+            result = json.loads(text, object_pairs_hook=_once, parse_constant=_no_number)
             if "\\u" in text:
                 # What was escaped may be half of a surrogate pair, which no database and no answer can hold.
-                json.dumps(found, ensure_ascii=False).encode()
+                json.dumps(result, ensure_ascii=False).encode()
         except RecursionError:
             raise ParseError("JSON parse error - nested too deeply") from None
         except ValueError as error:
             raise ParseError(f"JSON parse error - {error}") from None
-        return found
+        return result
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    result = dict(pairs)
+    if len(result) != len(pairs):
         raise ValueError("a name is there twice")
-    return found
+    return result
 
 
 def _no_number(name: str) -> NoReturn:

@@ -49,22 +49,22 @@ class Code:
 
 def codes() -> dict[str, Code]:
     """All codes that there are."""
-    found = {
+    result = {
         code: Code(status=status, title=title, meaning=meaning) for code, (status, title, meaning) in OTHERS.items()
     }
     for refusal in _kinds(Refusal):
         if hasattr(refusal, "code"):
             meaning = " ".join((refusal.__dict__.get("__doc__") or "").split())
-            found.setdefault(refusal.code, Code(status=status_of(refusal), title=refusal.title, meaning=meaning))
-    return found
+            result.setdefault(refusal.code, Code(status=status_of(refusal), title=refusal.title, meaning=meaning))
+    return result
 
 
 def explain(_request: HttpRequest, code: str) -> HttpResponse:
-    """What the address in a problem's `type` tells."""
-    found = codes().get(code.replace("-", "_"))
-    if found is None:
+    """What the address in a problem's `type` answers."""
+    result = codes().get(code.replace("-", "_"))
+    if result is None:
         raise Http404
-    text = f"{found.title} ({found.status})\n\n{found.meaning}\n".replace("\n\n\n", "\n")
+    text = f"{result.title} ({result.status})\n\n{result.meaning}\n".replace("\n\n\n", "\n")
     return HttpResponse(text, content_type="text/plain; charset=utf-8")
 
 
@@ -94,9 +94,9 @@ def _add(operation: dict[str, Any], refusals: list[Refusing]) -> None:
         by_status[415]["invalid_request"] = "The body must be JSON"
     by_status[503]["busy"] = OTHERS["busy"][1]
     by_status[406]["not_acceptable"] = OTHERS["not_acceptable"][1]
-    for status, told in sorted(by_status.items()):
+    for status, reported in sorted(by_status.items()):
         operation["responses"][str(status)] = {
-            "description": " ".join(f"`{code}`: {title}." for code, title in told.items()),
+            "description": " ".join(f"`{code}`: {title}." for code, title in reported.items()),
             "content": {TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
         }
 

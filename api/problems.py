@@ -20,7 +20,7 @@ BUSY_RETRY_S = 1
 
 Refusing = type[Refusal]
 
-# Of refusals that know no HTTP: the status by which an API client is told of them.
+# Of refusals that know no HTTP: the status that API clients get.
 _statuses: dict[Refusing, int] = {}
 
 
@@ -51,10 +51,10 @@ FRAMEWORK: list[tuple[type[exceptions.APIException], str, str]] = [
 
 def problem_response(error: Exception, _context: dict[str, Any]) -> Response | None:
     """DRF's exception handler: a problem for what we refuse, None (and so a 500) for a defect of ours."""
-    found = _described(error)
-    if found is None:
+    result = _described(error)
+    if result is None:
         return None
-    status, code, title, detail, extra, headers = found
+    status, code, title, detail, extra, headers = result
     set_rollback()
     answer = Response(
         problem(status=status, code=code, title=title, detail=detail, **extra), status=status, headers=headers
@@ -106,8 +106,8 @@ def _described(  # noqa: PLR0911 - one line a kind of refusal
         if (seconds := getattr(error, "retry_after_s", None)) is not None:
             headers["Retry-After"] = str(seconds)
         return status, error.code, error.title, str(error), error.extra, headers
-    if isinstance(error, OperationalError | InternalError) and (found := _database_trouble(error)):
-        code, title, detail = found
+    if isinstance(error, OperationalError | InternalError) and (result := _database_trouble(error)):
+        code, title, detail = result
         return 503, code, title, detail, {"retryable": True}, {"Retry-After": str(BUSY_RETRY_S)}
     if isinstance(error, Http404):
         return 404, "not_found", "Not found", "There is nothing at this address.", {}, {}

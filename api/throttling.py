@@ -133,13 +133,13 @@ def count(limits: list[Limit]) -> list[State]:
     lease = max(1, min(limit.most for limit in limits) // LEASES)
     wanted = [number for limit in limits for number in (limit.most, lease)]
     try:
-        found = _script(settings.REDIS_URL)(keys=keys, args=[WINDOW_S * 1_000_000, *wanted])
+        result = _script(settings.REDIS_URL)(keys=keys, args=[WINDOW_S * 1_000_000, *wanted])
     except redis.RedisError as error:
         _Away.until = time.monotonic() + LEAVE_ALONE_S
         logger.warning("rate_limits_off", error=str(error))
         _count_as_off(limits)
         return []
-    refused_us, numbers = int(found[0]), [int(number) for number in found[1:]]
+    refused_us, numbers = int(result[0]), [int(number) for number in result[1:]]
     states = [
         State(limit=limit, remaining=max(0, numbers[3 * place]), resets_in_s=numbers[3 * place + 1])
         for place, limit in enumerate(limits)

@@ -55,24 +55,24 @@ class TokensView(APIView):
     def post(self, request: Request) -> Response:
         """Exchange a key for a token of at most ten minutes, fit for a phone or a browser. Whoever made it, it is the
         buyer's: it reads, and it buys and spends where that was asked for."""
-        asked, now, caller = checked(TokenRequest, request.data), clock.now(), caller_of(request)
+        fields, now, caller = checked(TokenRequest, request.data), clock.now(), caller_of(request)
         if caller.is_token:
             raise TokenFromTokenError("Make tokens with a key. A token that renews itself would never end.")
-        account = account_of(request, now=now) if caller.account or asked.get("account") else None
+        account = account_of(request, now=now) if caller.account or fields.get("account") else None
         allowed = caller.scopes & set(keys.ACCOUNT_KEY_SCOPES)
-        scopes = set(asked.get("scopes", allowed & set(keys.TOKEN_SCOPES)))
+        scopes = set(fields.get("scopes", allowed & set(keys.TOKEN_SCOPES)))
         if missing := scopes - allowed:
             raise InsufficientScopeError(
                 f"This token may not have {', '.join(sorted(missing))}.", required_scope=min(missing)
             )
-        made = tokens.issue(
+        created = tokens.issue(
             account_id=account.pk if account else None,
             scopes=sorted(scopes),
             actor=caller.actor,
-            lasts=timedelta(seconds=asked["ttl"]),
+            lasts=timedelta(seconds=fields["ttl"]),
             now=now,
         )
-        shown = {"token": made.text, "expires_at": timestamp(made.expires_at), "scopes": sorted(scopes)}
+        shown = {"token": created.text, "expires_at": timestamp(created.expires_at), "scopes": sorted(scopes)}
         return Response(shown, status=201, headers={"Cache-Control": "no-store"})
 
 

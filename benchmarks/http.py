@@ -27,8 +27,8 @@ from tqdm import tqdm
 from benchmarks import ledger
 from benchmarks.line import connected
 from sandbox import environment
+from sandbox.data_folder import DataFolder
 from sandbox.environment import Ports
-from sandbox.places import Place
 from sandbox.postgres import Postgres
 from sandbox.redis_server import Redis
 
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8765)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tegoed-bench-") as folder:
-        place = Place.at(folder)
+        place = DataFolder.at(folder)
         with Postgres(place) as postgres, Redis(place) as redis:
             postgres.create_database()
             ports = Ports(options.port, options.port + 1)
@@ -94,14 +94,14 @@ def _measure(port: int, secrets: list[str], seconds: float, rounds: int) -> dict
         "same SQL": ("benchmarks.bare.settings", "/same-sql"),
         "ORM loop": ("benchmarks.bare.settings", "/orm-loop"),
     }
-    found: dict[str, list[float]] = defaultdict(list)
+    result: dict[str, list[float]] = defaultdict(list)
     with tqdm(total=rounds * len(contenders), unit="measurement") as progress:
         for _ in range(rounds):
             for name, (settings, path) in contenders.items():
                 bearers = tokens_of_clients() if name == "token" else secrets
-                found[name].append(_serve(settings, port, path, bearers, seconds))
+                result[name].append(_serve(settings, port, path, bearers, seconds))
                 progress.update()
-    return {name: statistics.median(rates) for name, rates in found.items()}
+    return {name: statistics.median(rates) for name, rates in result.items()}
 
 
 def _serve(settings: str, port: int, path: str, bearers: list[str], seconds: float) -> float:
@@ -122,7 +122,7 @@ def drive(port: int, path: str, bearer: str, number: int, seconds: float) -> int
         {"amount": 1} if path.startswith("/api") else {"amount": 1, "account": str(ledger.account(number))}
     )
     with connected(port) as line:
-        done, begins = 0, time.monotonic() + 1
+        result, begins = 0, time.monotonic() + 1
         while time.monotonic() < begins + seconds:
             status, answer = line.ask(
                 "POST", path, body.encode(), Authorization=f"Bearer {bearer}", Content_Type="application/json",
@@ -130,8 +130,8 @@ def drive(port: int, path: str, bearer: str, number: int, seconds: float) -> int
             )  # fmt: skip
             if status != 201:  # noqa: PLR2004 - HTTP
                 raise RuntimeError(f"{status}: {answer[:300]!r}")
-            done += time.monotonic() >= begins
-    return done
+            result += time.monotonic() >= begins
+    return result
 
 
 def _break_down(key: str) -> dict[str, float]:

@@ -30,8 +30,8 @@ import psycopg
 from tqdm import tqdm
 
 from sandbox import environment
+from sandbox.data_folder import DataFolder
 from sandbox.environment import Ports
-from sandbox.places import Place
 from sandbox.postgres import Postgres, binaries
 
 ACCOUNTS = 10_000
@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--history", type=int, default=5_000_000, help="rows for the second half (default: 5000000)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tegoed-bench-") as folder:
-        place = Place.at(folder)
+        place = DataFolder.at(folder)
         with Postgres(place, settings=["shared_buffers=512MB", "max_wal_size=4GB"]) as postgres:
             postgres.create_database()
             prepare(place, postgres)
@@ -82,7 +82,7 @@ def main() -> None:
             _print_growth(empty, full)
 
 
-def prepare(place: Place, postgres: Postgres, *, redis_url: str = "", ports: Ports = NOBODY) -> None:
+def prepare(place: DataFolder, postgres: Postgres, *, redis_url: str = "", ports: Ports = NOBODY) -> None:
     """The tables of all contenders, with a rich wallet for each account; and Django set up in this process."""
     os.environ |= environment.build(place, ports, database_url=postgres.url(), redis_url=redis_url)
     os.environ["DJANGO_SETTINGS_MODULE"] = "benchmarks.settings"
@@ -138,9 +138,9 @@ def _contenders(pool: Any, postgres: Postgres, folder: str) -> dict[str, Contend
                 *("-n", "-c", str(clients), "-j", str(min(clients, 4)), "-T", str(max(1, round(seconds)))),
                 *("-f", str(script), "-M", "prepared", postgres.url()),
             ]
-            done = subprocess.run(command, capture_output=True, text=True, check=True)
-            found = re.search(r"tps = ([\d.]+)", done.stdout)
-            return float(found.group(1)) if found else 0.0
+            result = subprocess.run(command, capture_output=True, text=True, check=True)
+            rate = re.search(r"tps = ([\d.]+)", result.stdout)
+            return float(rate.group(1)) if rate else 0.0
 
         return run
 
@@ -172,11 +172,11 @@ def _spend_for(name: str, is_hot: bool, starts_at: float, seconds: float, worker
     spend = {"ours": _ours, "usual": _usual, "hordak": _hordak}[name]
     chance = random.Random(f"{worker}{starts_at}")  # noqa: S311 - no secret
     time.sleep(max(0.0, starts_at - time.time()))
-    ends_at, done = starts_at + seconds, 0
+    ends_at, result = starts_at + seconds, 0
     while time.time() < ends_at:
         spend(1 if is_hot else chance.randint(1, ACCOUNTS))
-        done += 1
-    return done
+        result += 1
+    return result
 
 
 def _ours(number: int) -> None:

@@ -19,10 +19,10 @@ class Line:
         for name, value in headers.items():
             head += f"{name.replace('_', '-')}: {value}\r\n"
         self._socket.sendall(head.encode() + b"\r\n" + body)
-        found = b""
-        while b"\r\n\r\n" not in found:
-            found += self._more()
-        head_of_answer, _, rest = found.partition(b"\r\n\r\n")
+        result = b""
+        while b"\r\n\r\n" not in result:
+            result += self._more()
+        head_of_answer, _, rest = result.partition(b"\r\n\r\n")
         length = int(head_of_answer.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
         while len(rest) < length:
             rest += self._more()

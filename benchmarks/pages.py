@@ -18,8 +18,8 @@ from typing import Any
 from tqdm import tqdm
 
 from sandbox import demo, environment
+from sandbox.data_folder import DataFolder
 from sandbox.environment import Ports
-from sandbox.places import Place
 
 PAGES = [
     "/dashboard", "/credits", "/credits/why", "/billing", "/usage", "/usage?by=member", "/usage?days=90&by=model",
@@ -52,16 +52,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60, help="of each page (default: 60)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tegoed-bench-") as folder:
-        place, ports = Place.at(folder), Ports(8765, 8766)
-        with demo.servers(place) as found:
-            variables = environment.build(place, ports, database_url=found.owner_url, redis_url=found.redis_url)
+        place, ports = DataFolder.at(folder), Ports(8765, 8766)
+        with demo.servers(place) as result:
+            variables = environment.build(place, ports, database_url=result.owner_url, redis_url=result.redis_url)
             seed = ["--data", folder, "--port", str(ports.web), "--stripe-port", str(ports.stripe)]
             subprocess.run([sys.executable, "-m", "sandbox.seed", *seed], env=variables, check=True)
             os.environ.update(variables)
             _measure(place, options.rows, options.rounds)
 
 
-def _measure(place: Place, rows: int, rounds: int) -> None:
+def _measure(place: DataFolder, rows: int, rounds: int) -> None:
     import django
 
     django.setup()
@@ -105,7 +105,7 @@ def _times(customer: Any, rounds: int) -> dict[str, tuple[list[float], int, int]
 
     visitor = Client()
     visitor.force_login(customer, backend="allauth.account.auth_backends.AuthenticationBackend")
-    found = {}
+    result = {}
     for page in PAGES:
         visitor.get(page)  # what is read once a process
         counted: list[str] = []
@@ -122,8 +122,8 @@ def _times(customer: Any, rounds: int) -> dict[str, tuple[list[float], int, int]
             began = time.perf_counter()
             visitor.get(page)
             times.append(time.perf_counter() - began)
-        found[page] = (times, len(answer.content), len(counted))
-    return found
+        result[page] = (times, len(answer.content), len(counted))
+    return result
 
 
 def _print(title: str, found: dict[str, tuple[list[float], int, int]]) -> None:

@@ -22,8 +22,8 @@ from benchmarks.http import CLIENTS, drive
 from benchmarks.line import Line, connected
 from benchmarks.web import wait_until_ready
 from sandbox import environment
+from sandbox.data_folder import DataFolder
 from sandbox.environment import Ports
-from sandbox.places import Place
 from sandbox.postgres import Postgres
 from sandbox.redis_server import Redis
 
@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, default=8765)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tegoed-soak-") as folder:
-        place, ports = Place.at(folder), Ports(options.port, options.port + 1)
+        place, ports = DataFolder.at(folder), Ports(options.port, options.port + 1)
         with Postgres(place) as postgres, Redis(place) as redis:
             postgres.create_database()
             os.environ |= environment.build(place, ports, database_url=postgres.url(), redis_url=redis.url)
@@ -75,16 +75,16 @@ def _rich_keys() -> list[str]:
     from credits import ledger
     from credits.models import Source
 
-    made, now = [], clock.now()
+    created, now = [], clock.now()
     for number in range(CLIENTS):
         account = Account.objects.create(name=f"Soak {number}", created_at=now)
         ledger.grant(account_id=account.pk, amount=10**9, source=Source.BONUS, source_key="soak", now=now)
-        made.append(
+        created.append(
             keys.create_key(
                 account=account, name="soak", scopes=keys.ACCOUNT_KEY_SCOPES, created_by=None, now=now
             ).secret
         )
-    return made
+    return created
 
 
 def _load(server: int, options: argparse.Namespace) -> list[str]:
@@ -98,10 +98,10 @@ def _load(server: int, options: argparse.Namespace) -> list[str]:
         loads = pool.starmap_async(_mix, [(options.port, key, n, each, seconds) for n, key in enumerate(keys)])
         time.sleep(seconds / 10)
         before = _memory_of_workers(server)
-        found = loads.get()
+        result = loads.get()
         after = _memory_of_workers(server)
-    waits = sorted(wait for _, told in found for wait in told)
-    errors = [error for told, _ in found for error in told]
+    waits = sorted(wait for _, told in result for wait in told)
+    errors = [error for told, _ in result for error in told]
     cuts = statistics.quantiles(waits, n=100)
     growth = statistics.mean(after) / statistics.mean(before)
     print(f"{len(waits)} calls ({len(waits) / seconds:.0f}/s), {len(errors)} errors; p99 is {cuts[98] / cuts[49]:.1f} "
@@ -156,8 +156,8 @@ def _ask(line: Line, bearer: str, method: str, path: str, body: dict[str, Any] |
     )  # fmt: skip
     if status >= 300:  # noqa: PLR2004 - HTTP
         raise RuntimeError(f"{method} {path}: {status} {answer[:200]!r}")
-    found: dict[str, Any] = json.loads(answer)
-    return found
+    result: dict[str, Any] = json.loads(answer)
+    return result
 
 
 def _memory_of_workers(server: int) -> list[int]:

@@ -23,8 +23,8 @@ from typing import Any
 from tqdm import tqdm
 
 from sandbox import demo, environment
+from sandbox.data_folder import DataFolder
 from sandbox.environment import Ports
-from sandbox.places import Place
 
 SETUPS = {
     "2 workers x 4 threads": ["--workers", "2", "--threads", "4"],
@@ -45,9 +45,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8765)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tegoed-bench-") as folder:
-        place, ports = Place.at(folder), Ports(options.port, options.port + 1)
-        with demo.servers(place) as found:
-            variables = environment.build(place, ports, database_url=found.owner_url, redis_url=found.redis_url)
+        place, ports = DataFolder.at(folder), Ports(options.port, options.port + 1)
+        with demo.servers(place) as result:
+            variables = environment.build(place, ports, database_url=result.owner_url, redis_url=result.redis_url)
             seed = ["--data", folder, "--port", str(ports.web), "--stripe-port", str(ports.stripe)]
             subprocess.run([sys.executable, "-m", "sandbox.seed", *seed], env=variables, check=True)
             key = json.loads(place.demo.read_text())["service_api_key"]
@@ -75,12 +75,12 @@ def _measure(arguments: list[str], variables: dict[str, str], ports: Ports, key:
 def _drive(port: int, key: str, account: str, seconds: float) -> int:
     """Spend one credit after the other over one connection; how many were answered with 201."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
-    done, started = 0, time.monotonic()
+    result, started = 0, time.monotonic()
     while time.monotonic() - started < seconds:
         status, _ = _post(connection, "/api/v1/credits/spend", key, {"amount": 1, "account": account})
-        done += status == 201  # noqa: PLR2004 - HTTP
+        result += status == 201  # noqa: PLR2004 - HTTP
     connection.close()
-    return done
+    return result
 
 
 def _funded(ports: Ports, key: str) -> str:
@@ -119,8 +119,8 @@ def wait_until_ready(ports: Ports) -> None:
 def _print(rates: dict[str, list[float]]) -> None:
     first = statistics.median(next(iter(rates.values())))
     print(f"{os.cpu_count()} cores, {CLIENTS} clients; the first serves {first:.0f} spends/s here.\n")
-    for name, found in rates.items():
-        print(f"{name:32}{statistics.median(found) / first:6.2f}   ({min(found):.0f} to {max(found):.0f}/s)")
+    for name, result in rates.items():
+        print(f"{name:32}{statistics.median(result) / first:6.2f}   ({min(result):.0f} to {max(result):.0f}/s)")
 
 
 if __name__ == "__main__":

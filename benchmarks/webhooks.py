@@ -21,9 +21,9 @@ import psycopg
 
 from benchmarks.web import wait_until_ready
 from sandbox import demo, environment
+from sandbox.data_folder import DataFolder
 from sandbox.environment import Ports
 from sandbox.local_stripe.events import signature
-from sandbox.places import Place
 
 SENDERS = 8
 
@@ -34,9 +34,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=8765)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="tegoed-bench-") as folder:
-        place, ports = Place.at(folder), Ports(options.port, options.port + 1)  # nothing answers on the second
-        with demo.servers(place) as found:
-            variables = environment.build(place, ports, database_url=found.owner_url, redis_url=found.redis_url)
+        place, ports = DataFolder.at(folder), Ports(options.port, options.port + 1)  # nothing answers on the second
+        with demo.servers(place) as result:
+            variables = environment.build(place, ports, database_url=result.owner_url, redis_url=result.redis_url)
             subprocess.run([sys.executable, "manage.py", "migrate", "--verbosity", "0"], env=variables, check=True)
             command = [sys.executable, "-m", "gunicorn", "-c", "config/gunicorn.py", "--log-level", "error"]
             server = subprocess.Popen(command, env=variables)
@@ -51,7 +51,7 @@ def main() -> None:
             finally:
                 server.terminate()
                 server.wait()
-            with psycopg.connect(found.owner_url) as connection:
+            with psycopg.connect(result.owner_url) as connection:
                 (kept,) = connection.execute("SELECT count(*) FROM billing_inboxevent").fetchone() or (0,)
     waits_ms = sorted(wait for found in answers for wait in found)
     shown = statistics.quantiles(waits_ms, n=100)

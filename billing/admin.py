@@ -68,15 +68,15 @@ class GiftForm(forms.ModelForm):  # type: ignore[type-arg]
     gifts = ("daily_credits", "trial_credits", "bonus_credits")
 
     def clean(self) -> dict[str, Any]:
-        found: dict[str, Any] = super().clean() or {}
+        result: dict[str, Any] = super().clean() or {}
         gifts = [*self.gifts]
         if isinstance(self.instance, Plan) and not (self.instance.pk and self.instance.prices.exists()):
             gifts.append("monthly_credits")
         most = settings.APPROVAL_ABOVE_CREDITS
         for name in set(gifts) & set(self.changed_data):
-            if (found.get(name) or 0) > most and not getattr(self.operator, "is_superuser", False):
+            if (result.get(name) or 0) > most and not getattr(self.operator, "is_superuser", False):
                 self.add_error(name, _("More than %d credits for nothing: an administrator sets this.") % most)
-        return found
+        return result
 
 
 class GiftAdmin(OperatorAdmin):

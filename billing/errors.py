@@ -16,7 +16,7 @@ BillingError
     AddressNeededError               422  VAT depends on an address that we do not have
     TaxNumberRefusedError            422  the payment provider does not take this number
     PaymentProviderUnavailableError  503  Stripe did not answer; nothing was charged
-    PaymentProviderRefusedError      502  Stripe does not take our request: operators are told
+    PaymentProviderRefusedError      502  Stripe does not take our request: operators are alerted
         PaymentProviderKeyError           our key is wrong, or lacks a right
         PortalNotSetUpError               the billing portal has no configuration
     CurrencyMixError                 422  the customer pays in another currency at Stripe
@@ -158,6 +158,14 @@ class TaxNumberRefusedError(BillingError):
     code = "tax_number_refused"
     title = "This tax number is not taken"
     status_code = 422
+
+
+class LedgerNotEmptyError(BillingError):
+    """Rebuilding is for an empty ledger; `reconcile --repair` mends one that is not."""
+
+    code = "ledger_not_empty"
+    title = "The ledger is not empty"
+    status_code = 409
 
 
 class FulfilmentError(Exception):

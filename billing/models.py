@@ -1,4 +1,4 @@
-"""What is for sale, what was bought, and what Stripe told us.
+"""What is for sale, what was bought, and what Stripe sent us.
 
 Stripe is right about money: names of prices, amounts, states of subscriptions. We are right about credits: how many
 a plan or a pack gives is set here, and frozen on an Order when its checkout starts.
@@ -206,7 +206,7 @@ class StripeCustomer(models.Model):
     deleted_at = models.DateTimeField(_("deleted at Stripe"), null=True, blank=True)
     # It was another account's, which was merged into this one: nothing new is bought with it.
     merged_at = models.DateTimeField(_("merged"), null=True, blank=True)
-    # The billing address as Stripe was last told it: where it is another one, `address_sync` updates it.
+    # The billing address as last sent to Stripe: where it is another one, `address_sync` updates it.
     email = models.EmailField(_("address at Stripe"), blank=True)
 
     class Meta:
@@ -217,7 +217,7 @@ class StripeCustomer(models.Model):
         return self.customer_id
 
 
-class MirrorFailure(models.Model):
+class StoreFailure(models.Model):
     """An object of Stripe's that dj-stripe could not store: tried again by itself, in the way of no payment."""
 
     kind = models.CharField(_("kind"), max_length=40)
@@ -229,7 +229,7 @@ class MirrorFailure(models.Model):
     class Meta:
         verbose_name = _("object that could not be copied")
         verbose_name_plural = _("objects that could not be copied")
-        indexes = [models.Index(name="mirror_failure_due", fields=["next_attempt_at"])]
+        indexes = [models.Index(name="store_failure_due", fields=["next_attempt_at"])]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.object_id}"
@@ -257,7 +257,7 @@ class BenefitUse(models.Model):
 
 
 class OrderQuerySet(models.QuerySet["Order"]):
-    def with_what_it_says(self) -> "OrderQuerySet":
+    def with_related(self) -> "OrderQuerySet":
         """With all that fulfilling and showing an order reads, in one query."""
         return self.select_related("price__plan", "price__pack", "account", "promotion")
 
@@ -432,7 +432,7 @@ RUNNING = (Subscription.Status.TRIALING, Subscription.Status.ACTIVE, Subscriptio
 
 
 def series_of(stripe_subscription_id: str) -> str:
-    """Under which name the ledger keeps the promises of a subscription together."""
+    """Under which name the ledger keeps the allowances of a subscription together."""
     return f"stripe:subscription:{stripe_subscription_id}"
 
 
@@ -450,7 +450,7 @@ class PaidInvoice(models.Model):
     # Credits a month that it pays for (of a change: on top), and how many of them are kept back in months to come.
     monthly_credits = models.PositiveIntegerField(default=0, editable=False)
     withheld = models.PositiveIntegerField(default=0, editable=False)
-    # The promise of the ledger that it made, or changed.
+    # The allowance of the ledger that it made, or changed.
     promise = models.CharField(max_length=300, blank=True, db_index=True, editable=False)
 
     class Meta:
@@ -524,7 +524,7 @@ class PaymentRecord(models.Model):
 
     One row for each checkout, card form or invoice, in minor units. An invoice may bill other things as well: of
     `total_minor`, `net_minor` and `tax_minor` are what its credits cost. `priced_minor` of that is the price of lots
-    and promises in the ledger; what gave nothing any more is earned as it is paid.
+    and allowances in the ledger; what gave nothing any more is earned as it is paid.
     """
 
     class State(models.TextChoices):
@@ -605,7 +605,7 @@ class MoneyStep(models.Model):
 
 
 class SettledCharge(models.Model):
-    """A charge whose money went back, in part or whole, as it stood when credits were last brought in line with it."""
+    """A charge whose money went back, in part or whole, as it stood when credits were last synced with it."""
 
     charge_id = models.CharField(_("charge"), max_length=255, unique=True)
     seen = models.CharField(_("seen"), max_length=120)

@@ -1,4 +1,4 @@
-"""What billing does when the rooms below tell of something."""
+"""Billing's receivers of the signals of the packages below."""
 
 import uuid
 from datetime import datetime
@@ -43,7 +43,7 @@ def tell_owner_of_key(*, key: ApiKey, now: datetime, **_kwargs: Any) -> None:
 
 
 def credits_are_low(*, account_id: uuid.UUID, credits: int, now: datetime, **_kwargs: Any) -> None:
-    """Told once for each crossing; an automatic top-up need not wait for its round."""
+    """Published once for each crossing; an automatic top-up need not wait for its round."""
     domain_events.credits_low(account_id, left=credits, now=now)
     top_ups.enqueue_top_up(account_id)
 

@@ -43,19 +43,19 @@ def sweep_inbox() -> None:
 
 @shared_task
 def reconcile() -> None:
-    """Mend what webhooks did not tell of the last days, and log as an error what cannot be mended."""
+    """Repair what webhooks of the last days missed, and log as an error what cannot be mended."""
     now = clock.now()
     since = now - RECONCILED
-    found = list(comparison.differences(since=since))
-    mended = [row for row in found if comparison.mend(row, now=now)]
+    result = list(comparison.differences(since=since))
+    mended = [row for row in result if comparison.repair(row, now=now)]
     if mended:
         logger.warning("reconciliation_mended", count=len(mended), objects=[row.object_id for row in mended])
-    for row in found:
+    for row in result:
         if row in mended:
             alerts.resolve(Alert.Kind.RECONCILIATION, row.object_id, now=now, note="mended")
         else:
             logger.error("reconciliation_differs", kind=row.kind, object_id=row.object_id, problem=row.problem)
-            manual_settlement.remember(
+            manual_settlement.record_difference(
                 kind=row.kind, object_id=row.object_id, problem=row.problem, account_id=row.account_id, now=now
             )
             detail = f"{row.kind}: {row.problem}. Mend it, or settle it: on the customer's page, or with "
@@ -63,7 +63,7 @@ def reconcile() -> None:
             alerts.raise_alert(
                 Alert.Kind.RECONCILIATION, row.object_id, detail=detail, account_id=row.account_id, now=now
             )
-    manual_settlement.forget_older(than=now)
+    manual_settlement.forget_resolved(than=now)
 
 
 @shared_task
@@ -98,26 +98,26 @@ def top_up_accounts() -> None:
 
 @shared_task
 def warn_of_expiring_cards() -> None:
-    """Tell the customers whose saved card ends soon."""
+    """Mail the customers whose saved card ends soon."""
     expiring_cards.warn(now=clock.now())
 
 
 @shared_task
 def update_customers() -> None:
-    """Tell Stripe the billing addresses that have changed here."""
+    """Send Stripe the billing addresses that have changed here."""
     address_sync.update_customers(now=clock.now())
 
 
 @shared_task
 def refresh_order(*, order_id: str) -> None:
-    """Look how one order's payment stands: its provider told that something happened."""
-    order = Order.objects.with_what_it_says().get(pk=order_id)
+    """Fetch how one order's payment stands: its provider reported a change."""
+    order = Order.objects.with_related().get(pk=order_id)
     purchases.refresh(order, now=clock.now())
 
 
 @shared_task
 def refresh_waiting_orders() -> None:
-    """Ask how payments stand that nobody told of."""
+    """Fetch how payments stand that no event came for."""
     waiting_orders.refresh(now=clock.now())
 
 
@@ -133,9 +133,9 @@ def retry_copies() -> None:
     now = clock.now()
     for kind, object_id in djstripe_store.failures_due(now=now):
         try:
-            djstripe_store.sync(kind, stripe_client.retrieve(kind, object_id), now=now)
+            djstripe_store.store(kind, stripe_client.retrieve(kind, object_id), now=now)
         except stripe_client.NotAtStripeError:
-            djstripe_store.settle_failure(object_id, "gone at Stripe", now=now)
+            djstripe_store.dismiss_failure(object_id, "gone at Stripe", now=now)
         except (PaymentProviderUnavailableError, PaymentProviderRefusedError) as error:
             logger.warning("copy_not_retried", kind=kind, object_id=object_id, error=str(error))
 
@@ -143,7 +143,7 @@ def retry_copies() -> None:
 @shared_task
 def forget_payloads() -> None:
     """Empty stored webhooks that are older than they may be kept."""
-    erasing.forget_payloads(now=clock.now())
+    erasing.purge_payloads(now=clock.now())
 
 
 @shared_task

@@ -31,14 +31,14 @@ class OperatorAdmin(ModelAdmin):  # type: ignore[misc]
         self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
     ) -> list[dict[str, Any]]:
         """What Django's log, and so the audit log, says of a change."""
-        told: list[dict[str, Any]] = super().construct_change_message(request, form, formsets, add)
+        reported: list[dict[str, Any]] = super().construct_change_message(request, form, formsets, add)
         if self.tells_values:
             was, now = form.initial, form.cleaned_data
             named = [(form.fields[name].label or name, was.get(name), now.get(name)) for name in form.changed_data]
             rows = [f"{label}: {before} → {after}" for label, before, after in named]
-            told = [entry for entry in told if set(entry.get("changed", {})) != {"fields"}]
-            told += [{"changed": {"fields": rows}}] if rows else []
-        return told
+            reported = [entry for entry in reported if set(entry.get("changed", {})) != {"fields"}]
+            reported += [{"changed": {"fields": rows}}] if rows else []
+        return reported
 
     def _shown(self) -> set[str]:
         """The names of the fields that pages of this list show."""

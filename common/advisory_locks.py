@@ -12,7 +12,7 @@ class BusyError(Exception):
 
 
 @contextmanager
-def alone_with(subject: str) -> Iterator[None]:
+def exclusive(subject: str) -> Iterator[None]:
     """Hold off other workers from this subject. Raises BusyError when one is there already.
 
     The lock belongs to the connection, not to a transaction: Stripe is called meanwhile.

@@ -1,4 +1,4 @@
-"""Statements that every request sends: prepared once a connection, past Django's cursor, which has each parsed anew."""
+"""Statements that every request sends: prepared once a connection. (Django's cursor has each parsed every time.)"""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,9 +1,9 @@
-"""Addresses of our own pages, as payment providers, mails and API clients are told them."""
+"""Addresses of our own pages, for payment providers, mails and API clients."""
 
 from django.conf import settings
 from django.urls import reverse
 
 
-def own(name: str, *arguments: object) -> str:
+def absolute_url(name: str, *arguments: object) -> str:
     """The whole address, with scheme and host, of what the URL configuration calls `name`."""
     return f"{settings.BASE_URL}{reverse(name, args=arguments)}"

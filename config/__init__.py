@@ -1,4 +1,4 @@
-"""Settings, URLs, and how the rooms are wired together. Nobody imports this but Django and Celery."""
+"""Settings, URLs, and how the apps are wired together. Nobody imports this but Django and Celery."""
 
 from config.celery import app as celery_app
 

@@ -47,4 +47,4 @@ app.conf.beat_schedule = {
 def _note_success(sender: Any = None, **_kwargs: Any) -> None:
     from config import heartbeats  # Django's cache, once there is one
 
-    heartbeats.note(sender=sender)
+    heartbeats.record(sender=sender)

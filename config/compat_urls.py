@@ -107,8 +107,8 @@ class Spend(Compat, usage_api.SpendView):
     successor = "credits/spend"
 
     def mapped(self, body: Body) -> Body:
-        found = super().mapped(body)
-        return found if "feature" in found else {"amount": 1, **found}
+        result = super().mapped(body)
+        return result if "feature" in result else {"amount": 1, **result}
 
     def added(self, data: Body) -> Body:
         return {"success": True, "credits_remaining": data["balance_after"]}
@@ -128,10 +128,10 @@ class Grant(Compat, grants.GrantsView):
     authentication_classes = [AdminKey, *grants.GrantsView.authentication_classes]
 
     def mapped(self, body: Body) -> Body:
-        found = _only(body, "account", "amount", "reason", "kind")
-        if "userId" in body and "account" not in found:
-            found["account"] = f"ext:{body['userId']}"
-        return {"reason": "Granted", **found}
+        result = _only(body, "account", "amount", "reason", "kind")
+        if "userId" in body and "account" not in result:
+            result["account"] = f"ext:{body['userId']}"
+        return {"reason": "Granted", **result}
 
     def added(self, data: Body) -> Body:
         return {"success": True, "credits": data["balance_after"]}
@@ -146,24 +146,24 @@ class _Checkout(Compat, billing_api.CheckoutsView):
         named = body.get("item") or body.get("pack") or body.get("plan") or body.get("packId") or body.get("planId")
         if not isinstance(named, str):
             named = ""
-        asked = _only(body, "account", "interval", "quantity", "currency")
+        fields = _only(body, "account", "interval", "quantity", "currency")
         return {
-            **asked,
+            **fields,
             "item": named,
             "ui": self.ui,
             "_said": {name: body.get(name) for name in ("amount", "credits")},
         }
 
     def post(self, request: Request) -> Response:
-        asked = cast(Body, request.data)
-        said = asked.pop("_said")
-        if not asked["item"]:
+        fields = cast(Body, request.data)
+        said = fields.pop("_said")
+        if not fields["item"]:
             raise InvalidRequestError(FieldProblem(pointer="/item", code="required", detail="Name a pack or a plan."))
-        price = price_list.find_price(item=asked["item"], interval=str(asked.get("interval") or ""))
+        price = price_list.find_price(item=fields["item"], interval=str(fields.get("interval") or ""))
         gives = price.pack.credits if price.pack else price.plan.monthly_credits if price.plan else 0
         for name, own in (("amount", price.amount_minor), ("credits", gives)):
             if said[name] is not None and said[name] != own:
-                raise PriceNotSellableError(f"{name} is not {said[name]!r} for {asked['item']}: it is {own}.")
+                raise PriceNotSellableError(f"{name} is not {said[name]!r} for {fields['item']}: it is {own}.")
         return super().post(request)
 
     def added(self, data: Body) -> Body:

@@ -39,14 +39,14 @@ class Deployment:
 
 def problems(deployment: Deployment) -> list[str]:
     """Every reason not to start, each naming the variable to change."""
-    found = [*_everywhere(deployment)]
+    result = [*_everywhere(deployment)]
     if deployment.sandbox:
-        found += _in_the_sandbox(deployment)
+        result += _in_the_sandbox(deployment)
     else:
-        found += _outside_the_sandbox(deployment)
+        result += _outside_the_sandbox(deployment)
         if not deployment.debug:
-            found += _in_production(deployment)
-    return found
+            result += _in_production(deployment)
+    return result
 
 
 def _everywhere(deployment: Deployment) -> Iterator[str]:

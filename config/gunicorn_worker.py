@@ -37,7 +37,7 @@ UNCLEAR = b"HTTP/1.1 400 Bad Request" + END
 
 
 class Received(Unreader):  # type: ignore[misc]
-    """What has arrived, and no more: who reads on is told that this was all, and never waits for the client."""
+    """What has arrived, and no more: who reads on finds the end, and never waits for the client."""
 
     def __init__(self, received: bytes) -> None:
         super().__init__()
@@ -87,7 +87,7 @@ class Arriving:
         self.needed: int | None = None  # bytes of the whole request, once its head is known
         self.is_chunked = False
         self.is_whole = False
-        self.refusal = b""  # what it is answered with instead, if its end cannot be told
+        self.refusal = b""  # what it is answered with instead, if its end cannot be determined
         self._next_chunk = 0  # where it begins
 
     def take(self, data: bytes) -> bytes:

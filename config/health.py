@@ -24,10 +24,10 @@ class HealthMiddleware:
         if request.path == "/healthz":
             return JsonResponse({"status": "ok"})
         if request.path == "/readyz":
-            found = {"database": _database(), "migrations": _migrations(), "redis": _redis()}
-            is_ready = all(answer == "ok" for answer in found.values())
+            result = {"database": _database(), "migrations": _migrations(), "redis": _redis()}
+            is_ready = all(answer == "ok" for answer in result.values())
             status = "ok" if is_ready else "not ready"
-            return JsonResponse({"status": status, **found}, status=200 if is_ready else 503)
+            return JsonResponse({"status": status, **result}, status=200 if is_ready else 503)
         return self._get_response(request)
 
 

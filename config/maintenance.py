@@ -11,7 +11,7 @@ from api.problems import json_problem
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 RETRY_AFTER_S = 120
-# Operators sign in and look; what providers tell is kept, and worked off by the worker.
+# Operators sign in and look; what providers send is stored, and worked off by the worker.
 OPEN = ("/admin/", "/accounts/", "/static/", "/api/webhooks/", "/healthz", "/readyz", "/metrics")
 
 

@@ -47,7 +47,7 @@ def _registry() -> prometheus_client.CollectorRegistry:
 
 
 def _business() -> bytes:
-    """What the database tells; nothing while it is away: the rest is wanted then more than ever."""
+    """What the database says; nothing while it is away: the rest is wanted then more than ever."""
     from config.business_metrics import BusinessCollector
 
     registry = prometheus_client.CollectorRegistry()

@@ -30,7 +30,7 @@ CONSOLE_CSP = {"script-src": ["'self'", UNSAFE_EVAL], "style-src": ["'self'", UN
 
 
 def add_security_headers(get_response: GetResponse) -> GetResponse:
-    """What every answer tells browsers, pages and data alike: no framing, no devices, no scripts from elsewhere."""
+    """Headers of every answer, pages and data alike: no framing, no devices, no scripts from elsewhere."""
     page = _policy(settings.CONTENT_SECURITY_POLICY["DIRECTIVES"])
 
     def middleware(request: HttpRequest) -> HttpResponse:
@@ -150,5 +150,9 @@ def _policy(directives: dict[str, Any]) -> str:
 
 def _request_id_of(request: HttpRequest) -> str:
     """What the proxy in front of us calls the request, else a new id."""
-    told = request.headers.get("X-Request-Id", "")
-    return told if 0 < len(told) <= LONGEST_REQUEST_ID and told.isascii() and told.isprintable() else uuid.uuid4().hex
+    reported = request.headers.get("X-Request-Id", "")
+    return (
+        reported
+        if 0 < len(reported) <= LONGEST_REQUEST_ID and reported.isascii() and reported.isprintable()
+        else uuid.uuid4().hex
+    )

@@ -131,7 +131,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
     "console.middleware.second_factor_for_staff",
-    "portal.impersonation.only_look",
+    "portal.impersonation.refuse_changes_while_impersonating",
     "django_htmx.middleware.HtmxMiddleware",
 ]
 
@@ -198,7 +198,7 @@ CELERY_TASK_ACKS_LATE = True
 CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_TASK_TIME_LIMIT = 300
-# Queues by kind, so that what waits for strangers never holds what takes payments. A worker that is told of none works
+# Queues by kind, so that what waits for strangers never holds what takes payments. A worker without the option works
 # on all of them.
 CELERY_TASK_QUEUES = [
     kombu.Queue(name, kombu.Exchange(name), routing_key=name)
@@ -273,7 +273,7 @@ EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
 vars().update(EMAIL_CONFIG)
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="Tegoed <no-reply@localhost>")
 EMAIL_TIMEOUT = 10  # seconds; the outbox tries again
-OPERATOR_EMAILS = env.list("OPERATOR_EMAILS", default=[])  # who is told of alerts
+OPERATOR_EMAILS = env.list("OPERATOR_EMAILS", default=[])  # who is mailed alerts
 
 # --- Web security --------------------------------------------------------------------------------
 CSRF_TRUSTED_ORIGINS = [BASE_URL]
@@ -351,7 +351,7 @@ STRIPE_PROMOTION_CODES = env.bool("STRIPE_PROMOTION_CODES", default=False)
 # For the card form on our own page: the publishable key, and Stripe's script (the sandbox serves a stand-in).
 STRIPE_PUBLISHABLE_KEY = env.str("STRIPE_PUBLISHABLE_KEY", default="")
 STRIPE_JS_URL = f"{STRIPE_API_BASE}/v3/stripe.js" if STRIPE_API_BASE else "https://js.stripe.com/v3/"
-# A second plan that was paid by mistake is ended and refunded; off, operators are only told.
+# A second plan that was paid by mistake is ended and refunded; off, operators are only alerted.
 REPAIR_TWO_PLANS = env.bool("REPAIR_TWO_PLANS", default=True)
 PAYCONIQ_API_BASE = env.str("PAYCONIQ_API_BASE", default="https://api.payconiq.com")
 PAYCONIQ_JWKS_URL = env.str("PAYCONIQ_JWKS_URL", default="https://payconiq.com/certificates")
@@ -373,7 +373,7 @@ MAX_WEBHOOK_TESTS_PER_HOUR = 20  # of one endpoint; each is a call from this ser
 MAX_WEBHOOK_REPLAYS_PER_HOUR = 100
 # Stripe charges a renewal about an hour after the period ends: so long a renewing plan's credits live on at most.
 RENEWAL_GRACE_HOURS = env.int("RENEWAL_GRACE_HOURS", default=24)
-# A renewal that bills nothing but a plan is finalised and charged as soon as Stripe tells of it.
+# A renewal that bills nothing but a plan is finalised and charged as soon as its event arrives.
 FINALIZE_RENEWALS = env.bool("FINALIZE_RENEWALS", default=True)
 MAX_PACKS_PER_CHECKOUT = 100
 MAX_TOP_UP_BELOW = 1_000_000  # credits; a line that is never reached from above would buy for ever
@@ -385,7 +385,7 @@ MAX_TEAMS_PER_USER = 10  # each is an account that is billed; who needs more ask
 MAX_OPEN_HOLDS_PER_ACCOUNT = 100  # calls to an AI at the same time; more is a client that forgets to capture
 IDLE_AFTER_DAYS = 7  # accounts untouched for longer are settled when they come back, not by jobs
 
-# Outgoing webhooks go to https on the public internet; a sandbox tells the app on the same machine.
+# Outgoing webhooks go to https on the public internet; a sandbox sends them to the app on the same machine.
 WEBHOOKS_TO_PRIVATE_ADDRESSES = env.bool("WEBHOOKS_TO_PRIVATE_ADDRESSES", default=SANDBOX)
 # Requests a minute; 0 is no limit. A key of an app's backend spends for all of its users, a customer's for one.
 REQUESTS_PER_MINUTE_PER_KEY = env.int("REQUESTS_PER_MINUTE_PER_KEY", default=120_000)
@@ -477,8 +477,8 @@ APPROVAL_ABOVE_CREDITS = env.int("APPROVAL_ABOVE_CREDITS", default=10_000)
 APPROVAL_ABOVE_MINOR = env.int("APPROVAL_ABOVE_MINOR", default=50_000)
 # What a service key may grant in a day, unless it was given a number of its own.
 SERVICE_KEY_GRANTS_PER_DAY = env.int("SERVICE_KEY_GRANTS_PER_DAY", default=10_000)
-# Where each hourly seal of the ledger is told, so that nobody can make another chain unseen: a file that is only added
-# to (best on another machine), a webhook, e-mail addresses.
+# Where each hourly seal of the ledger is published, so that nobody can make another chain unseen: an append-only file
+# (best on another machine), a webhook, e-mail addresses.
 SEAL_FILE = env.str("SEAL_FILE", default="")
 SEAL_WEBHOOK_URL = env.str("SEAL_WEBHOOK_URL", default="")
 SEAL_EMAILS = env.list("SEAL_EMAILS", default=[])

@@ -96,8 +96,8 @@ class AccountAdmin(ReadOnlyAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         def at(route: str, view: Any, name: str) -> URLPattern:
-            found: URLPattern = path(route, self.admin_site.admin_view(view), name=f"accounts_account_{name}")
-            return found
+            result: URLPattern = path(route, self.admin_site.admin_view(view), name=f"accounts_account_{name}")
+            return result
 
         return [
             at("<uuid:account_id>/do/<slug:code>/", self.operate, "do"),
@@ -122,13 +122,13 @@ class AccountAdmin(ReadOnlyAdmin):
         """Why is the balance what it is, now or at a moment; and does the ledger agree with itself?"""
         account, now = self._seen(request, account_id), clock.now()
         at = _moment(request.GET.get("at", ""), account.time_zone)
-        told = explanations.explain_balance(account_id=account.pk, now=now, at=at)
+        reported = explanations.explain_balance(account_id=account.pk, now=now, at=at)
         shown = {
             **self.admin_site.each_context(request),
             "title": _("Why is the balance this?"),
             "account": account,
-            "told": told,
-            "at": told.at.astimezone(ZoneInfo(account.time_zone)).strftime("%Y-%m-%dT%H:%M"),
+            "told": reported,
+            "at": reported.at.astimezone(ZoneInfo(account.time_zone)).strftime("%Y-%m-%dT%H:%M"),
             "wallet": selectors.settled_wallet(account_id=account.pk, now=now),
             "drift": list(audit.all_disagreements(account_id=account.pk)),
             "is_past": at is not None,
@@ -141,12 +141,13 @@ class AccountAdmin(ReadOnlyAdmin):
         An address alone opens nothing: the operation `export` wants a reason, and is on the audit log.
         """
         account, now = self._seen(request, account_id), clock.now()
-        asked = audit_log.find(request.GET.get("asked", ""))
+        requested = audit_log.find(request.GET.get("asked", ""))
         if not (
             request.user.has_perm("console.export_person")
-            and asked is not None
-            and (asked.action, asked.operator_id, asked.account_id) == ("export", request.user.pk, account.pk)
-            and now <= asked.at + EXPORT_FOR
+            and requested is not None
+            and (requested.action, requested.operator_id, requested.account_id)
+            == ("export", request.user.pk, account.pk)
+            and now <= requested.at + EXPORT_FOR
         ):
             raise PermissionDenied
         users = User.objects.filter(memberships__account=account)
@@ -172,9 +173,9 @@ class AccountAdmin(ReadOnlyAdmin):
             "subscriptions": Subscription.objects.filter(account=account).select_related("price__plan")[:LATEST],
             "orders": Order.objects.filter(account=account).order_by("-id")[:LATEST],
             "keys": ApiKey.objects.filter(account=account).order_by("-created_at")[:LATEST],
-            "card": billing_profile.card_of(account),
+            "card": billing_profile.saved_card(account),
             "customer_id": djstripe_store.customer_of_account(account.pk),
-            "problems": account_problems.of(account, now=now),
+            "problems": account_problems.find_problems(account, now=now),
             "undoable": operation_views.undoable(request.user, account, now=now),
             "operations": operation_views.offered(request.user, account),
             "moments": timeline.timeline(account, kinds=kinds),

@@ -24,40 +24,40 @@ class Problem:
     is_grave: bool = False
 
 
-def of(account: Account, *, now: datetime) -> list[Problem]:
+def find_problems(account: Account, *, now: datetime) -> list[Problem]:
     """The account's open problems, the gravest first."""
-    found: list[Problem] = []
+    result: list[Problem] = []
     balance = selectors.balance(account_id=account.pk, now=now)
     if balance.is_frozen:
-        found.append(
+        result.append(
             Problem(text=_("Spending is stopped."), button=_("Allow it"), url=_do(account, "unfreeze"), is_grave=True)
         )
     current = plan_changes.find_running(account)
     if current and current.status in ("past_due", "unpaid"):
         text = _("The payment of %s failed.") % current.price.plan
-        found.append(Problem(text=text, button=_("Try again"), url=_do(account, "retry-payment"), is_grave=True))
+        result.append(Problem(text=text, button=_("Try again"), url=_do(account, "retry-payment"), is_grave=True))
     elif invoice_retry.open_invoices(account):
         text = _("An invoice waits to be paid.")
-        found.append(Problem(text=text, button=_("Try the payment"), url=_do(account, "retry-payment")))
+        result.append(Problem(text=text, button=_("Try the payment"), url=_do(account, "retry-payment")))
     if balance.debt:
         text = _("%d credits are owed; spending is refused until they are paid.") % balance.debt
-        found.append(Problem(text=text, button=_("Forgive"), url=_do(account, "adjust") + f"?forgive={balance.debt}"))
+        result.append(Problem(text=text, button=_("Forgive"), url=_do(account, "adjust") + f"?forgive={balance.debt}"))
     for order in Order.objects.filter(account=account, status=Order.Status.REVIEW)[:5]:
         text = _("%(order)s is paid, but not as ordered: %(problem)s") % {
             "order": order.public_id,
             "problem": order.problem,
         }
         url = reverse("admin:billing_order_change", args=[order.pk])
-        found.append(Problem(text=text, button=_("Look at it"), url=url, is_grave=True))
+        result.append(Problem(text=text, button=_("Look at it"), url=url, is_grave=True))
     if customer_id := djstripe_store.customer_of_account(account.pk):
         failing = InboxEvent.objects.filter(customer_id=customer_id, state__in=["failed", "dead"]).count()
         if failing:
             url = reverse("admin:billing_inboxevent_changelist") + f"?q={customer_id}"
-            found.append(Problem(text=_("%d webhooks failed.") % failing, button=_("Replay them"), url=url))
+            result.append(Problem(text=_("%d webhooks failed.") % failing, button=_("Replay them"), url=url))
     for alert in Alert.objects.filter(account=account, resolved_at=None).exclude(kind="payment_failed")[:5]:
         url = reverse("admin:outbox_alert_change", args=[alert.pk])
-        found.append(Problem(text=f"{alert}: {alert.detail}"[:300], button=_("See the alert"), url=url))
-    return sorted(found, key=lambda problem: not problem.is_grave)
+        result.append(Problem(text=f"{alert}: {alert.detail}"[:300], button=_("See the alert"), url=url))
+    return sorted(result, key=lambda problem: not problem.is_grave)
 
 
 def _do(account: Account, code: str) -> str:

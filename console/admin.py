@@ -1,4 +1,4 @@
-"""Registers the operator's pages that combine rooms, and re-dresses the ones of other packages."""
+"""Registers the operator's pages that combine apps, and those of other packages in this console's style."""
 
 import uuid
 from typing import Any, cast
@@ -26,7 +26,7 @@ __all__ = ["account_admin", "djstripe_admin"]
 
 djstripe_admin.register()
 
-# Several rows deleted at once would not be in the audit log: Django tells nobody of them.
+# Several rows deleted at once would not be in the audit log: Django sends no signal for them.
 admin.site.disable_action("delete_selected")
 
 # One way in for everybody, with its rate limits (and its second factor).
@@ -178,11 +178,11 @@ class BulkGrantAdmin(ReadOnlyAdmin):
         form = bulk_grants.UploadForm(request.POST or None, request.FILES or None)
         if request.method == "POST" and form.is_valid():
             assert isinstance(request.user, User)  # noqa: S101 - behind admin_view
-            made = bulk_grants.keep(
+            created = bulk_grants.save_upload(
                 name=form.cleaned_data["file"].name, rows=form.rows, reason=form.cleaned_data["reason"],
                 made_by=request.user, now=clock.now(),
             )  # fmt: skip
-            return redirect("admin:console_bulkgrant_change", made.pk)
+            return redirect("admin:console_bulkgrant_change", created.pk)
         shown = {**self.admin_site.each_context(request), "title": _("Grant credits to many"), "form": form}
         return TemplateResponse(request, "console/bulk_upload.html", shown)
 

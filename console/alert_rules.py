@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 from django.utils.translation import gettext as _
 
-from common.urls import own
+from common.urls import absolute_url
 from console import reports
 from console.models import AlertThreshold
 from outbox import alerts, safe_http
@@ -24,7 +24,7 @@ LEAST_COST_MICROS = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measured:
+class Measurement:
     """One number beside its threshold."""
 
     kind: Kind
@@ -33,25 +33,25 @@ class Measured:
     detail: str
 
 
-def watch(*, now: datetime) -> list[Measured]:
+def evaluate(*, now: datetime) -> list[Measurement]:
     """Raise and resolve; answers what was measured."""
     thresholds = AlertThreshold.objects.first() or AlertThreshold()
-    found = list(measure(thresholds, now=now))
-    for row in found:
+    result = list(measure(thresholds, now=now))
+    for row in result:
         if row.is_bad:
             alerts.raise_alert(row.kind, row.subject, detail=row.detail, now=now)
         else:
             alerts.resolve(row.kind, row.subject, now=now, note="back to normal")
-    _resolve_gone(found, now=now)
-    return found
+    _resolve_gone(result, now=now)
+    return result
 
 
-def measure(thresholds: AlertThreshold, *, now: datetime) -> Iterator[Measured]:
+def measure(thresholds: AlertThreshold, *, now: datetime) -> Iterator[Measurement]:
     """Every number, good or bad."""
     queues = reports.queues(now=now)
     for name in ("inbox", "outbox"):
         waited = queues[f"{name}_s"]
-        yield Measured(
+        yield Measurement(
             kind=Kind.QUEUE_AGE,
             subject=name,
             is_bad=waited > thresholds.queue_age_minutes * 60,
@@ -59,14 +59,14 @@ def measure(thresholds: AlertThreshold, *, now: datetime) -> Iterator[Measured]:
             % {"queue": name, "minutes": waited // 60},
         )
     hooks = reports.webhooks(since=now - timedelta(hours=1), until=now)
-    yield Measured(
+    yield Measurement(
         kind=Kind.WEBHOOK_LAG,
         subject="stripe",
         is_bad=hooks["p95_s"] > thresholds.webhook_lag_seconds,
         detail=_("One webhook in twenty of the last hour took longer than %d seconds.") % hooks["p95_s"],
     )
     failed = reports.payments(since=now - timedelta(days=1), until=now)["failed"]
-    yield Measured(
+    yield Measurement(
         kind=Kind.PAYMENTS_FAILING,
         subject="day",
         is_bad=failed > thresholds.failed_payments_a_day,
@@ -76,7 +76,7 @@ def measure(thresholds: AlertThreshold, *, now: datetime) -> Iterator[Measured]:
         loses = margin.revenue_micros < LEAST_REVENUE_MICROS and margin.cost_micros >= LEAST_COST_MICROS
         earns = margin.revenue_micros >= LEAST_REVENUE_MICROS and margin.cost_micros > 0
         percent = margin.percent if margin.percent is not None else -100
-        yield Measured(
+        yield Measurement(
             kind=Kind.LOW_MARGIN,
             subject=margin.feature or "-",
             is_bad=(earns or loses) and percent < thresholds.margin_percent,
@@ -86,7 +86,7 @@ def measure(thresholds: AlertThreshold, *, now: datetime) -> Iterator[Measured]:
     odd = reports.oddities(now=now, factor=thresholds.spike_factor, least=thresholds.spike_credits)
     for row in odd:
         if row.kind == "spike" and row.account is not None:
-            yield Measured(
+            yield Measurement(
                 kind=Kind.SPIKE,
                 subject=row.account.public_id,
                 is_bad=True,
@@ -95,7 +95,7 @@ def measure(thresholds: AlertThreshold, *, now: datetime) -> Iterator[Measured]:
             )
 
 
-def _resolve_gone(found: list[Measured], *, now: datetime) -> None:
+def _resolve_gone(found: list[Measurement], *, now: datetime) -> None:
     """Spikes and features that are not measured any more are no news."""
     bad = {(row.kind, row.subject) for row in found if row.is_bad}
     for alert in Alert.objects.filter(kind__in=[Kind.SPIKE, Kind.LOW_MARGIN], resolved_at=None):
@@ -103,19 +103,19 @@ def _resolve_gone(found: list[Measured], *, now: datetime) -> None:
             alerts.resolve(Kind(alert.kind), alert.subject, now=now, note="back to normal")
 
 
-def tell(event: OutboxEvent) -> None:
-    """Tell of a new alert who is named in the console. (A subscriber of the outbox.)"""
+def mail_alert(event: OutboxEvent) -> None:
+    """Mail a new alert to those who are named in the console. (A subscriber of the outbox.)"""
     thresholds = AlertThreshold.objects.first()
     if thresholds is None:
         return
     emails = [line.strip() for line in thresholds.emails.splitlines() if line.strip()]
     emails = [email for email in emails if email not in settings.OPERATOR_EMAILS]
-    address = own("admin:outbox_alert_changelist")
+    address = absolute_url("admin:outbox_alert_changelist")
     if emails:
         body = f"{event.data['detail']}\n\n{address}\n"
         EmailMessage(f"[{settings.SITE_NAME}] {event.data['title']}", body, to=emails).send()
     if thresholds.webhook_url:
-        told: dict[str, Any] = {
+        reported: dict[str, Any] = {
             "text": f"{event.data['title']}: {event.data['detail']}",
             "title": event.data["title"],
             "detail": event.data["detail"],
@@ -124,7 +124,7 @@ def tell(event: OutboxEvent) -> None:
         }
         answer = safe_http.post(
             thresholds.webhook_url,
-            body=json.dumps(told).encode(),
+            body=json.dumps(reported).encode(),
             headers={"Content-Type": "application/json", "User-Agent": "Tegoed-Alerts/1"},
         )
         if answer.status_code >= 400:  # noqa: PLR2004 - HTTP

@@ -17,5 +17,5 @@ class ConsoleConfig(AppConfig):
         assert checks  # noqa: S101 - imported to be registered
         # Sent once per app; the last one finds every permission made.
         post_migrate.connect(roles.keep_groups, dispatch_uid="console.keep_groups")
-        post_save.connect(audit_log.keep_log_entry, sender=LogEntry, dispatch_uid="console.keep_log_entry")
-        dispatching.subscribe("console", alerts.EVENT, alert_rules.tell)
+        post_save.connect(audit_log.record_admin_log_entry, sender=LogEntry, dispatch_uid="console.keep_log_entry")
+        dispatching.subscribe("console", alerts.EVENT, alert_rules.mail_alert)

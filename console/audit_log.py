@@ -58,7 +58,7 @@ def find(key: str) -> AuditEvent | None:
     return AuditEvent.objects.filter(key=key).first()
 
 
-def keep_log_entry(*, instance: LogEntry, created: bool, **_kwargs: Any) -> None:
+def record_admin_log_entry(*, instance: LogEntry, created: bool, **_kwargs: Any) -> None:
     """A change in an admin form, as Django's log has it."""
     if not created or instance.user_id is None:
         return
@@ -83,5 +83,5 @@ def _ip(request: HttpRequest | None) -> str | None:
         return None
     from allauth.account.adapter import get_adapter
 
-    found: str | None = get_adapter(request).get_client_ip(request)
-    return found
+    result: str | None = get_adapter(request).get_client_ip(request)
+    return result

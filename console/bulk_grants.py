@@ -69,11 +69,11 @@ def read(text: str) -> list[dict[str, Any]]:
     if len(rows) > MOST_ROWS:
         raise BulkRefusedError(_("A file has at most %d rows. Cut it in parts.") % MOST_ROWS)
     lines = [_line(number, row) for number, row in enumerate(rows, start=2)]
-    found = _accounts([line.named for line in lines])
+    result = _accounts([line.named for line in lines])
     seen: set[str] = set()
     kept = []
     for line in lines:
-        account_id = found.get(line.named.lower(), "")
+        account_id = result.get(line.named.lower(), "")
         problem = line.problem or ("" if account_id else _("no such account"))
         if account_id and account_id in seen:
             problem = problem or _("twice in this file")
@@ -90,7 +90,7 @@ def read(text: str) -> list[dict[str, Any]]:
     return kept
 
 
-def keep(*, name: str, rows: list[dict[str, Any]], reason: str, made_by: User, now: datetime) -> BulkGrant:
+def save_upload(*, name: str, rows: list[dict[str, Any]], reason: str, made_by: User, now: datetime) -> BulkGrant:
     """Keep a file that was looked over. Nothing is granted yet."""
     return BulkGrant.objects.create(name=name[:LONGEST_NAME], rows=rows, reason=reason, made_by=made_by, made_at=now)
 
@@ -113,8 +113,8 @@ def plan(row: BulkGrant) -> Plan:
 
 def start(row: BulkGrant, *, operator: Any, now: datetime, request: HttpRequest | None = None) -> None:
     """Have the worker grant it. A second call changes nothing. Raises BulkRefusedError."""
-    told = plan(row)
-    if not told.accounts:
+    reported = plan(row)
+    if not reported.accounts:
         raise BulkRefusedError(_("No row can be granted."))
     accounts = [uuid.UUID(line["account"]) for line in row.rows if not line["problem"]]
     for person in (row.made_by, operator):
@@ -129,7 +129,9 @@ def start(row: BulkGrant, *, operator: Any, now: datetime, request: HttpRequest 
             _count(row, giver=f"user:{operator.pk}", now=now)
         audit_log.record(
             key=f"bulk:{row.pk}", action="bulk-grant", operator=operator, subject=row.name, reason=row.reason,
-            effects=[Effect(_("Accounts"), "–", str(told.accounts)), Effect(_("Credits"), "–", str(told.credits))],
+            effects=[
+                Effect(_("Accounts"), "–", str(reported.accounts)), Effect(_("Credits"), "–", str(reported.credits)),
+            ],
             result=_("Started."), now=now, request=request,
         )  # fmt: skip
         transaction.on_commit(lambda: enqueue("console.tasks.run_bulk_grant", bulk_id=str(row.pk)))
@@ -161,10 +163,10 @@ def run(bulk_id: uuid.UUID, *, now: datetime, watch: Watch = iter) -> int:
     row = BulkGrant.objects.get(pk=bulk_id)
     if row.state != BulkGrant.State.RUNNING:
         return 0
-    granted, failures, done = 0, [], 0
+    granted, failures, result = 0, [], 0
     for line in watch(line for line in row.rows if not line["problem"]):
         try:
-            made = ledger.grant(
+            created = ledger.grant(
                 account_id=uuid.UUID(line["account"]),
                 amount=line["credits"],
                 source=Source.ADJUSTMENT,
@@ -176,9 +178,9 @@ def run(bulk_id: uuid.UUID, *, now: datetime, watch: Watch = iter) -> int:
         except CreditsError as refusal:
             failures.append([line["number"], line["named"], str(refusal)])
         else:
-            granted += not made.is_replayed
-            done += 1
-        BulkGrant.objects.filter(pk=row.pk).update(done=done, failures=failures)
+            granted += not created.is_replayed
+            result += 1
+        BulkGrant.objects.filter(pk=row.pk).update(done=result, failures=failures)
     BulkGrant.objects.filter(pk=row.pk).update(state=BulkGrant.State.DONE)
     return granted
 
@@ -222,7 +224,7 @@ def _line(number: int, row: dict[str, Any]) -> Line:
 
 def _accounts(names: list[str]) -> dict[str, str]:
     """The accounts that these names are, in three queries however many there are."""
-    found: dict[str, str] = {}
+    result: dict[str, str] = {}
     identifiers = {}
     for name in names:
         try:
@@ -231,16 +233,16 @@ def _accounts(names: list[str]) -> dict[str, str]:
             continue
     is_open = Account.objects.filter(closed_at=None)
     for pk in is_open.filter(pk__in=identifiers).values_list("pk", flat=True):
-        found[identifiers[pk]] = str(pk)
+        result[identifiers[pk]] = str(pk)
     emails = [name.lower() for name in names if "@" in name]
     personal = is_open.filter(memberships__is_personal=True, memberships__user__email__in=emails)
     for pk, email in personal.values_list("pk", "memberships__user__email"):
-        found[email] = str(pk)
+        result[email] = str(pk)
     subjects = {name.removeprefix("ext:"): name.lower() for name in names if name.startswith("ext:")}
     external = is_open.filter(external_identities__issuer="", external_identities__subject__in=subjects)
     for pk, subject in external.values_list("pk", "external_identities__subject"):
-        found[subjects[subject]] = str(pk)
-    return found
+        result[subjects[subject]] = str(pk)
+    return result
 
 
 def record_refusal(

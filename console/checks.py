@@ -13,22 +13,22 @@ from console import database_roles
 def database_role(**_about: Any) -> list[CheckMessage]:
     """The role of the running application cannot change what the ledger and the audit log say."""
     try:
-        found = database_roles.standing()
+        result = database_roles.standing()
     except DatabaseError as error:
         hint = "Run the check where the application runs."
         return [Warning(f"The database's roles cannot be looked at: {error}", hint=hint, id="console.W001")]
-    if found.is_safe:
+    if result.is_safe:
         return []
     why = (
         "is a superuser"
-        if found.is_superuser
-        else f"owns {', '.join(found.owns)}"
-        if found.owns
-        else f"may change {', '.join(found.may_change)}"
+        if result.is_superuser
+        else f"owns {', '.join(result.owns)}"
+        if result.owns
+        else f"may change {', '.join(result.may_change)}"
     )
     return [
         Error(
-            f"The database role {found.role} {why}: the application could change the ledger.",
+            f"The database role {result.role} {why}: the application could change the ledger.",
             hint="Let an owner migrate and another role run: docs/operations.md, Two roles in the database.",
             id="console.E001",
         )

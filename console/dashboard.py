@@ -79,23 +79,23 @@ def _report(days: int, *, now: datetime) -> Report:
     if (known := cache.get(key)) is not None:
         return known  # type: ignore[no-any-return]
     since = _first_of(days, now=now)
-    asked = {"since": since, "until": now}
+    requested = {"since": since, "until": now}
     thresholds = AlertThreshold.objects.first() or AlertThreshold()
-    made = Report(
+    created = Report(
         days=days,
         made_at=now,
-        credits=reports.credits_moved(**asked),
-        revenue=reports.revenue(**asked),
-        plans=reports.plans(**asked),
-        payments=reports.payments(**asked),
-        webhooks=reports.webhooks(**asked),
-        margins=reports.margins(**asked),
-        by_day=reports.by_day(**asked, zone=settings.DEFAULT_ACCOUNT_TIME_ZONE),
-        top=reports.top_customers(**asked),
+        credits=reports.credits_moved(**requested),
+        revenue=reports.revenue(**requested),
+        plans=reports.plans(**requested),
+        payments=reports.payments(**requested),
+        webhooks=reports.webhooks(**requested),
+        margins=reports.margins(**requested),
+        by_day=reports.by_day(**requested, zone=settings.DEFAULT_ACCOUNT_TIME_ZONE),
+        top=reports.top_customers(**requested),
         oddities=list(reports.oddities(now=now, factor=thresholds.spike_factor, least=thresholds.spike_credits)),
     )
-    cache.set(key, made, KEPT_S)
-    return made
+    cache.set(key, created, KEPT_S)
+    return created
 
 
 def _charts(report: Report, *, now: datetime) -> list[tuple[str, charts.BarChart]]:

@@ -1,4 +1,4 @@
-"""dj-stripe's mirror, to look at: every model read-only in the console's dress, and its actions behind a permission.
+"""dj-stripe's tables in the console: every model read-only, in the console's style, its actions behind a permission.
 
 The stock admin classes cannot stay: one of them answers 500 (it reads fields that Stripe no longer sends), their forms
 write to Stripe, and their action view asks for nothing but `is_staff`.
@@ -29,8 +29,8 @@ SAFE_ACTIONS = ("_resync_instances", "_sync_all_instances")
 HIDDEN = ("apikey",)
 
 
-class MirrorAdmin(CustomActionMixin, ReadOnlyAdmin):  # type: ignore[misc]
-    """Any mirrored model: its columns, and the object as Stripe sent it."""
+class StoredObjectAdmin(CustomActionMixin, ReadOnlyAdmin):  # type: ignore[misc]
+    """Any model of dj-stripe's: its columns, and the object as Stripe sent it."""
 
     actions = list(SAFE_ACTIONS)
     ordering = ("-pk",)
@@ -88,9 +88,9 @@ class MirrorAdmin(CustomActionMixin, ReadOnlyAdmin):  # type: ignore[misc]
 
 
 def register() -> None:
-    """Put MirrorAdmin in the place of each of dj-stripe's own admin classes."""
+    """Put StoredObjectAdmin in the place of each of dj-stripe's own admin classes."""
     for model in apps.get_app_config("djstripe").get_models():
         if admin.site.is_registered(model):
             admin.site.unregister(model)
             if hasattr(model, "stripe_class") and model._meta.model_name not in HIDDEN:
-                admin.site.register(model, MirrorAdmin)
+                admin.site.register(model, StoredObjectAdmin)

@@ -139,7 +139,7 @@ class BulkGrant(models.Model):
 
 
 class AlertThreshold(models.Model):
-    """When something is worth an alert, and who is told. One row; the numbers count from the next look on."""
+    """When something is worth an alert, and who is mailed. One row; the numbers count from the next look on."""
 
     is_only = models.BooleanField(primary_key=True, default=True, editable=False)
     queue_age_minutes = models.PositiveIntegerField(_("the oldest waiting event is older than (minutes)"), default=15)

@@ -29,7 +29,15 @@ from billing.errors import BillingError, FulfilmentError
 from common import clock
 from console import audit_log, operator_limits
 from console.models import Approval, AuditEvent
-from console.operations import OPERATIONS, Asked, Done, Effect, Operation, OperationForm, OperationRefusedError
+from console.operations import (
+    OPERATIONS,
+    Effect,
+    Operation,
+    OperationForm,
+    OperationRefusedError,
+    OperationRequest,
+    OperationResult,
+)
 from credits.errors import CreditsError
 
 REFUSALS = (OperationRefusedError, CreditsError, BillingError, FulfilmentError, AccountsError)
@@ -76,19 +84,19 @@ def operate(request: HttpRequest, account: Account, code: str, site: Any) -> Htt
     # The browser sends the token: it stands for one form of one operator about one account, and for nothing else.
     once = hashlib.sha256(f"{account.pk}:{user.pk}:{token}".encode()).hexdigest()[:TOKEN_LENGTH]
     key = f"console:{code}:{once}"
-    asked = _asked(operation, account, user, form.cleaned_data, key=key)
-    if _is_done(request, asked):
+    fields = _asked(operation, account, user, form.cleaned_data, key=key)
+    if _is_done(request, fields):
         return _back(account)
     try:
-        return _confirmed(request, site, operation, asked, form=form, token=token)
+        return _confirmed(request, site, operation, fields, form=form, token=token)
     except REFUSALS as refusal:
-        _record_refusal(request, operation.code, account, str(refusal), reason=asked.reason)
+        _record_refusal(request, operation.code, account, str(refusal), reason=fields.reason)
         form.add_error(None, str(refusal))
         return _page(request, site, operation, account, form=form, token=token)
 
 
 def _confirmed(
-    request: HttpRequest, site: Any, operation: Operation, asked: Asked, *, form: OperationForm, token: str
+    request: HttpRequest, site: Any, operation: Operation, asked: OperationRequest, *, form: OperationForm, token: str
 ) -> HttpResponse:
     """Show the effects, or, where these were confirmed, carry them out."""
     operator_limits.check(operation, asked)
@@ -105,7 +113,7 @@ def _confirmed(
     return _answer(request, operation, asked.account, _carry_out(operation, asked, effects, request))
 
 
-def _is_done(request: HttpRequest, asked: Asked) -> bool:
+def _is_done(request: HttpRequest, asked: OperationRequest) -> bool:
     """Whether this very form was sent before; says what became of it."""
     if known := audit_log.find(asked.key):
         messages.info(request, _("This was done already: %s") % known.result)
@@ -166,18 +174,18 @@ def decide(request: HttpRequest, approval: Approval, *, approve: bool) -> None:
     try:
         if not form.is_valid():
             raise OperationRefusedError("; ".join(str(error) for errors in form.errors.values() for error in errors))
-        asked = _asked(operation, row.account, row.asked_by, form.cleaned_data, key=row.key)
+        fields = _asked(operation, row.account, row.asked_by, form.cleaned_data, key=row.key)
         if not _may_still_ask(row.asked_by, operation):
             raise OperationRefusedError(_("%s may not do this any more.") % row.asked_by)
-        operator_limits.check(operation, asked)
-        operator_limits.check(operation, asked, by=user)
-        done = _carry_out(operation, asked, operation.effects(asked), request, approved_by=user)
+        operator_limits.check(operation, fields)
+        operator_limits.check(operation, fields, by=user)
+        result = _carry_out(operation, fields, operation.effects(fields), request, approved_by=user)
     except REFUSALS as refusal:
         _keep_decision(request, row, _("Approved, and not possible any more: %s") % refusal)
         messages.error(request, _("It is not possible any more: %s") % refusal)
         return
-    _keep_decision(request, row, done.text)
-    messages.success(request, done.text)
+    _keep_decision(request, row, result.text)
+    messages.success(request, result.text)
 
 
 def undo(request: HttpRequest, event: AuditEvent) -> None:
@@ -200,63 +208,67 @@ def undo(request: HttpRequest, event: AuditEvent) -> None:
         return
     data = {**_blank(operation), **{name: value for name, value in event.undo.items() if name != "operation"}}
     reason = _("Undone: %s") % event.reason
-    asked = Asked(
+    fields = OperationRequest(
         account=event.account, operator=cast(User, request.user), data=data, reason=reason[:500], key=key, now=now
     )
     try:
-        operator_limits.check(operation, asked)
-        effects = operation.effects(asked)
-        if not operator_limits.is_allowed_alone(operation, asked) or not operator_limits.count(operation, asked):
+        operator_limits.check(operation, fields)
+        effects = operation.effects(fields)
+        if not operator_limits.is_allowed_alone(operation, fields) or not operator_limits.count(operation, fields):
             raise OperationRefusedError(
                 _("It is more than one person may give in a day. Ask for it as a new operation.")
             )
-        done = operation.run(asked)
+        result = operation.run(fields)
     except REFUSALS as refusal:
         _record_refusal(request, f"undo {event.action}", event.account, str(refusal), reason=reason)
         messages.error(request, _("It cannot be undone: %s") % refusal)
         return
     audit_log.record(
-        key=key, action="undo", operator=asked.operator, account=event.account,
-        subject=f"{event.action} {event.public_id}", reason=reason, effects=effects, result=done.text,
+        key=key, action="undo", operator=fields.operator, account=event.account,
+        subject=f"{event.action} {event.public_id}", reason=reason, effects=effects, result=result.text,
         now=now, request=request,
     )  # fmt: skip
-    messages.success(request, done.text)
+    messages.success(request, result.text)
 
 
 def _carry_out(
-    operation: Operation, asked: Asked, effects: list[Effect], request: HttpRequest, approved_by: User | None = None
-) -> Done:
+    operation: Operation,
+    asked: OperationRequest,
+    effects: list[Effect],
+    request: HttpRequest,
+    approved_by: User | None = None,
+) -> OperationResult:
     """Do it and write it down: together, or neither. (What calls Stripe is written down once that is done.)"""
     with transaction.atomic() if operation.is_here_only else nullcontext():
-        done = operation.run(asked)
+        result = operation.run(asked)
         record = partial(
             audit_log.record,
             action=operation.code,
             operator=asked.operator,
             reason=asked.reason,
             effects=effects,
-            result=done.text,
+            result=result.text,
             now=asked.now,
             request=request,
         )
         subject = f"approved by {approved_by}" if approved_by else ""
-        record(key=asked.key, account=asked.account, subject=subject, undo=done.undo)
+        record(key=asked.key, account=asked.account, subject=subject, undo=result.undo)
         for other in operation.accounts(asked):
             if other != asked.account:
                 about = f"{asked.account.public_id} {subject}".strip()
                 record(key=f"{asked.key}:{other.public_id}", account=other, subject=about)
-    return done
+    return result
 
 
-def _answer(request: HttpRequest, operation: Operation, account: Account, done: Done) -> HttpResponse:
+def _answer(request: HttpRequest, operation: Operation, account: Account, done: OperationResult) -> HttpResponse:
     messages.success(request, done.text)
     if operation.code == "view-as":
-        impersonation.begin(request, account)
+        impersonation.start(request, account)
     return HttpResponseRedirect(done.go_to) if done.go_to else _back(account)
 
 
 def _ask_second(
-    request: HttpRequest, operation: Operation, asked: Asked, effects: list[Effect], form: OperationForm
+    request: HttpRequest, operation: Operation, asked: OperationRequest, effects: list[Effect], form: OperationForm
 ) -> HttpResponse:
     Approval.objects.get_or_create(
         key=asked.key,
@@ -317,10 +329,14 @@ def _record_refusal(request: HttpRequest, what: str, account: Account | None, wh
     )
 
 
-def _asked(operation: Operation, account: Account, operator: User, data: Mapping[str, Any], *, key: str) -> Asked:
+def _asked(
+    operation: Operation, account: Account, operator: User, data: Mapping[str, Any], *, key: str
+) -> OperationRequest:
     labels = dict(operation.form.base_fields["why"].choices)  # type: ignore[attr-defined]
     reason = f"{labels.get(data['why'], data['why'])}: {data['reason']}"
-    return Asked(account=account, operator=operator, data=data, reason=reason[:500], key=key, now=clock.now())
+    return OperationRequest(
+        account=account, operator=operator, data=data, reason=reason[:500], key=key, now=clock.now()
+    )
 
 
 def _blank(operation: Operation) -> dict[str, Any]:

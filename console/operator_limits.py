@@ -13,12 +13,12 @@ from django.utils.translation import gettext as _
 
 from accounts import teams
 from accounts.models import Account, User
-from console.operations.base import Asked, Given, Operation, OperationRefusedError
+from console.operations.base import Gift, Operation, OperationRefusedError, OperationRequest
 from credits import manual_grant_limits
 from credits.errors import GrantLimitExceededError
 
 
-def check(operation: Operation, asked: Asked, *, by: User | None = None) -> None:
+def check(operation: Operation, asked: OperationRequest, *, by: User | None = None) -> None:
     """What nobody does alone or with a friend: act for an account of one's own, or for one that was closed.
 
     `by` is who decides, if that is somebody else than who asked. Raises OperationRefusedError.
@@ -37,21 +37,21 @@ def refuse_own_accounts(person: User, accounts: Iterable[Account]) -> None:
         raise OperationRefusedError(_("Nobody does this for an account that they are a member of. Ask a colleague."))
 
 
-def is_allowed_alone(operation: Operation, asked: Asked) -> bool:
-    """Whether no second person is needed, as far as can be told before it is done. Raises OperationRefusedError."""
+def is_allowed_alone(operation: Operation, asked: OperationRequest) -> bool:
+    """Whether no second person is needed, as far as is known before it is done. Raises OperationRefusedError."""
     if operation.needs_second_person(asked):
         return False
     gift = operation.gives(asked)
     if gift is None:
         return True
-    by_giver = _most_by(asked.operator, gift) - manual_grant_limits.by_giver(asked.actor, unit=gift.unit, now=asked.now)
-    to_account = _most_to(gift) - manual_grant_limits.to_account(gift.to.pk, unit=gift.unit, now=asked.now)
+    by_giver = _most_by(asked.operator, gift) - manual_grant_limits.given_by(asked.actor, unit=gift.unit, now=asked.now)
+    to_account = _most_to(gift) - manual_grant_limits.given_to(gift.to.pk, unit=gift.unit, now=asked.now)
     if gift.amount > by_giver and _ends_at_the_limit(asked.operator, gift):
         raise _refusal(by_giver)
     return gift.amount <= min(by_giver, to_account)
 
 
-def count(operation: Operation, asked: Asked) -> bool:
+def count(operation: Operation, asked: OperationRequest) -> bool:
     """Count what is given now; False when that takes a second person after all. Raises OperationRefusedError."""
     gift = operation.gives(asked)
     if gift is None or gift.amount <= 0:
@@ -79,22 +79,22 @@ def left_today(operator: User, *, now: datetime) -> int | None:
     if operator.has_perm("console.grant_without_limit"):
         return None
     return max(
-        0, int(settings.SUPPORT_GRANT_LIMIT_PER_DAY) - manual_grant_limits.by_giver(f"user:{operator.pk}", now=now)
+        0, int(settings.SUPPORT_GRANT_LIMIT_PER_DAY) - manual_grant_limits.given_by(f"user:{operator.pk}", now=now)
     )
 
 
-def _ends_at_the_limit(operator: User, gift: Given) -> bool:
+def _ends_at_the_limit(operator: User, gift: Gift) -> bool:
     """Whether this operator's day ends at its limit, instead of going on with a second person."""
     return gift.unit == manual_grant_limits.CREDITS and not operator.has_perm("console.grant_without_limit")
 
 
-def _most_by(operator: User, gift: Given) -> int:
+def _most_by(operator: User, gift: Gift) -> int:
     if _ends_at_the_limit(operator, gift):
         return min(int(settings.SUPPORT_GRANT_LIMIT_PER_DAY), _most_to(gift))
     return _most_to(gift)
 
 
-def _most_to(gift: Given) -> int:
+def _most_to(gift: Gift) -> int:
     return int(
         settings.APPROVAL_ABOVE_CREDITS if gift.unit == manual_grant_limits.CREDITS else settings.APPROVAL_ABOVE_MINOR
     )

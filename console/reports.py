@@ -226,18 +226,18 @@ def revenue(*, since: datetime, until: datetime) -> list[Books]:
 
 def credits_moved(*, since: datetime, until: datetime) -> dict[str, int]:
     """Credits sold, granted free, spent, expired, taken back, in the period."""
-    found = dict.fromkeys(("sold", "granted", "spent", "expired", "taken_back"), 0)
+    result = dict.fromkeys(("sold", "granted", "spent", "expired", "taken_back"), 0)
     for row in _rows(CREDITS, since=since, until=until):
         match row["kind"]:
             case "grant":
-                found["sold" if row["source"] in ("purchase", "plan") else "granted"] += row["credits"]
+                result["sold" if row["source"] in ("purchase", "plan") else "granted"] += row["credits"]
             case "spend" | "reverse":
-                found["spent"] -= row["credits"]
+                result["spent"] -= row["credits"]
             case "expire":
-                found["expired"] -= row["credits"]
+                result["expired"] -= row["credits"]
             case _:
-                found["taken_back"] -= row["credits"]
-    return found
+                result["taken_back"] -= row["credits"]
+    return result
 
 
 def by_day(*, since: datetime, until: datetime, zone: str) -> list[Row]:
@@ -315,9 +315,9 @@ def what_if(*, since: datetime, until: datetime, free_a_day: int) -> WhatIf:
 
 
 def _with_accounts(rows: Iterable[Row]) -> list[tuple[Account, Row]]:
-    found = list(rows)
-    known = Account.objects.in_bulk([row["account_id"] for row in found])
-    return [(known[row["account_id"]], row) for row in found if row["account_id"] in known]
+    result = list(rows)
+    known = Account.objects.in_bulk([row["account_id"] for row in result])
+    return [(known[row["account_id"]], row) for row in result if row["account_id"] in known]
 
 
 def _rows(statement: str, **asked: Any) -> list[Row]:

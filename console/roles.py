@@ -7,9 +7,9 @@ from django.contrib.auth.models import Group, Permission
 from django.db.models import Q
 
 READ_ONLY, SUPPORT, BILLING, OPERATORS = "Read-only", "Support", "Billing", "Operators"
-# Rooms that staff may look into; a mirrored secret or a permission is not among them.
+# Apps whose rows staff may view; dj-stripe's copy of a secret, or a permission, is not among them.
 LOOKED_INTO = ("accounts", "credits", "usage", "billing", "outbox", "console")
-# Of Stripe's mirror, what a customer's question may be about.
+# Of dj-stripe's tables, those that a customer's question may be about.
 MIRRORED = (
     "customer", "subscription", "invoice", "session", "paymentintent", "charge", "refund", "dispute", "price",
     "product",
@@ -37,7 +37,7 @@ MAY = {READ_ONLY: (), SUPPORT: SUPPORT_MAY, BILLING: BILLING_MAY, OPERATORS: OPE
 def keep_groups(**about: Any) -> None:
     """Make the groups, with their permissions. A repeated call changes nothing."""
     if app := about.get("app_config"):
-        # This is heard before Django makes the app's permissions: without them, a first migration would give none.
+        # This runs before Django makes the app's permissions: without them, a first migration would give none.
         create_permissions(app, verbosity=0, using=about["using"])
     seen = Permission.objects.filter(
         Q(content_type__app_label__in=LOOKED_INTO)

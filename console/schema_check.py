@@ -73,11 +73,11 @@ def _append_only() -> Iterator[tuple[str, functions.MakeAppendOnly]]:
 
 def _found(cursor: Any) -> set[tuple[str, str, str]]:
     """Everything of ours in the current schema: its kind, its table or name, and what PostgreSQL says of it."""
-    found = set()
+    result = set()
     for kind, query in QUERIES.items():
         cursor.execute(query)
-        found |= {(kind, name, " ".join(text.split())) for name, text in cursor.fetchall() if _is_ours(name)}
-    return found
+        result |= {(kind, name, " ".join(text.split())) for name, text in cursor.fetchall() if _is_ours(name)}
+    return result
 
 
 def _is_ours(name: str) -> bool:

@@ -31,12 +31,14 @@ def accounts(rows: QuerySet[Account], term: str) -> QuerySet[Account]:
         return rows.filter(pk__in=ApiKey.objects.filter(prefix=term[:12]).values("account"))
     named = Q(email__istartswith=term) | Q(name__istartswith=term)
     # Each way has an index of its own; joined in one query, a million accounts would be read through.
-    found = set(rows.filter(named).values_list("pk", flat=True)[:MOST])
-    found |= set(Account.objects.filter(external_identities__subject=term).values_list("pk", flat=True)[:MOST])
-    found |= set(Account.objects.filter(memberships__user__email__istartswith=term).values_list("pk", flat=True)[:MOST])
+    result = set(rows.filter(named).values_list("pk", flat=True)[:MOST])
+    result |= set(Account.objects.filter(external_identities__subject=term).values_list("pk", flat=True)[:MOST])
+    result |= set(
+        Account.objects.filter(memberships__user__email__istartswith=term).values_list("pk", flat=True)[:MOST]
+    )
     if len(term) == 4:  # noqa: PLR2004 - the last letters of a key, as lists show them
-        found |= set(ApiKey.objects.filter(last4=term).values_list("account_id", flat=True)[:MOST]) - {None}
-    return rows.filter(pk__in=found)
+        result |= set(ApiKey.objects.filter(last4=term).values_list("account_id", flat=True)[:MOST]) - {None}
+    return rows.filter(pk__in=result)
 
 
 def _by_own_id(term: str) -> list[uuid.UUID] | None:
@@ -51,20 +53,20 @@ def _by_own_id(term: str) -> list[uuid.UUID] | None:
     if prefix == "acc":
         return [identifier]
     if prefix in LEDGER:
-        found = selectors.account_of(prefix, identifier)
-        return [found] if found else []
+        result = selectors.account_of(prefix, identifier)
+        return [result] if result else []
     rows = MODELS[prefix].objects.filter(pk=identifier, account__isnull=False)
     return list(rows.values_list("account_id", flat=True))
 
 
 def _by_stripe_id(term: str) -> set[uuid.UUID]:
-    """Whose an object of Stripe's is: by what we keep of it, else by the customer that the mirror knows."""
-    found: set[uuid.UUID] = set()
-    found |= set(Subscription.objects.filter(stripe_subscription_id=term).values_list("account_id", flat=True))
-    found |= set(PaidInvoice.objects.filter(stripe_invoice_id=term).values_list("account_id", flat=True))
-    found |= set(
+    """Whose an object of Stripe's is: by what we keep of it, else by the customer that dj-stripe knows."""
+    result: set[uuid.UUID] = set()
+    result |= set(Subscription.objects.filter(stripe_subscription_id=term).values_list("account_id", flat=True))
+    result |= set(PaidInvoice.objects.filter(stripe_invoice_id=term).values_list("account_id", flat=True))
+    result |= set(
         Order.objects.filter(Q(stripe_session_id=term) | Q(payment_id=term)).values_list("account_id", flat=True)
     )
     events = InboxEvent.objects.filter(Q(event_id=term) | Q(object_id=term)).exclude(customer_id="")
     customers = {term, *events.values_list("customer_id", flat=True)[:MOST], *djstripe_store.customers_of(term)}
-    return found | djstripe_store.accounts_of_customers(customers)
+    return result | djstripe_store.accounts_of_customers(customers)

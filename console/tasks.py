@@ -17,7 +17,7 @@ def run_bulk_grant(*, bulk_id: str) -> None:
 
 @shared_task
 def sweep_bulk_grants() -> None:
-    """Go on with those whose worker was stopped, or that nobody was told of."""
+    """Go on with those whose worker was stopped, or that were never queued."""
     for row in BulkGrant.objects.filter(state=BulkGrant.State.RUNNING):
         bulk_grants.run(row.pk, now=clock.now())
 
@@ -25,4 +25,4 @@ def sweep_bulk_grants() -> None:
 @shared_task
 def watch_business() -> None:
     """Alert when a number passes its threshold; resolve when it is back."""
-    alert_rules.watch(now=clock.now())
+    alert_rules.evaluate(now=clock.now())

@@ -37,8 +37,8 @@ class TransactionAdmin(ReadOnlyAdmin):
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
         """A transaction's own id finds just that one."""
-        if found := _by_public_id(queryset, "txn", search_term):
-            return found, False
+        if result := _by_public_id(queryset, "txn", search_term):
+            return result, False
         return super().get_search_results(request, queryset, search_term)
 
 
@@ -78,8 +78,8 @@ class HoldAdmin(ReadOnlyAdmin):
     @admin.display(description=_("grants"))
     def taken_from(self, row: Hold) -> SafeString:
         lots = row.lots.select_related("grant").order_by("place")
-        told = ((f"{lot.amount} ({lot.captured} captured)", lot.grant) for lot in lots)
-        return format_html_join("", "<p>{}: {}</p>", told)
+        reported = ((f"{lot.amount} ({lot.captured} captured)", lot.grant) for lot in lots)
+        return format_html_join("", "<p>{}: {}</p>", reported)
 
 
 @admin.register(Allowance)

@@ -1,4 +1,4 @@
-"""Promises of credits that come by themselves: free ones each day or month, a plan's each month."""
+"""Recurring allowances, credits that come by themselves: free ones each day or month, a plan's each month."""
 
 import uuid
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ TOP_UP = ":to:"
 
 @dataclass(frozen=True, kw_only=True)
 class Running:
-    """One period of a promise, while it runs."""
+    """One period of an allowance, while it runs."""
 
     given: int
     left: int  # that goes with the period
@@ -47,16 +47,16 @@ def start(
     rollover_limit: int | None = None,
     grace: timedelta = timedelta(0),
 ) -> Allowance:
-    """Promise `amount` credits each `period`, counted from `anchor`, and give what is due at once.
+    """Start an allowance of `amount` credits each `period`, counted from `anchor`, and give what is due at once.
 
-    A repeated call (by `source_key`) answers the first promise and changes nothing. `paid` is for all
+    A repeated call (by `source_key`) answers the first allowance and changes nothing. `paid` is for all
     `periods` together. Months need a `zone` for their calendar; days follow the account's own. What is not used
-    rolls over within a `series`: the promises of one subscription, one for each invoice. Where two of a series
+    rolls over within a `series`: the allowances of one subscription, one for each invoice. Where two of a series
     overlap (somebody changed from months to years in the middle of one), the later one takes over. For `grace` after
-    `paid_until`, what is left of the last period lives on: until the next promise of the series, or `end_grace`.
+    `paid_until`, what is left of the last period lives on: until the next allowance of the series, or `end_grace`.
     """
     with transaction.atomic():
-        wallet = locks.wallet(account.pk)
+        wallet = locks.lock_wallet(account.pk)
         settling.settle_locked(wallet, now=now)
         if known := Allowance.objects.filter(account=account, source_key=source_key).first():
             return known
@@ -84,8 +84,8 @@ def start(
         _take_over(allowance)
         wallet.touched_on = now.date()
         wallet.save(update_fields=["touched_on"])
-        settling.note_next_due(wallet)
-        # Gives what is due; what was promised for a time that is over already (a payment heard of late) ends here too.
+        settling.store_next_due(wallet)
+        # Gives what is due; an allowance for a time that is over already (a payment that arrived late) ends here too.
         settling.settle_locked(wallet, now=now)
         allowance.refresh_from_db()
         return allowance
@@ -111,13 +111,13 @@ def change(
     period that is running is the one that ends then.
     """
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         settling.settle_locked(wallet, now=now)
         allowance = _current(account_id, series, now)
         if allowance is None:
             return False
         if period_ends_at is not None and allowance.paid_until != period_ends_at:
-            return True  # heard of after its period: what it added would be over
+            return True  # received after its period: what it added would be over
         # Looked up by its key: a caller that waited for the lock may have an earlier `now` than who held it.
         if source_key and Grant.objects.filter(account_id=account_id, source_key=source_key).exists():
             return True
@@ -137,7 +137,7 @@ def change(
         else:
             allowance.next_amount = amount
         allowance.save(update_fields=["amount", "next_amount", "added_minor", "currency"])
-        settling.note_next_due(wallet)
+        settling.store_next_due(wallet)
         return True
 
 
@@ -149,36 +149,36 @@ def added_by_change(*, account_id: uuid.UUID, series: str, amount: int, since: d
 
 
 def paid_until(*, account_id: uuid.UUID, series: str, now: datetime) -> datetime | None:
-    """Until when the promise of a series that holds now was paid; None without one."""
+    """Until when the allowance of a series that holds now was paid; None without one."""
     allowance = _current(account_id, series, now)
     return allowance.paid_until if allowance else None
 
 
 def withhold(*, account_id: uuid.UUID, source_key: str, amount: int, now: datetime) -> None:
-    """Of each period that this promise has still to give, take `amount` credits back at once: their money went back.
+    """Of each period that this allowance has still to give, take `amount` credits back at once: their money went back.
 
     A repeated call changes nothing.
     """
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         settling.settle_locked(wallet, now=now)
         promise = Allowance.objects.filter(account_id=account_id, source_key=source_key)
         promise.exclude(withheld=amount).update(withheld=amount)
 
 
 def amount_of(account_id: uuid.UUID, source_key: str) -> int:
-    """How many credits a period a promise gives; 0 for none."""
+    """How many credits a period an allowance gives; 0 for none."""
     rows = Allowance.objects.filter(account_id=account_id, source_key=source_key)
     return rows.values_list("amount", flat=True).first() or 0
 
 
 def is_replaced(*, account_id: uuid.UUID, series: str, since: datetime) -> bool:
-    """Whether a later promise of the series has begun than one that began then."""
+    """Whether a later allowance of the series has begun than one that began then."""
     return Allowance.objects.filter(account_id=account_id, series=series, anchor__gt=since).exists()
 
 
-def promise_of(*, account_id: uuid.UUID, series: str, paid_until: datetime) -> str:
-    """The source key of the promise of a series that was paid until then; empty for none."""
+def source_key_of(*, account_id: uuid.UUID, series: str, paid_until: datetime) -> str:
+    """The source key of the allowance of a series that was paid until then; empty for none."""
     rows = Allowance.objects.filter(account_id=account_id, series=series, paid_until=paid_until)
     return rows.order_by("-anchor").values_list("source_key", flat=True).first() or ""
 
@@ -198,32 +198,32 @@ def running(*, account_id: uuid.UUID, series: str, now: datetime) -> Running | N
 def pause(*, account_id: uuid.UUID, series: str, now: datetime) -> None:
     """Give nothing more until `resume`; what was given stays until it expires. A second call changes nothing."""
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         settling.settle_locked(wallet, now=now)
         _of_series(account_id, series).filter(paused_at=None).update(paused_at=now, next_at=None)
-        settling.note_next_due(wallet)
+        settling.store_next_due(wallet)
 
 
 def resume(*, account_id: uuid.UUID, series: str, now: datetime) -> None:
     """Go on with the next period that begins after now: those that were paused are not given later."""
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         settling.settle_locked(wallet, now=now)
         for allowance in _of_series(account_id, series).exclude(paused_at=None):
             allowance.paused_at = None
             settling.skip_to(allowance, now=now)
             allowance.save(update_fields=["paused_at", "next_index", "next_at"])
-        settling.note_next_due(wallet)
+        settling.store_next_due(wallet)
 
 
 def end(*, account_id: uuid.UUID, series: str, keep_paid: bool, now: datetime) -> None:
-    """Promise nothing new. A second call changes nothing.
+    """End the allowances of a series: nothing new is given. A second call changes nothing.
 
     Periods that were paid for are given yet, if `keep_paid`. What was given stays for its period; what rolled over
     stays as long as what was paid for.
     """
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         settling.settle_locked(wallet, now=now)
         promises = _of_series(account_id, series)
         ends_at = promises.aggregate(at=Max("paid_until"))["at"]
@@ -231,7 +231,7 @@ def end(*, account_id: uuid.UUID, series: str, keep_paid: bool, now: datetime) -
         stopped = promises.filter(paid_until=None) if keep_paid else promises
         stopped.update(ended_at=now, next_at=None)
         _end_rollover(account_id, series, max(now, ends_at) if ends_at else now)
-        settling.note_next_due(wallet)
+        settling.store_next_due(wallet)
         settling.settle_locked(wallet, now=now)
 
 
@@ -241,7 +241,7 @@ def end_grace(*, account_id: uuid.UUID, series: str, now: datetime) -> None:
     A second call changes nothing.
     """
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         settling.settle_locked(wallet, now=now)
         for allowance in _of_series(account_id, series).filter(grace_s__gt=0):
             allowance.grace_s = 0
@@ -249,7 +249,7 @@ def end_grace(*, account_id: uuid.UUID, series: str, now: datetime) -> None:
             for grant in Grant.objects.filter(allowance=allowance, expires_at__gt=allowance.paid_until):
                 grant.expires_at = max(allowance.paid_until or now, grant.effective_at + timedelta(seconds=1))
                 grant.save(update_fields=["expires_at"])
-        settling.note_next_due(wallet)
+        settling.store_next_due(wallet)
         settling.settle_locked(wallet, now=now)
 
 
@@ -258,7 +258,7 @@ def _of_series(account_id: uuid.UUID, series: str) -> QuerySet[Allowance]:
 
 
 def _take_over(new: Allowance) -> None:
-    """End what overlaps with a new promise where the later of the two begins, whichever was heard of first."""
+    """End what overlaps with a new allowance where the later of the two begins, whichever arrived first."""
     siblings = _of_series(new.account_id, new.series).exclude(pk=new.pk)
     later = siblings.filter(anchor__gt=new.anchor).aggregate(at=Min("anchor"))["at"]
     if later is not None and (new.paid_until is None or later < new.paid_until):
@@ -277,14 +277,14 @@ def _take_over(new: Allowance) -> None:
     for older in siblings.filter(anchor__lte=new.anchor, paid_until__gt=new.anchor):
         older.paid_until = new.anchor
         older.next_at = older.next_at if older.next_at and older.next_at < new.anchor else None
-        _hand_on(older, new)
+        _carry_over(older, new)
         older.save(update_fields=["paid_until", "next_at", "handed_minor", "handed_at"])
         for grant in Grant.objects.filter(allowance=older, expires_at__gt=new.anchor):
             grant.expires_at = max(new.anchor, grant.effective_at + timedelta(seconds=1))
             grant.save(update_fields=["expires_at"])
 
 
-def _hand_on(older: Allowance, new: Allowance) -> None:
+def _carry_over(older: Allowance, new: Allowance) -> None:
     """What was paid for months that will not come pays for the new ones: the provider has credited it."""
     rest = older.undelivered_minor
     if older.next_at is not None or rest <= 0 or new.currency not in ("", older.currency) or not new.periods:
@@ -297,7 +297,7 @@ def _hand_on(older: Allowance, new: Allowance) -> None:
 
 
 def _current(account_id: uuid.UUID, series: str, now: datetime) -> Allowance | None:
-    """The promise of a series that holds now."""
+    """The allowance of a series that holds now."""
     running = _of_series(account_id, series).filter(paused_at=None, anchor__lte=now)
     paid = running.filter(Q(paid_until=None) | Q(paid_until__gt=now))
     return paid.select_related("account").order_by("-anchor", "-id").first()

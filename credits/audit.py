@@ -147,9 +147,9 @@ def disagreements(*, check: str, account_id: uuid.UUID | None = None) -> Iterato
             rows: list[Any] = cursor.fetchall()
         finally:
             cursor.execute("RESET statement_timeout")
-    for account, subject, expected, found in rows:
+    for account, subject, expected, result in rows:
         yield Disagreement(
-            check=check, account_id=account, subject=subject, expected=_whole(expected), found=_whole(found)
+            check=check, account_id=account, subject=subject, expected=_whole(expected), found=_whole(result)
         )
 
 

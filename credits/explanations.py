@@ -1,7 +1,7 @@
 """Why is the balance what it is? Grant by grant: what it gave, to what, what expired, what is set aside, what is left.
 
-The past is told as it was: what time brought counts from when it was due, also where it was posted later because
-nobody had looked. (Daily credits of days on which nobody looked were never posted, and are not told.)
+The past is shown as it was: what time brought counts from when it was due, also where it was posted later because
+nobody had looked. (Daily credits of days on which nobody looked were never posted, and are not shown.)
 """
 
 import uuid
@@ -92,15 +92,15 @@ def _lived_between(account_id: uuid.UUID, since: datetime, at: datetime, held: C
     """The grants that had begun by `at` and were not over before `since`; those with held credits in any case."""
     begun = Grant.objects.filter(account_id=account_id, effective_at__lte=at).select_related("allowance")
     not_over = Q(expires_at=None) | Q(expires_at__gt=since)
-    found = begun.filter(not_over | Q(pk__in=list(held)))
+    result = begun.filter(not_over | Q(pk__in=list(held)))
     used_up_long_ago = (
-        Entry.objects.filter(account_id=account_id, grant__in=found.filter(is_open=False))
+        Entry.objects.filter(account_id=account_id, grant__in=result.filter(is_open=False))
         .values("grant_id")
         .annotate(latest=Max(_moment("transaction__")))
         .filter(latest__lt=since)
         .values_list("grant_id", flat=True)
     )
-    return list(found.exclude(pk__in=list(used_up_long_ago)))
+    return list(result.exclude(pk__in=list(used_up_long_ago)))
 
 
 def _uses(account_id: uuid.UUID, grants: list[Grant], at: datetime) -> dict[uuid.UUID, list[Use]]:
@@ -110,9 +110,9 @@ def _uses(account_id: uuid.UUID, grants: list[Grant], at: datetime) -> dict[uuid
         .annotate(times=Count("*"), credits=Sum("amount"), first=Min("moment"), latest=Max("moment"))
         .order_by("latest")
     )
-    found: dict[uuid.UUID, list[Use]] = defaultdict(list)
+    result: dict[uuid.UUID, list[Use]] = defaultdict(list)
     for row in rows:
-        found[row["grant_id"]].append(
+        result[row["grant_id"]].append(
             Use(
                 kind=row["transaction__kind"],
                 feature=row["transaction__feature"],
@@ -122,7 +122,7 @@ def _uses(account_id: uuid.UUID, grants: list[Grant], at: datetime) -> dict[uuid
                 latest_at=row["latest"],
             )
         )
-    return found
+    return result
 
 
 def _held(account_id: uuid.UUID, at: datetime) -> dict[uuid.UUID, int]:

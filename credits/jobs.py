@@ -77,16 +77,16 @@ def _has_due(period: Allowance.Period, now: datetime) -> Q:
 
 def _settle_each(accounts: Iterable[uuid.UUID], *, now: datetime) -> int:
     """Settle one account after the other. Raises JobFailedError in the end when some could not be."""
-    done, failed = 0, 0
+    result, failed = 0, 0
     for account_id in accounts:
         try:
-            done += settling.settle_if_free(account_id=account_id, now=now)
+            result += settling.settle_if_free(account_id=account_id, now=now)
         except Exception:
             failed += 1
             logger.exception("settling_failed", account_id=str(account_id))
     if failed:
-        raise JobFailedError(f"{failed} accounts could not be settled; {done} were.")
-    return done
+        raise JobFailedError(f"{failed} accounts could not be settled; {result} were.")
+    return result
 
 
 def _accounts(due: QuerySet[Any]) -> Iterator[uuid.UUID]:

@@ -20,7 +20,7 @@ SIGNALS = {"low": signals.balance_low, "empty": signals.balance_exhausted}
 def set_daily_cap(*, account_id: uuid.UUID, cap: int | None) -> None:
     """How many paid credits the account's plan lets it spend in a day; None for no limit."""
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         wallet.daily_cap = cap
         wallet.save(update_fields=["daily_cap"])
 
@@ -28,16 +28,16 @@ def set_daily_cap(*, account_id: uuid.UUID, cap: int | None) -> None:
 def set_overrides(*, account_id: uuid.UUID, daily_cap: int | None, low_threshold: int | None) -> None:
     """An operator's own numbers for one account; None leaves it to the plan and to the last refill."""
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         wallet.daily_cap_override = daily_cap
         wallet.low_threshold_override = low_threshold
         wallet.save(update_fields=["daily_cap_override", "low_threshold_override"])
 
 
 def set_low_threshold(*, account_id: uuid.UUID, threshold: int | None) -> None:
-    """At how many credits the customer wants to be told that they are few; None leaves it to the last refill."""
+    """At how many credits the customer wants to be warned that they are few; None leaves it to the last refill."""
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         wallet.low_threshold_override = threshold
         wallet.save(update_fields=["low_threshold_override"])
 
@@ -45,7 +45,7 @@ def set_low_threshold(*, account_id: uuid.UUID, threshold: int | None) -> None:
 def freeze(*, account_id: uuid.UUID, now: datetime) -> None:
     """Refuse every spend until `unfreeze`; what comes in still comes in. A second call changes nothing."""
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         wallet.frozen_at = wallet.frozen_at or now
         wallet.save(update_fields=["frozen_at"])
 
@@ -53,7 +53,7 @@ def freeze(*, account_id: uuid.UUID, now: datetime) -> None:
 def unfreeze(*, account_id: uuid.UUID) -> None:
     """Let the account spend again. A second call changes nothing."""
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         wallet.frozen_at = None
         wallet.save(update_fields=["frozen_at"])
 
@@ -61,20 +61,20 @@ def unfreeze(*, account_id: uuid.UUID) -> None:
 def close(*, account_id: uuid.UUID, now: datetime) -> None:
     """Refuse every spend and hold from now on: the account was closed. A second call changes nothing."""
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         wallet.closed_at = wallet.closed_at or now
         wallet.save(update_fields=["closed_at"])
 
 
 def low_threshold(*, account_id: uuid.UUID) -> int | None:
-    """What `set_low_threshold` was told last."""
+    """What `set_low_threshold` was last set to."""
     return Wallet.objects.filter(account_id=account_id).values_list("low_threshold_override", flat=True).first()
 
 
 def begin_day(*, account_id: uuid.UUID, now: datetime) -> None:
     """Begin the account's next day of paid credits, if it is time: one for each date, none within 20 hours."""
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         if wallet.cap_day_ends_at is not None and wallet.cap_day_ends_at > now:
             return
         day = next_day(wallet.cap_day_started_at, now, wallet.account.time_zone)
@@ -97,28 +97,28 @@ def give_back(wallet: Wallet, taken_at: datetime, parts: Sequence[tuple[Grant, i
         wallet.save(update_fields=["cap_used"])
 
 
-def note_refill(wallet: Wallet, grant: Grant) -> None:
+def record_refill(wallet: Wallet, grant: Grant) -> None:
     """The last month's credits decide when the balance is low. The caller holds the lock."""
     if grant.allowance is not None and grant.allowance.period == Allowance.Period.MONTH:
         wallet.low_threshold = -(-grant.amount // LOW_PART)
         wallet.save(update_fields=["low_threshold"])
 
 
-def announce(account_id: uuid.UUID, crossed: Iterable[str] | None, *, left: int, now: datetime) -> None:
+def send_limit_signals(account_id: uuid.UUID, crossed: Iterable[str] | None, *, left: int, now: datetime) -> None:
     """Send the signals of the limits that were crossed, once what crossed them is committed."""
     for name in crossed or ():
         send = partial(SIGNALS[name].send_robust, sender=Wallet, account_id=account_id, credits=left, now=now)
         transaction.on_commit(send)
 
 
-def announce_change(wallet: Wallet, *, before: int, now: datetime) -> None:
+def send_change_signals(wallet: Wallet, *, before: int, now: datetime) -> None:
     """Send the signals for a change from `before` credits to what there is now."""
     crossed = []
     if before > wallet.low_at >= wallet.posted:
         crossed.append("low")
     if before > 0 == wallet.posted:
         crossed.append("empty")
-    announce(wallet.account_id, crossed, left=wallet.posted, now=now)
+    send_limit_signals(wallet.account_id, crossed, left=wallet.posted, now=now)
 
 
 def _begin(wallet: Wallet, day: Day) -> None:

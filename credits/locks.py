@@ -8,7 +8,7 @@ from django.db import transaction
 from credits.models import Wallet
 
 
-def wallet(account_id: uuid.UUID) -> Wallet:
+def lock_wallet(account_id: uuid.UUID) -> Wallet:
     """The account's wallet, locked until the surrounding transaction ends; opened when there is none yet."""
     locked = Wallet.objects.select_for_update().filter(account_id=account_id).first()
     if locked is None:
@@ -17,7 +17,7 @@ def wallet(account_id: uuid.UUID) -> Wallet:
     return locked
 
 
-def due_wallet(account_id: uuid.UUID, *, now: datetime) -> Wallet | None:
+def lock_due_wallet(account_id: uuid.UUID, *, now: datetime) -> Wallet | None:
     """The account's wallet, locked, if time has changed it and nobody else is at it."""
     due = Wallet.objects.filter(account_id=account_id, next_due_at__lte=now)
     return due.select_for_update(skip_locked=True).first()

@@ -47,12 +47,12 @@ def count(
                 raise GrantLimitExceededError(limit=most, left=max(0, most - total + amount), unit=unit)
 
 
-def by_giver(giver: str, *, now: datetime, unit: str = CREDITS) -> int:
+def given_by(giver: str, *, now: datetime, unit: str = CREDITS) -> int:
     """How much somebody gave in the last day without a second person."""
     return _sum(f"giver:{giver}", unit, now=now)
 
 
-def to_account(account_id: uuid.UUID, *, now: datetime, unit: str = CREDITS) -> int:
+def given_to(account_id: uuid.UUID, *, now: datetime, unit: str = CREDITS) -> int:
     """How much an account was given in the last day without a second person."""
     return _sum(f"account:{account_id}", unit, now=now)
 

@@ -1,4 +1,4 @@
-"""The ledger's nouns. Entry is the truth; Wallet.balance and Grant.remaining are its cached sums.
+"""The ledger's models. Entry is the truth; Wallet.balance and Grant.remaining are its cached sums.
 
 Only the ledger's own modules write these rows; the database refuses changes to Transaction and Entry, and its
 constraints refuse impossible balances. At any moment, per account: balance + held = the sum of its entries.
@@ -125,7 +125,7 @@ class Grant(models.Model):
     awaited = models.BigIntegerField(default=0, db_default=0, editable=False)
     # So many were taken as it was given: their money had gone back before.
     withheld = models.BigIntegerField(default=0, db_default=0, editable=False)
-    # Of what was paid for an upgrade, the part that pays for later months of its promise.
+    # Of what was paid for an upgrade, the part that pays for later months of its allowance.
     deferred_minor = models.BigIntegerField(default=0, db_default=0, editable=False)
     # Where an account was merged into this one: the lot that it was there, and how many of that were used there.
     moved_from = models.ForeignKey(
@@ -244,7 +244,7 @@ class Transaction(models.Model):
     metadata = models.JSONField(_("metadata"), default=dict, blank=True)
     actor = models.CharField(_("by"), max_length=64, blank=True)
     created_at = models.DateTimeField(_("at"))
-    # What the AI behind a spend used, as its app told it: model, tokens, the provider's cost. The usage room reads it.
+    # What the AI behind a spend used, as its app reported it: model, tokens, the provider's cost. Read by `usage`.
     usage = models.JSONField(_("usage"), null=True, blank=True, editable=False)
     # When time brought it, where it was posted later than that: nobody had looked at the wallet meanwhile.
     due_at = models.DateTimeField(_("due"), null=True, blank=True)
@@ -396,7 +396,7 @@ class HoldLot(models.Model):
 
 
 class Allowance(models.Model):
-    """A promise of `amount` credits each day or month until `paid_until` (for ever, if null)."""
+    """A recurring allowance of `amount` credits each day or month until `paid_until` (for ever, if null)."""
 
     class Period(models.TextChoices):
         DAY = "day", _("Day")  # the account's own calendar day; what is not used is gone
@@ -412,9 +412,9 @@ class Allowance(models.Model):
         "accounts.Account", on_delete=models.PROTECT, related_name="allowances", db_index=False
     )
     source = models.CharField(_("source"), max_length=10, choices=Source.choices)
-    # What promised it: at most one allowance for one cause, e.g. `stripe:invoice:in_123`.
+    # What caused it: at most one allowance for one cause, e.g. `stripe:invoice:in_123`.
     source_key = models.CharField(_("source key"), max_length=200)
-    # The promises of one subscription, an invoice each, are one series: unused credits roll over within it.
+    # The allowances of one subscription, an invoice each, are one series: unused credits roll over within it.
     series = models.CharField(_("series"), max_length=200)
     amount = models.BigIntegerField(_("credits per period"))
     next_amount = models.BigIntegerField(_("credits from the next period on"), null=True, blank=True)
@@ -430,7 +430,7 @@ class Allowance(models.Model):
     paid_minor = models.BigIntegerField(_("paid"), default=0)
     currency = models.CharField(_("currency"), max_length=3, blank=True)
     periods = models.PositiveSmallIntegerField(_("periods paid"), null=True, blank=True)
-    # What upgrades paid for later periods; what came with it from a promise that it took over, and what went on so; and
+    # What upgrades paid for later periods; what an allowance that it took over carried, and what it handed on; and
     # what the periods that were given cost. What is left of the sum is owed to the customer in months to come.
     added_minor = models.BigIntegerField(default=0, db_default=0, editable=False)
     carried_minor = models.BigIntegerField(default=0, db_default=0, editable=False)

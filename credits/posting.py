@@ -45,9 +45,9 @@ def add_grant(
         # So that a page can say what came without looking at each grant.
         metadata={"source": grant.source, "period": grant.allowance.period if grant.allowance else None},
     )
-    limits.note_refill(wallet, grant)
+    limits.record_refill(wallet, grant)
     if grant.awaited:
-        take_awaited(wallet, [grant], now=now, due_at=due_at)
+        revoke_awaited(wallet, [grant], now=now, due_at=due_at)
     if pay_debt(wallet, now=now):
         grant.refresh_from_db(fields=["remaining"])
     return posted
@@ -63,11 +63,11 @@ def after_return(wallet: Wallet, parts: Parts, *, at: datetime, now: datetime) -
     over = [(grant, amount) for grant, amount in parts if grant.expires_at is not None and grant.expires_at <= at]
     if over:
         expire(wallet, over, at=at, now=now)
-    take_awaited(wallet, [grant for grant, _ in parts], now=now)
+    revoke_awaited(wallet, [grant for grant, _ in parts], now=now)
     pay_debt(wallet, now=now)
 
 
-def take_awaited(wallet: Wallet, grants: Sequence[Grant], *, now: datetime, due_at: datetime | None = None) -> None:
+def revoke_awaited(wallet: Wallet, grants: Sequence[Grant], *, now: datetime, due_at: datetime | None = None) -> None:
     """Credits whose money went back while they were spent or held are taken, now that they are here again."""
     parts = []
     for grant in grants:
@@ -79,7 +79,7 @@ def take_awaited(wallet: Wallet, grants: Sequence[Grant], *, now: datetime, due_
         post(wallet, Transaction.Kind.REVOKE, parts, now=now, due_at=due_at, description=AWAITED)
 
 
-def unhold(wallet: Wallet, parts: Parts, *, at: datetime, now: datetime) -> None:
+def release_lots(wallet: Wallet, parts: Parts, *, at: datetime, now: datetime) -> None:
     """Put credits that were set aside back on the grants they came from. No entry: they never left."""
     for grant, amount in parts:
         grant.remaining += amount
@@ -98,12 +98,12 @@ def post(
     now: datetime,
     due_at: datetime | None = None,
     debt_change: int = 0,
-    are_drawn: bool = False,
+    already_applied: bool = False,
     **about: Any,
 ) -> Transaction:
-    """One transaction with an entry for each part; the grants and the wallet follow (`are_drawn`: the grants did)."""
+    """One transaction with an entry for each part; the wallet follows, and (unless `already_applied`) the grants."""
     amount = sum(part for _, part in parts)
-    if not are_drawn:
+    if not already_applied:
         for grant, part in parts:
             grant.remaining += part
             grant.save(update_fields=["remaining"])

@@ -1,6 +1,6 @@
 """Telling others of the ledger's seals, so that nobody can make another chain unseen: a file, a webhook, e-mail.
 
-A head that cannot be told is logged and alerted; the seal itself stands.
+A head that cannot be published is logged and alerted; the seal itself stands.
 """
 
 import json
@@ -23,17 +23,17 @@ class HeadsFileError(ValueError):
 
 
 def publish(row: Seal, *, now: datetime) -> None:
-    """Tell a new head wherever SEAL_FILE, SEAL_WEBHOOK_URL and SEAL_EMAILS say."""
-    told = {"number": row.number, "head": bytes(row.head).hex(), "sealed_at": row.sealed_at.isoformat()}
+    """Publish a new head wherever SEAL_FILE, SEAL_WEBHOOK_URL and SEAL_EMAILS say."""
+    reported = {"number": row.number, "head": bytes(row.head).hex(), "sealed_at": row.sealed_at.isoformat()}
     try:
         if settings.SEAL_FILE:
             with Path(settings.SEAL_FILE).open("a") as file:
-                file.write(f"{row.number} {told['head']} {told['sealed_at']}\n")
+                file.write(f"{row.number} {reported['head']} {reported['sealed_at']}\n")
         if settings.SEAL_WEBHOOK_URL:
-            body = json.dumps({"type": "ledger.sealed", **told}).encode()
+            body = json.dumps({"type": "ledger.sealed", **reported}).encode()
             _post(settings.SEAL_WEBHOOK_URL, body)
         if settings.SEAL_EMAILS:
-            text = f"Seal {row.number} of the ledger, made {told['sealed_at']}:\n\n{told['head']}\n"
+            text = f"Seal {row.number} of the ledger, made {reported['sealed_at']}:\n\n{reported['head']}\n"
             send_mail(f"{settings.SITE_NAME}: ledger seal {row.number}", text, None, settings.SEAL_EMAILS)
     except (OSError, safe_http.UnsafeUrlError, safe_http.UnreachableError) as error:
         logger.exception("seal_not_published", number=row.number)
@@ -47,7 +47,7 @@ def _post(url: str, body: bytes) -> None:
         raise safe_http.UnreachableError(f"it answered {answer.status_code}")
 
 
-def published() -> dict[int, str]:
+def published_heads() -> dict[int, str]:
     """The heads that SEAL_FILE holds; none where it is not set, or nothing was sealed yet. Raises HeadsFileError.
 
     A file that is gone while there are seals is an error too: whoever removes it would remove what seals are compared
@@ -64,7 +64,7 @@ def published() -> dict[int, str]:
 
 def check_chain() -> None:
     """Nothing is sealed onto a chain that is not the published one. Raises HeadsFileError."""
-    heads = published()
+    heads = published_heads()
     known = {row.number: bytes(row.head).hex() for row in Seal.objects.only("number", "head").iterator()}
     for number, head in sorted(heads.items()):
         if known.get(number) != head:

@@ -144,12 +144,12 @@ class _Following:
 
     def of(self, transaction_id: uuid.UUID) -> list[list[Any]]:
         """The entries of this transaction, as they are digested."""
-        found = []
+        result = []
         while self._next is not None and self._next[0] == transaction_id:
             _, grant_id, account_id, amount = self._next
-            found.append([str(grant_id), str(account_id), amount])
+            result.append([str(grant_id), str(account_id), amount])
             self._next = next(self._rows, None)
-        return found
+        return result
 
     def before(self, transaction_id: uuid.UUID | None) -> Iterator[tuple[uuid.UUID, list[list[Any]]]]:
         """Entries whose transaction is not there, up to this one."""
@@ -210,9 +210,9 @@ def _sealed() -> Iterator[Leaf]:
     late: list[Leaf] = []
     reached: uuid.UUID | None = None
     for row in Seal.objects.order_by("number").iterator(1):
-        found = list(row_leaves(row))
-        late += [leaf for leaf in found if reached is not None and leaf[0] < reached]
-        reached = max([*([reached] if reached else []), *(leaf[0] for leaf in found)], default=None)
+        result = list(row_leaves(row))
+        late += [leaf for leaf in result if reached is not None and leaf[0] < reached]
+        reached = max([*([reached] if reached else []), *(leaf[0] for leaf in result)], default=None)
     late.sort()
     waiting = iter(late)
     next_late = next(waiting, None)

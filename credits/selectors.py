@@ -107,8 +107,8 @@ def settled_wallet(*, account_id: uuid.UUID, now: datetime) -> Wallet:
 def account_of(prefix: str, identifier: uuid.UUID) -> uuid.UUID | None:
     """Whose a transaction (txn), hold (hold) or grant (grt) is."""
     model = {"txn": Transaction, "hold": Hold, "grt": Grant}[prefix]
-    found: uuid.UUID | None = model.objects.filter(pk=identifier).values_list("account_id", flat=True).first()  # type: ignore[attr-defined]
-    return found
+    result: uuid.UUID | None = model.objects.filter(pk=identifier).values_list("account_id", flat=True).first()  # type: ignore[attr-defined]
+    return result
 
 
 def active_since(since: datetime) -> Iterator[uuid.UUID]:
@@ -128,27 +128,27 @@ def grants(account_id: uuid.UUID) -> QuerySet[Grant]:
 
 
 def grants_of_cause(account_id: uuid.UUID, source_key: str) -> list[Grant]:
-    """The lots that one payment brought so far: its own, its bonus, and those of the promises it paid for."""
-    found = Grant.objects.filter(account_id=account_id).filter(
+    """The lots that one payment brought so far: its own, its bonus, and those of the allowances it paid for."""
+    result = Grant.objects.filter(account_id=account_id).filter(
         _caused_by("source_key", source_key) | _caused_by("allowance__source_key", source_key)
     )
-    return list(found.select_related("allowance").order_by("id"))
+    return list(result.select_related("allowance").order_by("id"))
 
 
-def grants_of_promise(account_id: uuid.UUID, source_key: str) -> list[Grant]:
-    """The lots that a promise gave so far, with what upgrades added to them."""
-    found = Grant.objects.filter(account_id=account_id, allowance__source_key=source_key)
-    return list(found.select_related("allowance").order_by("id"))
+def grants_of_allowance(account_id: uuid.UUID, source_key: str) -> list[Grant]:
+    """The lots that an allowance gave so far, with what upgrades added to them."""
+    result = Grant.objects.filter(account_id=account_id, allowance__source_key=source_key)
+    return list(result.select_related("allowance").order_by("id"))
 
 
-def periods_to_come(account_id: uuid.UUID, source_key: str) -> int:
-    """How many periods a promise has still to give; 0 for one that is over, or that knows no end."""
+def remaining_periods(account_id: uuid.UUID, source_key: str) -> int:
+    """How many periods an allowance has still to give; 0 for one that is over, or that knows no end."""
     row = Allowance.objects.filter(account_id=account_id, source_key=source_key, ended_at=None).first()
     return max(0, (row.periods or 0) - row.next_index) if row and row.next_at else 0
 
 
 def price_of_cause(account_id: uuid.UUID, source_key: str) -> int:
-    """What the lots and promises that one payment brought cost together, in minor units of its currency."""
+    """What the lots and allowances that one payment brought cost together, in minor units of its currency."""
     of_payment = Grant.objects.filter(_caused_by("source_key", source_key), account_id=account_id, moved_from=None)
     lots = of_payment.filter(Q(allowance=None) | Q(is_top_up=True)).aggregate(
         total=Sum(F("paid_minor") + F("deferred_minor"))
@@ -163,7 +163,7 @@ def _caused_by(field: str, source_key: str) -> Q:
 
 
 def is_granted(account_id: uuid.UUID, source_key: str) -> bool:
-    """Whether a payment has brought its lot, or its promise."""
+    """Whether a payment has brought its lot, or its allowance."""
     return (
         Grant.objects.filter(account_id=account_id, source_key=source_key).exists()
         or Allowance.objects.filter(account_id=account_id, source_key=source_key).exists()
@@ -181,8 +181,8 @@ def has_paid_grants() -> bool:
     return Grant.objects.filter(source__in=PAID).exists()
 
 
-def promised_series(account_id: uuid.UUID) -> list[str]:
-    """The series of the promises that are not over."""
+def active_series(account_id: uuid.UUID) -> list[str]:
+    """The series of the allowances that are not over."""
     rows = Allowance.objects.filter(account_id=account_id, ended_at=None)
     return list(rows.values_list("series", flat=True).distinct().order_by("series"))
 

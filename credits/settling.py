@@ -1,7 +1,7 @@
 """What time brings to a wallet: expiries, refills and lapsed holds, posted in the order in which they were due.
 
 Whoever touches a wallet settles it first, so balances are right even when no job has run for days; each posting says
-when it was due, so that the past can be told as it was.
+when it was due, so that the past can be shown as it was.
 """
 
 import uuid
@@ -19,24 +19,24 @@ from credits.models import Allowance, Grant, Hold, HoldLot, Wallet
 def settle(*, account_id: uuid.UUID, now: datetime) -> None:
     """Bring the account's wallet up to `now`. A repeated call changes nothing."""
     with transaction.atomic():
-        settle_locked(locks.wallet(account_id), now=now)
+        settle_locked(locks.lock_wallet(account_id), now=now)
 
 
 def settle_debt(*, account_id: uuid.UUID, now: datetime) -> bool:
     """Let credits that were paid for pay what is owed, and take those that were awaited; says whether any paid."""
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         settle_locked(wallet, now=now)
-        posting.take_awaited(wallet, list(_open_grants(wallet).filter(awaited__gt=0)), now=now)
+        posting.revoke_awaited(wallet, list(_open_grants(wallet).filter(awaited__gt=0)), now=now)
         is_paid = posting.pay_debt(wallet, now=now)
-        note_next_due(wallet)
+        store_next_due(wallet)
         return is_paid
 
 
 def settle_if_free(*, account_id: uuid.UUID, now: datetime) -> bool:
     """Like `settle`, but leaves a wallet alone that somebody else is working on; says whether it did it."""
     with transaction.atomic():
-        wallet = locks.due_wallet(account_id, now=now)
+        wallet = locks.lock_due_wallet(account_id, now=now)
         if wallet is None:
             return False
         settle_locked(wallet, now=now)
@@ -58,8 +58,8 @@ def settle_locked(wallet: Wallet, *, now: datetime) -> None:
         for allowance in due.allowances_at(at):
             if given := _refill(wallet, allowance, now=now):
                 due.follow([given], now)  # a month that nobody touched was given late, and may be over already
-    note_next_due(wallet)
-    limits.announce_change(wallet, before=before, now=now)
+    store_next_due(wallet)
+    limits.send_change_signals(wallet, before=before, now=now)
 
 
 def _refill(wallet: Wallet, allowance: Allowance, *, now: datetime) -> Grant | None:
@@ -91,11 +91,11 @@ def end_hold(wallet: Wallet, hold: Hold, status: Hold.Status, *, at: datetime, n
     lots = HoldLot.objects.filter(hold=hold).select_related("grant").order_by("place")
     parts = [(lot.grant, lot.amount) for lot in lots]
     limits.give_back(wallet, hold.created_at, parts, now=now)
-    posting.unhold(wallet, parts, at=at, now=now)
+    posting.release_lots(wallet, parts, at=at, now=now)
     return [grant for grant, _ in parts]
 
 
-def note_next_due(wallet: Wallet) -> None:
+def store_next_due(wallet: Wallet) -> None:
     """Store the earliest moment at which time itself will change this wallet."""
     expiry = _open_grants(wallet).aggregate(at=Min("expires_at"))["at"]
     refill_at = _running(wallet).aggregate(at=Min("next_at"))["at"]
@@ -105,7 +105,7 @@ def note_next_due(wallet: Wallet) -> None:
 
 
 def _trim_rollover(wallet: Wallet, allowance: Allowance, *, at: datetime, now: datetime) -> None:
-    """Of what rolled over in a series, keep as much as the newest promise allows; the oldest goes first."""
+    """Of what rolled over in a series, keep as much as the newest allowance allows; the oldest goes first."""
     of_series = Grant.objects.filter(account_id=wallet.account_id, allowance__series=allowance.series)
     latest = of_series.order_by("-effective_at", "-id").first()
     older = [grant for grant in of_series.filter(is_open=True).order_by("-effective_at", "-id") if grant != latest]
@@ -143,9 +143,9 @@ class Due:
 
     def holds_at(self, at: datetime) -> list[Hold]:
         """The holds that lapse at this moment, taken out."""
-        found = [hold for hold in self.holds if hold.expires_at == at]
+        result = [hold for hold in self.holds if hold.expires_at == at]
         self.holds = [hold for hold in self.holds if hold.expires_at != at]
-        return found
+        return result
 
     def allowances_at(self, at: datetime) -> list[Allowance]:
         """The allowances that are due at this moment."""
@@ -182,11 +182,11 @@ def _refill_day(wallet: Wallet, allowance: Allowance, *, now: datetime) -> Grant
         return None
     allowance.last_day_start = day.starts_at
     allowance.next_at = day.ends_at
-    return _give(wallet, allowance, day.date.isoformat(), day.starts_at, day.ends_at, now=now)
+    return _grant_period(wallet, allowance, day.date.isoformat(), day.starts_at, day.ends_at, now=now)
 
 
 def _refill_month(wallet: Wallet, allowance: Allowance, *, now: datetime) -> Grant | None:
-    """The next month, if it has begun and was promised."""
+    """The next month, if it has begun and is part of the allowance."""
     starts_at = _month_start(allowance)
     given = None
     if starts_at is not None and starts_at <= now:
@@ -194,7 +194,9 @@ def _refill_month(wallet: Wallet, allowance: Allowance, *, now: datetime) -> Gra
         allowance.next_index += 1
         rolls_over = allowance.rollover != Allowance.Rollover.NONE
         ends_at = None if rolls_over else month_end(allowance, index)
-        given = _give(wallet, allowance, str(index), starts_at, ends_at, paid_minor=_share(allowance, index), now=now)
+        given = _grant_period(
+            wallet, allowance, str(index), starts_at, ends_at, paid_minor=_share(allowance, index), now=now
+        )
         if rolls_over and given is not None:
             _trim_rollover(wallet, allowance, at=starts_at, now=now)
     allowance.next_at = _month_start(allowance)
@@ -202,7 +204,7 @@ def _refill_month(wallet: Wallet, allowance: Allowance, *, now: datetime) -> Gra
 
 
 def _month_start(allowance: Allowance) -> datetime | None:
-    """When the next month of the allowance begins; None when all that was promised has been given."""
+    """When the next month of the allowance begins; None when the whole allowance has been given."""
     if allowance.periods is not None and allowance.next_index >= allowance.periods:
         return None
     starts_at = month_boundary(allowance.anchor, allowance.next_index, allowance.zone)
@@ -224,7 +226,7 @@ def _share(allowance: Allowance, index: int) -> int:
     return allowance.undelivered_minor // max(1, allowance.periods - index)
 
 
-def _give(
+def _grant_period(
     wallet: Wallet,
     allowance: Allowance,
     period_name: str,

@@ -1,4 +1,4 @@
-"""What the ledger tells the rooms above it, once for each crossing, after the commit.
+"""The ledger's signals to the packages above it: once for each crossing, after the commit.
 
 Both carry `account_id`, `credits` (those that are left, held ones included) and `now`.
 """

@@ -47,19 +47,19 @@ def seal_ledger() -> None:
     except seal_publishing.HeadsFileError as error:
         alerts.raise_alert(Alert.Kind.LEDGER, "tampering", detail=str(error), now=now)
         return
-    while (made := seals.seal(now=now)) is not None:
-        seal_publishing.publish(made, now=now)
+    while (created := seals.seal(now=now)) is not None:
+        seal_publishing.publish(created, now=now)
 
 
 @shared_task
 def audit_ledger() -> None:
     """Check every invariant; each disagreement is an error in the log, and together they are one alert."""
-    now, found = clock.now(), 0
+    now, result = clock.now(), 0
     manual_grant_limits.forget_old(now=now)
-    for found, row in enumerate(audit.all_disagreements(), start=1):  # noqa: B007 - counted
+    for result, row in enumerate(audit.all_disagreements(), start=1):  # noqa: B007 - counted
         logger.error("ledger_disagrees", **asdict(row))
-    if found:
-        detail = f"{found} rows. `manage.py audit_ledger` lists them."
+    if result:
+        detail = f"{result} rows. `manage.py audit_ledger` lists them."
         alerts.raise_alert(Alert.Kind.LEDGER, "ledger", detail=detail, now=now)
     else:
         alerts.resolve(Alert.Kind.LEDGER, "ledger", now=now, note="agrees again")
@@ -68,14 +68,14 @@ def audit_ledger() -> None:
 
 def _verify_seals(*, now: datetime) -> None:
     """Whether the ledger is as it was sealed. What is not stays an alert until a person has looked."""
-    found = 0
+    result = 0
     try:
-        published = seal_publishing.published()
+        published = seal_publishing.published_heads()
     except seal_publishing.HeadsFileError as error:
         alerts.raise_alert(Alert.Kind.LEDGER, "tampering", detail=str(error), now=now)
         return
-    for found, breach in enumerate(seals.breaches(published=published), start=1):  # noqa: B007 - counted
+    for result, breach in enumerate(seals.breaches(published=published), start=1):  # noqa: B007 - counted
         logger.error("ledger_tampered", what=breach.what, subject=breach.subject)
-    if found:
-        detail = f"{found} differences from what was sealed. `manage.py audit_ledger --verify-seals` lists them."
+    if result:
+        detail = f"{result} differences from what was sealed. `manage.py audit_ledger --verify-seals` lists them."
         alerts.raise_alert(Alert.Kind.LEDGER, "tampering", detail=detail, now=now)

@@ -1,7 +1,7 @@
 """Moving what an account has to another one, where two accounts of one customer become one.
 
 Every lot that a payment brought has its like in the account that stays, under the same source key, also when all of it
-was used: so money that comes, goes back or is promised later meets it there. History stays where it happened.
+was used: so money that comes, goes back or is allowed later meets it there. History stays where it happened.
 """
 
 import uuid
@@ -18,15 +18,17 @@ from credits.models import Allowance, Entry, Grant, Source, Transaction, Wallet
 USED = ("spend", "reverse", "expire", "debt", "adjust")
 
 
-def movable(account_id: uuid.UUID) -> int:
+def movable_credits(account_id: uuid.UUID) -> int:
     """How many credits `move_account` would move. Settle the wallet first."""
-    return sum(grant.remaining for grant in Grant.objects.filter(account_id=account_id, is_open=True) if _goes(grant))
+    return sum(
+        grant.remaining for grant in Grant.objects.filter(account_id=account_id, is_open=True) if _is_movable(grant)
+    )
 
 
 def move_account(
     *, source_id: uuid.UUID, target_id: uuid.UUID, taken_back: Mapping[str, int], actor: str, now: datetime
 ) -> None:
-    """Move the lots, promises and debt of one account to another.
+    """Move the lots, allowances and debt of one account to another.
 
     `taken_back` says, by source key, how many credits of a lot were taken because their money went back: they may come
     again, and then to the account that stays. Free credits stay behind. A repeated call moves what came since. No hold
@@ -34,45 +36,48 @@ def move_account(
     """
     with transaction.atomic():
         # In one order, so that two merges do not wait for each other.
-        wallets = {account_id: locks.wallet(account_id) for account_id in sorted((source_id, target_id))}
+        wallets = {account_id: locks.lock_wallet(account_id) for account_id in sorted((source_id, target_id))}
         source, target = wallets[source_id], wallets[target_id]
         for wallet in wallets.values():
             settling.settle_locked(wallet, now=now)
         names = {wallet.account_id: wallet.account.public_id for wallet in wallets.values()}
-        promises = _move_promises(source, target, now=now)
+        promises = _move_allowances(source, target, now=now)
         for grant in Grant.objects.filter(account_id=source_id).order_by("id"):
-            if _goes(grant) and not Grant.objects.filter(account_id=target_id, source_key=grant.source_key).exists():
+            if (
+                _is_movable(grant)
+                and not Grant.objects.filter(account_id=target_id, source_key=grant.source_key).exists()
+            ):
                 _move(
                     grant, source, target, promises, names, taken=taken_back.get(grant.source_key, 0), actor=actor,
                     now=now,
                 )  # fmt: skip
         _move_debt(source, target, names, actor=actor, now=now)
         for wallet in wallets.values():
-            settling.note_next_due(wallet)
+            settling.store_next_due(wallet)
 
 
-def _goes(grant: Grant) -> bool:
+def _is_movable(grant: Grant) -> bool:
     """What was paid for or belongs to a payment, whatever is left of it, and what else is left and comes once."""
     is_of_a_payment = grant.source in (Source.PLAN, Source.PURCHASE, Source.BONUS)
     return is_of_a_payment or (grant.remaining > 0 and grant.allowance_id is None)
 
 
-def _move_promises(source: Wallet, target: Wallet, *, now: datetime) -> dict[str, Allowance]:
-    """The promises of paid credits, as the account that stays has them, by source key. Free ones just end."""
-    made = {}
+def _move_allowances(source: Wallet, target: Wallet, *, now: datetime) -> dict[str, Allowance]:
+    """The allowances of paid credits, as the account that stays has them, by source key. Free ones just end."""
+    created = {}
     for old in Allowance.objects.filter(account_id=source.account_id).order_by("created_at", "id"):
         if old.source != Source.FREE:
-            made[old.source_key] = _promise_again(old, target, now=now)
+            created[old.source_key] = _copy_allowance(old, target, now=now)
         if old.ended_at is None:
             old.ended_at, old.next_at = now, None
         rest = old.undelivered_minor
         if old.source != Source.FREE and rest > 0:
             old.handed_minor, old.handed_at = old.handed_minor + rest, now
         old.save(update_fields=["ended_at", "next_at", "handed_minor", "handed_at"])
-    return made
+    return created
 
 
-def _promise_again(old: Allowance, target: Wallet, *, now: datetime) -> Allowance:
+def _copy_allowance(old: Allowance, target: Wallet, *, now: datetime) -> Allowance:
     fields = {
         field.attname: getattr(old, field.attname)
         for field in Allowance._meta.concrete_fields

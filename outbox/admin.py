@@ -1,4 +1,4 @@
-"""What was told to whom, and the alerts."""
+"""What was sent to whom, and the alerts."""
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
@@ -33,8 +33,8 @@ class AlertAdmin(ReadOnlyAdmin):
         """Close alerts that no job can find in order by itself."""
         for row in chosen:
             self.log_change(request, row, "Resolved.")
-        done = chosen.filter(resolved_at=None).update(resolved_at=clock.now(), note=f"user:{request.user.pk}")
-        self.message_user(request, _("%d alerts are resolved.") % done, messages.SUCCESS)
+        result = chosen.filter(resolved_at=None).update(resolved_at=clock.now(), note=f"user:{request.user.pk}")
+        self.message_user(request, _("%d alerts are resolved.") % result, messages.SUCCESS)
 
 
 @admin.register(OutboxEvent)

@@ -9,7 +9,7 @@ from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import F
 
-from common.urls import own
+from common.urls import absolute_url
 from outbox import publishing
 from outbox.models import Alert, OutboxEvent
 
@@ -37,8 +37,8 @@ def resolve(kind: Alert.Kind, subject: str, *, now: datetime, note: str = "") ->
 
 
 def mail_operators(event: OutboxEvent) -> None:
-    """Tell the operators of a new alert."""
+    """Mail the operators a new alert."""
     if not settings.OPERATOR_EMAILS:
         return
-    body = f"{event.data['detail']}\n\n{own('admin:outbox_alert_changelist')}\n"
+    body = f"{event.data['detail']}\n\n{absolute_url('admin:outbox_alert_changelist')}\n"
     EmailMessage(f"[{settings.SITE_NAME}] {event.data['title']}", body, to=settings.OPERATOR_EMAILS).send()

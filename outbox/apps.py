@@ -2,7 +2,7 @@ from django.apps import AppConfig
 
 
 class OutboxConfig(AppConfig):
-    """What has happened and others must be told: kept with the change that caused it, told once, tried again."""
+    """Domain events: stored with the change that caused them, dispatched once to each subscriber, tried again."""
 
     name = "outbox"
     verbose_name = "Outbox"

@@ -1,4 +1,4 @@
-"""Events on their way to those who want to hear of them, and alerts that wait for an operator."""
+"""Events on their way to subscribers, and alerts that wait for an operator."""
 
 from typing import Any
 
@@ -52,7 +52,7 @@ class Alert(models.Model):
         PROVIDER = "provider", _("The payment provider refuses us")
         MIRROR = "mirror", _("An object of Stripe could not be copied")
         REVIEW = "review", _("Paid, but not as ordered")
-        UNPLACED = "unplaced", _("Paid, but not placed")  # Stripe tells of something that fits nothing of ours
+        UNPLACED = "unplaced", _("Paid, but not placed")  # an object of Stripe's that fits nothing of ours
         WEBHOOK_DEAD = "webhook_dead", _("Webhook given up")
         NO_WEBHOOKS = "no_webhooks", _("No webhooks come in")
         TWO_PLANS = "two_plans", _("Two plans at once")
@@ -94,7 +94,7 @@ class Alert(models.Model):
 
 
 class WebhookEndpoint(models.Model):
-    """An address that wants to hear of events: of one account's, or (an app's own backend) of everybody's."""
+    """An address that receives events: of one account's, or (an app's own backend) of everybody's."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     account: models.ForeignKey[Any, Any] = models.ForeignKey(

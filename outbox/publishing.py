@@ -22,9 +22,9 @@ def publish(
     account_id: uuid.UUID | None = None,
     happened_at: datetime | None = None,
 ) -> bool:
-    """Keep an event until everybody who subscribed to it was told. False when its key was kept before.
+    """Store an event until every subscriber has had it. False when its key was kept before.
 
-    `data` is JSON and holds all that is to be told: nobody looks things up later, when they have changed.
+    `data` is JSON and holds everything that subscribers need: nobody looks things up later, when they have changed.
     """
     event = OutboxEvent(
         name=name,
@@ -39,5 +39,5 @@ def publish(
         OutboxEvent.objects.bulk_create([event], ignore_conflicts=True)
         is_new = OutboxEvent.objects.filter(pk=event.pk).exists()
         if is_new:
-            transaction.on_commit(lambda: enqueue("outbox.tasks.relay_event", event_id=str(event.pk)))
+            transaction.on_commit(lambda: enqueue("outbox.tasks.dispatch_event", event_id=str(event.pk)))
     return is_new

@@ -66,7 +66,7 @@ class Answer:
 
 
 def check_url(url: str) -> SplitResult:
-    """The parts of an address that may be sent to, as far as it can be told without looking it up.
+    """The parts of an address that may be sent to, as far as is known without looking it up.
 
     Raises UnsafeUrlError.
     """
@@ -153,20 +153,20 @@ def _tls() -> ssl.SSLContext:
 
 def _look_up(host: str, port: int) -> str:
     """One of the addresses behind a name, all of which must be public. A slow name server is not waited for."""
-    found: list[Any] = []
+    result: list[Any] = []
 
     def ask() -> None:
         try:
-            found.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            result.extend(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except (OSError, UnicodeError):
             return
 
     asking = threading.Thread(target=ask, daemon=True)
     asking.start()
     asking.join(LOOK_UP_TIMEOUT_S)
-    if not found:
+    if not result:
         raise UnreachableError(f"{host} cannot be found")
-    addresses = [str(entry[4][0]) for entry in found]
+    addresses = [str(entry[4][0]) for entry in result]
     for address in addresses:
         _check_address(ipaddress.ip_address(address.partition("%")[0]))
     return addresses[0]

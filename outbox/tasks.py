@@ -9,16 +9,16 @@ from outbox import dispatching, webhooks
 
 
 @shared_task
-def relay_event(*, event_id: str) -> None:
-    """Tell the subscribers of one event."""
-    dispatching.relay(event_id=uuid.UUID(event_id), now=clock.now())
+def dispatch_event(*, event_id: str) -> None:
+    """Dispatch one event to its subscribers."""
+    dispatching.dispatch(event_id=uuid.UUID(event_id), now=clock.now())
 
 
 @shared_task
 def sweep_outbox() -> None:
-    """Take up the events that somebody should have been told of by now."""
+    """Take up the events that should have been dispatched by now."""
     for event_id in dispatching.due(now=clock.now()):
-        relay_event.delay(event_id=str(event_id))
+        dispatch_event.delay(event_id=str(event_id))
 
 
 @shared_task

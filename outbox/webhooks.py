@@ -1,7 +1,7 @@
 """Telling other systems of events, by webhooks after the Standard Webhooks specification (standardwebhooks.com).
 
-One delivery for each event and endpoint, tried again with growing pauses for about three days. Each try is signed anew;
-the message's id stays, so that a receiver can tell a second telling from a second event.
+One delivery for each event and endpoint, tried again with growing pauses for about three days. Each try is signed;
+the message's id stays, so that a receiver can tell a second delivery from a second event.
 """
 
 import base64
@@ -23,7 +23,7 @@ from common.queue import enqueue
 from outbox import alerts, safe_http
 from outbox.models import Alert, OutboxEvent, WebhookDelivery, WebhookEndpoint
 
-# What can be listened to. (Other events are for our own rooms.)
+# What can be listened to. (Other events are internal.)
 EVENTS = (
     "account.opened",
     "card.expiring",
@@ -83,7 +83,7 @@ def create_endpoint(
     if WebhookEndpoint.objects.filter(account=account).count() >= settings.MAX_WEBHOOK_ENDPOINTS_PER_ACCOUNT:
         raise TooManyEndpointsError(f"At most {settings.MAX_WEBHOOK_ENDPOINTS_PER_ACCOUNT}. Remove one first.")
     secret = _new_secret()
-    made = WebhookEndpoint.objects.create(
+    created = WebhookEndpoint.objects.create(
         account=account,
         url=url,
         events=sorted(events),
@@ -92,7 +92,7 @@ def create_endpoint(
         created_by=actor,
         created_at=now,
     )
-    return made, secret
+    return created, secret
 
 
 def rotate_secret(endpoint: WebhookEndpoint, *, now: datetime) -> str:
@@ -112,7 +112,7 @@ def switch_on(endpoint: WebhookEndpoint, *, now: datetime) -> None:
 
 
 def switch_off(endpoint: WebhookEndpoint, why: str, *, now: datetime) -> None:
-    """Tell an endpoint nothing more until it is switched on again."""
+    """Send an endpoint nothing more until it is switched on again."""
     WebhookEndpoint.objects.filter(pk=endpoint.pk, disabled_at=None).update(disabled_at=now, disabled_why=why)
     endpoint.refresh_from_db(fields=["disabled_at", "disabled_why"])
 
@@ -128,7 +128,7 @@ def create_deliveries(event: OutboxEvent) -> None:
 
 def send_test(endpoint: WebhookEndpoint, *, now: datetime) -> WebhookDelivery:
     """An event that says no more than that it is a test. Raises TooManyAttemptsError."""
-    # By account: an endpoint may be removed and made anew.
+    # By account: an endpoint may be removed and recreated.
     tests = OutboxEvent.objects.filter(account=endpoint.account_id, name=TEST_EVENT, created_at__gt=now - HOUR)
     _check_often(tests.count(), settings.MAX_WEBHOOK_TESTS_PER_HOUR)
     event = OutboxEvent.objects.create(
@@ -187,9 +187,11 @@ def _try(delivery: WebhookDelivery, waiting: QuerySet[WebhookDelivery], *, now: 
             delivery.endpoint.url, body=body, headers={**HEADERS, **_signed(delivery, body, now=now)}
         )
     except (safe_http.UnsafeUrlError, safe_http.UnreachableError) as error:
-        _note(delivery, status_code=None, text=str(error), duration_ms=None, now=now)
+        _record_attempt(delivery, status_code=None, text=str(error), duration_ms=None, now=now)
     else:
-        _note(delivery, status_code=answer.status_code, text=answer.text, duration_ms=answer.duration_ms, now=now)
+        _record_attempt(
+            delivery, status_code=answer.status_code, text=answer.text, duration_ms=answer.duration_ms, now=now
+        )
 
 
 def _take(endpoint: WebhookEndpoint, *, now: datetime) -> bool:
@@ -225,8 +227,8 @@ def due(*, now: datetime) -> list[uuid.UUID]:
     free = Q(endpoint__busy_until=None) | Q(endpoint__busy_until__lte=now)
     rows = WebhookDelivery.objects.filter(free, next_attempt_at__lte=now)
     first = rows.order_by("endpoint_id", "next_attempt_at").distinct("endpoint_id")
-    found = sorted(first.values_list("next_attempt_at", "pk"))
-    return [pk for _, pk in found[:SWEEP_BATCH]]
+    result = sorted(first.values_list("next_attempt_at", "pk"))
+    return [pk for _, pk in result[:SWEEP_BATCH]]
 
 
 def _check_often(count: int, most: int) -> None:
@@ -272,7 +274,7 @@ def _signed(delivery: WebhookDelivery, body: bytes, *, now: datetime) -> dict[st
     return {"webhook-id": message_id, "webhook-timestamp": str(seconds), "webhook-signature": " ".join(signatures)}
 
 
-def _note(
+def _record_attempt(
     delivery: WebhookDelivery, *, status_code: int | None, text: str, duration_ms: int | None, now: datetime
 ) -> None:
     is_delivered = status_code is not None and 200 <= status_code < 300  # noqa: PLR2004 - HTTP

@@ -2,7 +2,7 @@ from django.apps import AppConfig
 
 
 class PortalConfig(AppConfig):
-    """The customer's pages. They combine the other rooms and keep nothing of their own."""
+    """The customer's pages. They combine the other apps and store nothing of their own."""
 
     name = "portal"
     verbose_name = "Portal"

@@ -14,9 +14,9 @@ from django.utils.translation import gettext_lazy as later
 from django.views.decorators.cache import never_cache
 
 from billing.customers import billing_profile
-from billing.customers.billing_profile import Details
+from billing.customers.billing_profile import BillingProfile
 from billing.errors import BillingError, TaxNumberRefusedError
-from portal.current_account import admins_only, own_account
+from portal.current_account import admins_only, current_account
 
 # Territories of CLDR that are no country: groups, and codes that are set aside.
 COUNTRY_LETTERS = 2
@@ -53,12 +53,12 @@ class DetailsForm(forms.Form):
 @admins_only
 def billing_details(request: HttpRequest) -> HttpResponse:
     """Read from Stripe, so that what was changed there is what is changed here."""
-    account = own_account(request)
+    account = current_account(request)
     if request.method == "POST":
         form = DetailsForm(request.POST)
         if form.is_valid():
             try:
-                billing_profile.save(account, Details(**form.cleaned_data))
+                billing_profile.save(account, BillingProfile(**form.cleaned_data))
             except TaxNumberRefusedError as refusal:
                 form.add_error("tax_number", _(str(refusal)))
             except BillingError as refusal:
@@ -68,7 +68,7 @@ def billing_details(request: HttpRequest) -> HttpResponse:
                 return redirect("billing")
         return render(request, "portal/billing_details.html", {"form": form})
     try:
-        known = billing_profile.current(account)
+        known = billing_profile.fetch(account)
     except BillingError as refusal:
         messages.error(request, _(str(refusal)))
         return redirect("billing")
@@ -78,9 +78,9 @@ def billing_details(request: HttpRequest) -> HttpResponse:
 def _countries() -> list[tuple[str, str]]:
     """Every country by its name in the reader's language."""
     names = Locale.parse(get_language() or "en", sep="-").territories
-    found = [
+    result = [
         (code, name)
         for code, name in names.items()
         if len(code) == COUNTRY_LETTERS and code.isalpha() and code not in NO_COUNTRIES
     ]
-    return sorted(found, key=lambda row: row[1])
+    return sorted(result, key=lambda row: row[1])

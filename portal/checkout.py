@@ -21,9 +21,9 @@ from billing.models import Order
 from common import clock
 from common.public_ids import MalformedIdError, parse_id
 from common.sides import Side
-from common.urls import own
+from common.urls import absolute_url
 from credits import selectors
-from portal.current_account import admins_only, own_account
+from portal.current_account import admins_only, current_account
 
 # The webhook is usually there within a second; after this long the page asks Stripe itself.
 ASK_AFTER = timedelta(seconds=5)
@@ -47,17 +47,17 @@ CARD_FORM_CSP = {
 @admins_only
 def buy(request: HttpRequest) -> HttpResponse:
     """Start a purchase and send the customer to where it is paid."""
-    asked = request.POST
+    fields = request.POST
     try:
-        account = own_account(request)
+        account = current_account(request)
         rate_limit.check(account)
-        started = purchases.start(
+        started = purchases.start_checkout(
             account=account,
-            price=price_list.find_price(item=asked.get("item", ""), interval=asked.get("interval", "")),
-            quantity=_quantity(asked.get("quantity", "1")),
-            ui=_ui(asked.get("ui", "")),
-            provider=asked.get("provider", "") or "stripe",
-            idempotency_key=":".join(["page", *(asked.get(name, "")[:64] for name in WHAT_IS_BOUGHT)]),
+            price=price_list.find_price(item=fields.get("item", ""), interval=fields.get("interval", "")),
+            quantity=_quantity(fields.get("quantity", "1")),
+            ui=_ui(fields.get("ui", "")),
+            provider=fields.get("provider", "") or "stripe",
+            idempotency_key=":".join(["page", *(fields.get(name, "")[:64] for name in WHAT_IS_BOUGHT)]),
             actor=f"user:{request.user.pk}",
             side=Side.BUYER,
             now=clock.now(),
@@ -77,7 +77,7 @@ def buy(request: HttpRequest) -> HttpResponse:
 @require_GET
 @admins_only
 def checkout_status(request: HttpRequest, checkout_id: str) -> HttpResponse:
-    """Where the customer comes back to: waits for the payment to be heard of, then shows the new balance."""
+    """Where the customer comes back to: waits for the payment's webhook, then shows the new balance."""
     order, now = _own_order(request, checkout_id), clock.now()
     try:
         waited = min(max(0, int(request.GET.get("waited", "0")[:9])), LONGEST_WAIT_S)
@@ -123,7 +123,7 @@ def card_form(request: HttpRequest, checkout_id: str) -> HttpResponse:
         "total_minor": payment.total_minor,
         "script_url": settings.STRIPE_JS_URL,
         "publishable_key": settings.STRIPE_PUBLISHABLE_KEY,
-        "return_url": own("checkout", order.public_id),
+        "return_url": absolute_url("checkout", order.public_id),
     }
     return render(request, "portal/card_form.html", shown)
 
@@ -156,7 +156,7 @@ def qr_code(_request: HttpRequest, signed: str) -> HttpResponse:
 def billing_portal(request: HttpRequest) -> HttpResponse:
     """Send the customer to Stripe's billing portal."""
     try:
-        return HttpResponseRedirect(purchases.portal_url(account=own_account(request)))
+        return HttpResponseRedirect(purchases.portal_url(account=current_account(request)))
     except BillingError as error:
         messages.error(request, _(str(error)))
         return redirect("billing")
@@ -164,10 +164,10 @@ def billing_portal(request: HttpRequest) -> HttpResponse:
 
 def _own_order(request: HttpRequest, checkout_id: str) -> Order:
     try:
-        found = Order.objects.filter(account=own_account(request), pk=parse_id("co", checkout_id))
+        result = Order.objects.filter(account=current_account(request), pk=parse_id("co", checkout_id))
     except MalformedIdError:
         raise Http404 from None
-    order = found.with_what_it_says().first()
+    order = result.with_related().first()
     if order is None:
         raise Http404
     return order

@@ -16,20 +16,20 @@ from billing.errors import BillingError
 from billing.subscriptions import plan_changes
 from common import clock
 from credits import selectors
-from portal.current_account import acting, own_account, owners_only
+from portal.current_account import account_context, current_account, owners_only
 
 
 @never_cache
 @owners_only
 def close_account(request: HttpRequest) -> HttpResponse:
     """Typing one's own address is the confirmation."""
-    account, now = own_account(request), clock.now()
+    account, now = current_account(request), clock.now()
     assert isinstance(request.user, User)  # noqa: S101 - login_required
     shown: dict[str, Any] = {
         "balance": selectors.balance(account_id=account.pk, now=now),
         "subscription": plan_changes.find_running(account),
         "email": request.user.email,
-        "teams_owned": [] if acting(request).is_team else teams.owned_alone(request.user),
+        "teams_owned": [] if account_context(request).is_team else teams.owned_alone(request.user),
     }
     if request.method == "POST":
         if shown["teams_owned"]:
@@ -42,7 +42,7 @@ def close_account(request: HttpRequest) -> HttpResponse:
         except BillingError as refusal:
             messages.error(request, _(str(refusal)))
             return render(request, "portal/close_account.html", shown)
-        if acting(request).is_team:
+        if account_context(request).is_team:
             messages.info(request, _("The team is closed. Nothing more is charged."))
             return redirect("dashboard")
         logout(request)

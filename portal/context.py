@@ -8,7 +8,7 @@ from django.utils.functional import SimpleLazyObject
 
 from accounts.models import User
 from credits import selectors
-from portal.current_account import Acting, acting, own_balance
+from portal.current_account import AccountContext, account_context, current_balance
 
 
 def site(request: HttpRequest) -> dict[str, Any]:
@@ -21,9 +21,9 @@ def site(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def _acting(request: HttpRequest) -> Acting | None:
-    return acting(request) if isinstance(request.user, User) else None
+def _acting(request: HttpRequest) -> AccountContext | None:
+    return account_context(request) if isinstance(request.user, User) else None
 
 
 def _balance(request: HttpRequest) -> selectors.Balance | None:
-    return own_balance(request) if isinstance(request.user, User) else None
+    return current_balance(request) if isinstance(request.user, User) else None

@@ -26,7 +26,7 @@ View = Callable[..., HttpResponseBase]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Acting:
+class AccountContext:
     """One person in one account, and the accounts that they could change to."""
 
     membership: Membership
@@ -51,30 +51,30 @@ class Acting:
         return self.account.kind == Account.Kind.TEAM
 
 
-def acting(request: HttpRequest) -> Acting:
+def account_context(request: HttpRequest) -> AccountContext:
     """Who is here for whom; looked up once a request. A team that they left is their own account again."""
-    known: Acting | None = getattr(request, ATTRIBUTE, None)
+    known: AccountContext | None = getattr(request, ATTRIBUTE, None)
     if known is None:
         known = _found(request)
         setattr(request, ATTRIBUTE, known)
     return known
 
 
-def own_account(request: HttpRequest) -> Account:
+def current_account(request: HttpRequest) -> Account:
     """The account that the page is about."""
-    return acting(request).account
+    return account_context(request).account
 
 
-def own_balance(request: HttpRequest) -> selectors.Balance:
+def current_balance(request: HttpRequest) -> selectors.Balance:
     """What that account has now; looked up once a request, so for pages that change nothing."""
     known: selectors.Balance | None = getattr(request, BALANCE, None)
     if known is None:
-        known = selectors.balance(account_id=own_account(request).pk, now=clock.now())
+        known = selectors.balance(account_id=current_account(request).pk, now=clock.now())
         setattr(request, BALANCE, known)
     return known
 
 
-def choose(request: HttpRequest, account_id: uuid.UUID) -> bool:
+def switch_account(request: HttpRequest, account_id: uuid.UUID) -> bool:
     """Go on for another account of one's own; whether it is one."""
     if not _memberships(request).filter(account_id=account_id).exists():
         return False
@@ -85,7 +85,7 @@ def choose(request: HttpRequest, account_id: uuid.UUID) -> bool:
 
 
 def admins_only(view: View) -> View:
-    """For owners and admins of the account; a member is told whom to ask."""
+    """For owners and admins of the account; a member is shown whom to ask."""
     return _for(view, lambda who: who.is_admin)
 
 
@@ -94,10 +94,10 @@ def owners_only(view: View) -> View:
     return _for(view, lambda who: who.is_owner)
 
 
-def _for(view: View, may: Callable[[Acting], bool]) -> View:
+def _for(view: View, may: Callable[[AccountContext], bool]) -> View:
     @wraps(view)
     def checked(request: HttpRequest, *arguments: Any, **named: Any) -> HttpResponseBase:
-        who = acting(request)
+        who = account_context(request)
         if may(who):
             return view(request, *arguments, **named)
         owners = who.account.memberships.filter(role=Role.OWNER).select_related("user")
@@ -107,12 +107,12 @@ def _for(view: View, may: Callable[[Acting], bool]) -> View:
     return login_required(checked)
 
 
-def _found(request: HttpRequest) -> Acting:
+def _found(request: HttpRequest) -> AccountContext:
     user = cast(User, request.user)
-    if (account := impersonation.viewed(request)) is not None:
+    if (account := impersonation.impersonated_account(request)) is not None:
         # Never saved: an owner's pages, and portal.impersonation lets nothing be changed on them.
         looked_at = Membership(account=account, user=user, role=Role.OWNER)
-        return Acting(membership=looked_at, others=(), is_looking=True)
+        return AccountContext(membership=looked_at, others=(), is_looking=True)
     rows = list(_memberships(request))
     if not any(row.is_personal for row in rows):
         opening.personal_account(user=user, now=clock.now())
@@ -120,7 +120,7 @@ def _found(request: HttpRequest) -> Acting:
     chosen = request.session.get(CHOSEN, "")
     here = next((row for row in rows if str(row.account_id) == chosen), None)
     here = here or next(row for row in rows if row.is_personal)
-    return Acting(membership=here, others=tuple(row.account for row in rows if row is not here))
+    return AccountContext(membership=here, others=tuple(row.account for row in rows if row is not here))
 
 
 def _memberships(request: HttpRequest) -> Any:

@@ -13,7 +13,7 @@ from common import clock
 from common.sides import Side
 from credits import ledger, selectors
 from credits.errors import CreditsError, DailyCapReachedError, InsufficientCreditsError
-from portal.current_account import own_account
+from portal.current_account import current_account
 from usage import spending
 from usage.rate_card import UnknownFeatureError
 from usage.spending import Work
@@ -25,7 +25,7 @@ LONGEST_PROMPT = 1_000
 @login_required
 def example_ai(request: HttpRequest) -> HttpResponse:
     """Ask something for a credit. One form is one spend, however often it is sent; what fails is given back."""
-    account, now = own_account(request), clock.now()
+    account, now = current_account(request), clock.now()
     prompt = "".join(letter for letter in request.POST.get("prompt", "") if letter.isprintable() or letter in "\r\n")
     shown: dict[str, Any] = {"token": uuid.uuid4().hex, "prompt": prompt[:LONGEST_PROMPT]}
     try:

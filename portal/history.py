@@ -16,7 +16,7 @@ from credits import explanations, selectors
 from credits.api.transactions import as_csv
 from credits.models import Transaction
 from portal import periods
-from portal.current_account import own_account
+from portal.current_account import current_account
 
 PAGE = 50
 FILTERS = {"type": "kind", "feature": "feature", "key": "actor"}
@@ -28,7 +28,7 @@ MODEL = "usage__model"
 @login_required
 def transactions(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     """A page at a time, by where the last one ended: as quick at any depth."""
-    account, now = own_account(request), clock.now()
+    account, now = current_account(request), clock.now()
     selectors.settled_wallet(account_id=account.pk, now=now)
     filters = {name: request.GET[name] for name in (*FILTERS, "model") if request.GET.get(name)}
     rows = _narrowed(account, filters)
@@ -43,10 +43,10 @@ def transactions(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
             rows = rows.filter(pk__lt=parse_id("txn", before))
         except MalformedIdError:
             raise Http404 from None
-    found = list(rows[: PAGE + 1])
+    result = list(rows[: PAGE + 1])
     shown = {
-        "rows": found[:PAGE],
-        "has_more": len(found) > PAGE,
+        "rows": result[:PAGE],
+        "has_more": len(result) > PAGE,
         "is_first": not before,
         "filters": filters,
         "query": urlencode(filters),
@@ -60,15 +60,15 @@ def transactions(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
 @login_required
 def why(request: HttpRequest) -> HttpResponse:
     """Lot by lot, what came, what went and what is left: the last adds up to the balance."""
-    account, now = own_account(request), clock.now()
-    told = explanations.explain_balance(account_id=account.pk, now=now)
-    return render(request, "portal/why.html", {"told": told, "account_zone": account.time_zone})
+    account, now = current_account(request), clock.now()
+    reported = explanations.explain_balance(account_id=account.pk, now=now)
+    return render(request, "portal/why.html", {"told": reported, "account_zone": account.time_zone})
 
 
 def _narrowed(account: Account, filters: dict[str, str]) -> QuerySet[Transaction]:
-    asked: dict[str, Any] = {FILTERS[name]: value for name, value in filters.items() if name in FILTERS}
+    fields: dict[str, Any] = {FILTERS[name]: value for name, value in filters.items() if name in FILTERS}
     if "model" in filters:
-        asked[MODEL] = filters["model"]
+        fields[MODEL] = filters["model"]
     if any("\x00" in value for value in filters.values()):
         raise Http404
-    return selectors.transactions(account.pk).filter(**asked)
+    return selectors.transactions(account.pk).filter(**fields)

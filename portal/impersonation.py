@@ -18,14 +18,14 @@ FREE = ("/admin/", "/accounts/logout/", "/stop-looking")
 OWN = ("/accounts/", "/invitations/", "/settings/export", "/api/")
 
 
-def only_look(get_response: GetResponse) -> GetResponse:
+def refuse_changes_while_impersonating(get_response: GetResponse) -> GetResponse:
     """Refuses every change while somebody of the staff looks as a customer."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
         if not request.session.get(impersonation.KEY) or request.path.startswith(FREE):
             return get_response(request)
-        if impersonation.viewed(request) is None:
-            impersonation.end(request)
+        if impersonation.impersonated_account(request) is None:
+            impersonation.stop(request)
             return get_response(request)
         if request.method not in READING or request.path.startswith(OWN):
             return render(request, "portal/only_looking.html", status=403)
@@ -36,8 +36,8 @@ def only_look(get_response: GetResponse) -> GetResponse:
 
 @require_POST
 @login_required
-def stop_looking(request: HttpRequest) -> HttpResponse:
+def stop_impersonating(request: HttpRequest) -> HttpResponse:
     """Back to the account in the console."""
-    account = impersonation.viewed(request)
-    impersonation.end(request)
+    account = impersonation.impersonated_account(request)
+    impersonation.stop(request)
     return redirect("admin:accounts_account_change", account.pk) if account else redirect("dashboard")

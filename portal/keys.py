@@ -15,7 +15,7 @@ from accounts import keys as api_keys
 from accounts.models import ApiKey, Scope, User
 from common import clock
 from common.errors import ApiError
-from portal.current_account import admins_only, own_account
+from portal.current_account import admins_only, current_account
 from portal.identifiers import identifier_or_404
 
 LONGEST_NAME = 80
@@ -36,8 +36,8 @@ def keys(request: HttpRequest) -> HttpResponse:
         messages.error(request, _("Choose at least one thing that the key may do."))
         return _page(request)
     try:
-        made = api_keys.create_key(
-            account=own_account(request),
+        created = api_keys.create_key(
+            account=current_account(request),
             name=_name(request) or _("My key"),
             scopes=scopes,
             created_by=cast(User, request.user),
@@ -47,7 +47,7 @@ def keys(request: HttpRequest) -> HttpResponse:
     except ApiError as refusal:
         messages.error(request, str(refusal))
         return _page(request)
-    return _page(request, new=made)
+    return _page(request, new=created)
 
 
 @never_cache
@@ -57,11 +57,11 @@ def rotate_key(request: HttpRequest, key_id: str) -> HttpResponse:
     """A new key in the place of one, which works for another day."""
     old = _own_key(request, key_id)
     try:
-        made = api_keys.rotate_key(key=old, created_by=cast(User, request.user), now=clock.now())
+        created = api_keys.rotate_key(key=old, created_by=cast(User, request.user), now=clock.now())
     except ApiError as refusal:
         messages.error(request, str(refusal))
         return redirect("keys")
-    return _page(request, new=made, rotated=old)
+    return _page(request, new=created, rotated=old)
 
 
 @require_POST
@@ -80,12 +80,12 @@ def _name(request: HttpRequest) -> str:
 
 
 def _own_key(request: HttpRequest, key_id: str) -> ApiKey:
-    return get_object_or_404(ApiKey, account=own_account(request), pk=identifier_or_404("key", key_id))
+    return get_object_or_404(ApiKey, account=current_account(request), pk=identifier_or_404("key", key_id))
 
 
 def _page(request: HttpRequest, *, new: api_keys.NewKey | None = None, rotated: ApiKey | None = None) -> HttpResponse:
     shown = {
-        "keys": own_account(request).api_keys.select_related("created_by").order_by("-created_at"),
+        "keys": current_account(request).api_keys.select_related("created_by").order_by("-created_at"),
         "new": new,
         "rotated": rotated,
         "scopes": [scope for scope in Scope if scope in api_keys.ACCOUNT_KEY_SCOPES],

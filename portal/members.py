@@ -6,7 +6,7 @@ from accounts.models import Account, ApiKey, User
 from common.public_ids import MalformedIdError, parse_id
 from portal.periods import Period
 from usage import usage_summary
-from usage.usage_summary import Used
+from usage.usage_summary import UsageTotals
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,26 +15,26 @@ class MemberUsed:
 
     member: int | None
     name: str
-    used: Used
+    used: UsageTotals
 
 
 def used(account: Account, period: Period) -> list[MemberUsed]:
     """Each member's use in a period, the most first."""
-    rows = usage_summary.summary(
+    rows = usage_summary.summarize(
         account_id=account.pk, since=period.since, until=period.until, zone=period.zone, group_by=("key",)
     )
     makers = _makers(account, [row.key or "" for row in rows])
-    by_member: dict[int | None, list[Used]] = {}
+    by_member: dict[int | None, list[UsageTotals]] = {}
     for row in rows:
         by_member.setdefault(makers.get(row.key or ""), []).append(row)
     people = User.objects.filter(memberships__account=account).in_bulk(set(by_member) - {None})
-    found: dict[int | None, MemberUsed] = {}
+    result: dict[int | None, MemberUsed] = {}
     for member, each in by_member.items():
         known = member if member in people else None
         name = people[known].get_full_name() if known is not None else ""
-        before = [found[known].used] if known in found else []
-        found[known] = MemberUsed(member=known, name=name, used=usage_summary.added([*before, *each]))
-    return sorted(found.values(), key=lambda row: -row.used.credits)
+        before = [result[known].used] if known in result else []
+        result[known] = MemberUsed(member=known, name=name, used=usage_summary.total_of([*before, *each]))
+    return sorted(result.values(), key=lambda row: -row.used.credits)
 
 
 def _makers(account: Account, actors: list[str]) -> dict[str, int | None]:

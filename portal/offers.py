@@ -33,7 +33,7 @@ def shown(request: HttpRequest, account: Account | None = None) -> dict[str, Any
     """The template variables of packs and plans."""
     now, packs = clock.now(), list(price_list.packs())
     for pack in packs:
-        pack.offer = promotions.offered(account=account, pack=pack, quantity=1, now=now)  # type: ignore[attr-defined]
+        pack.offer = promotions.best_offer(account=account, pack=pack, quantity=1, now=now)  # type: ignore[attr-defined]
     subscription = plan_changes.find_running(account) if account else None
     plans = list(price_list.plans())
     on_sale = {price.interval for plan in plans for price in plan.prices.all()}
@@ -48,9 +48,9 @@ def shown(request: HttpRequest, account: Account | None = None) -> dict[str, Any
 
 
 def _interval(request: HttpRequest, subscription: Subscription | None) -> Price.Interval:
-    asked = request.GET.get("interval", "")
-    if asked in INTERVALS:
-        return Price.Interval(asked)
+    fields = request.GET.get("interval", "")
+    if fields in INTERVALS:
+        return Price.Interval(fields)
     return Price.Interval(subscription.price.interval) if subscription else Price.Interval.MONTH
 
 

@@ -49,8 +49,8 @@ def chosen(query: QueryDict, account: Account, *, now: datetime) -> Period:
     first, last = _date(query.get("from", "")), _date(query.get("to", "")) or today
     if first is not None and first <= last and (last - first).days < LONGEST_DAYS:
         return Period(first=first, last=last, zone=zone, days=None)
-    asked = {str(days): days for days in CHOICES_DAYS}
-    days = asked.get(str(query.get("days")), DEFAULT_DAYS)
+    fields = {str(days): days for days in CHOICES_DAYS}
+    days = fields.get(str(query.get("days")), DEFAULT_DAYS)
     return Period(first=today - timedelta(days=days - 1), last=today, zone=zone, days=days)
 
 

@@ -18,10 +18,10 @@ from billing.errors import BillingError, PaymentActionRequiredError
 from billing.models import Subscription
 from billing.subscriptions import plan_changes, previews
 from common import clock
-from common.urls import own
+from common.urls import absolute_url
 from credits import selectors
 from portal.checkout import CARD_FORM_CSP
-from portal.current_account import admins_only, own_account
+from portal.current_account import admins_only, current_account
 
 
 @never_cache
@@ -31,7 +31,7 @@ def preview_plan(request: HttpRequest) -> HttpResponse:
     """What a change would cost now, and what becomes of the credits. Nothing is changed."""
     try:
         price = price_list.find_price(item=request.GET.get("item", ""), interval=request.GET.get("interval", ""))
-        preview = previews.of_change(account=own_account(request), price=price, now=clock.now())
+        preview = previews.preview_change(account=current_account(request), price=price, now=clock.now())
     except BillingError as refusal:
         messages.error(request, _(str(refusal)))
         return redirect("credits")
@@ -46,7 +46,7 @@ def change_plan(request: HttpRequest) -> HttpResponse:
     def change() -> str:
         item, interval = request.POST.get("item", ""), request.POST.get("interval", "")
         price = price_list.find_price(item=item, interval=interval)
-        current = plan_changes.change(account=own_account(request), price=price, now=clock.now())
+        current = plan_changes.change(account=current_account(request), price=price, now=clock.now())
         if current.next_price is not None:
             return _("Your plan changes to %(plan)s on %(when)s. Until then nothing changes.") % {
                 "plan": current.next_price.plan,
@@ -65,7 +65,7 @@ def change_plan(request: HttpRequest) -> HttpResponse:
 @admins_only
 def approve_plan(request: HttpRequest) -> HttpResponse:
     """The bank wants the customer to approve a dearer plan's payment: to its page, and back here; or leave it."""
-    account, now = own_account(request), clock.now()
+    account, now = current_account(request), clock.now()
     if request.method == "POST":
 
         def drop() -> str:
@@ -75,7 +75,7 @@ def approve_plan(request: HttpRequest) -> HttpResponse:
         return _done(request, drop)
     try:
         waited = plan_changes.running(account).pending_price
-        current = plan_changes.look_again(account=account, now=now)
+        current = plan_changes.refresh_pending(account=account, now=now)
         if current.pending_price is None:
             if waited is None or waited == current.price:
                 messages.info(request, _("Your plan is %(plan)s now.") % {"plan": current.price.plan})
@@ -102,7 +102,7 @@ def _approval_page(request: HttpRequest, current: Subscription) -> HttpResponse:
         "approval": approval,
         "publishable_key": settings.STRIPE_PUBLISHABLE_KEY,
         "script_url": settings.STRIPE_JS_URL,
-        "return_url": own("approve-plan"),
+        "return_url": absolute_url("approve-plan"),
     }
     return render(request, "portal/approve_plan.html", shown)
 
@@ -111,7 +111,7 @@ def _approval_page(request: HttpRequest, current: Subscription) -> HttpResponse:
 @admins_only
 def cancel_plan(request: HttpRequest) -> HttpResponse:
     """Let the plan end with the period that is paid for; what is kept and until when is said first."""
-    account, now = own_account(request), clock.now()
+    account, now = current_account(request), clock.now()
     if request.method == "POST":
 
         def cancel() -> str:
@@ -133,7 +133,7 @@ def resume_plan(request: HttpRequest) -> HttpResponse:
     """Go on after all."""
 
     def resume() -> str:
-        current = plan_changes.resume(account=own_account(request), now=clock.now())
+        current = plan_changes.resume(account=current_account(request), now=clock.now())
         return _("Your plan goes on. It renews on %(when)s.") % {"when": _end(current)}
 
     return _done(request, resume)
@@ -143,7 +143,7 @@ def resume_plan(request: HttpRequest) -> HttpResponse:
 @admins_only
 def top_up(request: HttpRequest) -> HttpResponse:
     """Switch the automatic top-up on, as agreed in the form, or off."""
-    account = own_account(request)
+    account = current_account(request)
 
     def switch() -> str:
         if request.POST.get("action") == "off":

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET
 
 from accounts.models import Account
 from credits import limits
-from portal.current_account import admins_only, own_account, owners_only
+from portal.current_account import admins_only, current_account, owners_only
 
 MOST_THRESHOLD = 1_000_000_000
 
@@ -45,7 +45,7 @@ class PreferencesForm(forms.ModelForm):  # type: ignore[type-arg]
 @admins_only
 def preferences(request: HttpRequest) -> HttpResponse:
     """Change them; the language counts from this very page on."""
-    account = own_account(request)
+    account = current_account(request)
     form = PreferencesForm(request.POST or None, instance=account)
     if request.method == "POST" and form.is_valid():
         form.save()
@@ -61,7 +61,7 @@ def preferences(request: HttpRequest) -> HttpResponse:
 @admins_only
 def notifications(request: HttpRequest) -> HttpResponse:
     """Which e-mails the account wants, and when its balance counts as low."""
-    account = own_account(request)
+    account = current_account(request)
     if request.method == "POST":
         wanted = set(request.POST.getlist("notices"))
         account.muted = [value for value in Account.Notice.values if value not in wanted]

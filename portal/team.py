@@ -21,7 +21,7 @@ from common import clock
 from outbox.models import WebhookEndpoint
 from portal import current_account as here
 from portal import members, periods
-from portal.current_account import Role, acting, admins_only
+from portal.current_account import Role, account_context, admins_only
 from portal.identifiers import identifier_or_404
 
 LONGEST_NAME = 80
@@ -32,7 +32,7 @@ LONGEST_NAME = 80
 @login_required
 def team(request: HttpRequest) -> HttpResponse:
     """The team's people and what they used; on one's own account, the way to a team."""
-    who, now = acting(request), clock.now()
+    who, now = account_context(request), clock.now()
     if not who.is_team:
         mine = [account for account in who.others if account.kind == Account.Kind.TEAM]
         return render(request, "portal/teams.html", {"teams": mine, "longest_name": LONGEST_NAME})
@@ -43,7 +43,7 @@ def team(request: HttpRequest) -> HttpResponse:
         "members": [(row, used.get(row.user_id), row.pk == who.membership.pk) for row in rows],
         "others_used": used.get(None),
         "invitations": teams.open_invitations(who.account, now=now),
-        "seats": seats.of(who.account),
+        "seats": seats.seat_limit(who.account),
         "seats_taken": teams.seats_taken(who.account, now=now),
         "roles": Role.choices if who.is_owner else [choice for choice in Role.choices if choice[0] != Role.OWNER],
         "invited_roles": [choice for choice in Role.choices if choice[0] != Role.OWNER],
@@ -56,14 +56,14 @@ def team(request: HttpRequest) -> HttpResponse:
 @login_required
 def new_team(request: HttpRequest) -> HttpResponse:
     """Make a team, and go on in it."""
-    who = acting(request)
+    who = account_context(request)
     name = "".join(letter for letter in request.POST.get("name", "") if letter.isprintable()).strip()[:LONGEST_NAME]
     if not name:
         messages.error(request, _("Give the team a name."))
         return redirect("team")
     assert isinstance(request.user, User)  # noqa: S101 - login_required
     try:
-        made = teams.create_team(
+        created = teams.create_team(
             name=name,
             owner=request.user,
             language=who.account.language,
@@ -73,8 +73,10 @@ def new_team(request: HttpRequest) -> HttpResponse:
     except TeamError as refusal:
         messages.error(request, str(refusal))
         return redirect("team")
-    here.choose(request, made.pk)
-    messages.info(request, _("%(team)s is there. Take a plan or buy credits, and invite people.") % {"team": made.name})
+    here.switch_account(request, created.pk)
+    messages.info(
+        request, _("%(team)s is there. Take a plan or buy credits, and invite people.") % {"team": created.name}
+    )
     return redirect("team")
 
 
@@ -82,7 +84,7 @@ def new_team(request: HttpRequest) -> HttpResponse:
 @login_required
 def switch(request: HttpRequest) -> HttpResponse:
     """Go on for another account of one's own."""
-    if not here.choose(request, identifier_or_404("acc", request.POST.get("account", ""))):
+    if not here.switch_account(request, identifier_or_404("acc", request.POST.get("account", ""))):
         raise Http404
     return redirect("dashboard")
 
@@ -91,7 +93,7 @@ def switch(request: HttpRequest) -> HttpResponse:
 @admins_only
 def invite(request: HttpRequest) -> HttpResponse:
     """Ask somebody to join."""
-    account = acting(request).account
+    account = account_context(request).account
 
     def do(by: User, now: datetime) -> str:
         email = request.POST.get("email", "").strip()[:254]
@@ -104,7 +106,7 @@ def invite(request: HttpRequest) -> HttpResponse:
             email=email,
             role=request.POST.get("role", Role.MEMBER),
             by=by,
-            seats=seats.of(account),
+            seats=seats.seat_limit(account),
             now=now,
         )
         return _("An invitation is on its way to %s.") % sent.email
@@ -116,7 +118,7 @@ def invite(request: HttpRequest) -> HttpResponse:
 @admins_only
 def withdraw(request: HttpRequest, invitation_id: str) -> HttpResponse:
     """Take an invitation back."""
-    account, identifier = acting(request).account, identifier_or_404("inv", invitation_id)
+    account, identifier = account_context(request).account, identifier_or_404("inv", invitation_id)
 
     def do(_by: User, now: datetime) -> str:
         teams.withdraw(account=account, invitation_id=identifier, now=now)
@@ -129,7 +131,7 @@ def withdraw(request: HttpRequest, invitation_id: str) -> HttpResponse:
 @admins_only
 def change_role(request: HttpRequest, membership_id: int) -> HttpResponse:
     """Give a member another role."""
-    who = acting(request)
+    who = account_context(request)
 
     def do(_by: User, _now: datetime) -> str:
         changed = teams.change_role(
@@ -147,7 +149,7 @@ def change_role(request: HttpRequest, membership_id: int) -> HttpResponse:
 @login_required
 def remove(request: HttpRequest, membership_id: int) -> HttpResponse:
     """Take somebody out of the team; anybody may leave it."""
-    who = acting(request)
+    who = account_context(request)
     is_leaving = membership_id == who.membership.pk
     if not who.is_team or not (who.is_admin or is_leaving):
         raise Http404
@@ -177,31 +179,31 @@ def _what_goes_on(account: Account, user: User) -> str:
 @login_required
 def invitation(request: HttpRequest, link: str) -> HttpResponse:
     """What an invitation is for, and taking it. Only its address may: the mail proves who it was sent to."""
-    found = teams.find_invitation(link, now=clock.now())
+    result = teams.find_invitation(link, now=clock.now())
     assert isinstance(request.user, User)  # noqa: S101 - login_required
-    if found is None:
+    if result is None:
         return render(request, "portal/invitation.html", {"is_over": True}, status=404)
     if request.method == "POST":
         try:
-            taken = teams.accept(invitation=found, user=request.user, now=clock.now())
+            taken = teams.accept(invitation=result, user=request.user, now=clock.now())
         except TeamError as refusal:
             messages.error(request, str(refusal))
         else:
             return _joined(request, taken)
     return render(
-        request, "portal/invitation.html", {"invitation": found, "is_mine": found.email == request.user.email}
+        request, "portal/invitation.html", {"invitation": result, "is_mine": result.email == request.user.email}
     )
 
 
 def _joined(request: HttpRequest, taken: Membership) -> HttpResponse:
-    here.choose(request, taken.account_id)
+    here.switch_account(request, taken.account_id)
     messages.info(request, _("Welcome to %s.") % taken.account.name)
     return redirect("dashboard")
 
 
 def _done(request: HttpRequest, do: Callable[[User, datetime], str], *, back: str = "team") -> HttpResponse:
     assert isinstance(request.user, User)  # noqa: S101 - behind a login
-    if not acting(request).is_team:
+    if not account_context(request).is_team:
         raise Http404
     try:
         messages.info(request, do(request.user, clock.now()))

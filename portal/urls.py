@@ -61,6 +61,6 @@ urlpatterns = [
     path("team/members/<int:membership_id>/role", team.change_role, name="member-role"),
     path("team/members/<int:membership_id>/remove", team.remove, name="remove-member"),
     path("invitations/<str:link>", team.invitation, name="invitation"),
-    path("stop-looking", impersonation.stop_looking, name="stop-looking"),
+    path("stop-looking", impersonation.stop_impersonating, name="stop-looking"),
     path("balance", views.header_balance, name="header-balance"),
 ]

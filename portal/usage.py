@@ -20,7 +20,7 @@ from common.charts import bar_chart
 from common.public_ids import MalformedIdError, parse_id
 from credits import selectors
 from portal import members, periods
-from portal.current_account import own_account
+from portal.current_account import current_account
 from usage import usage_summary
 
 GROUPS = {"feature": _("Feature"), "model": _("AI model"), "key": _("API key"), "member": _("Member")}
@@ -34,20 +34,20 @@ COLUMNS = (
 @login_required
 def usage(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     """A bar a day, and a table by feature, model or key; each row leads to its transactions."""
-    account, now = own_account(request), clock.now()
+    account, now = current_account(request), clock.now()
     period = periods.chosen(request.GET, account, now=now)
-    asked: Mapping[str, Any] = {
+    fields: Mapping[str, Any] = {
         "account_id": account.pk, "since": period.since, "until": period.until, "zone": period.zone,
     }  # fmt: skip
     if request.GET.get("format") == "csv":
-        rows = usage_summary.summary(**asked, group_by=tuple(usage_summary.GROUPS))
+        rows = usage_summary.summarize(**fields, group_by=tuple(usage_summary.GROUPS))
         cells = ([getattr(row, column) for column in COLUMNS] for row in rows)
         return csv_export.download(f"usage-{period.first}-{period.last}", COLUMNS, cells)
     group = request.GET.get("by", "feature")
     group = group if group in GROUPS else "feature"
-    by_day = {row.day: row for row in usage_summary.summary(**asked, group_by=("day",))}
-    days = [(day, by_day.get(day, usage_summary.Used())) for day in period.dates]
-    total = usage_summary.added(by_day.values())
+    by_day = {row.day: row for row in usage_summary.summarize(**fields, group_by=("day",))}
+    days = [(day, by_day.get(day, usage_summary.UsageTotals())) for day in period.dates]
+    total = usage_summary.total_of(by_day.values())
     return render(
         request,
         "portal/usage.html",
@@ -59,7 +59,7 @@ def usage(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
             "group_label": GROUPS[group],
             "days": days,
             "chart": bar_chart([(date_format(day, "j M"), used.credits - used.returned) for day, used in days]),
-            "rows": _rows(account, period, group, asked, total),
+            "rows": _rows(account, period, group, fields, total),
             "total": total,
             "lasts_days": _lasts_days(account, total, len(days), now=now),
         },
@@ -72,7 +72,7 @@ class Row:
 
     name: str
     value: str
-    used: usage_summary.Used
+    used: usage_summary.UsageTotals
     share: int  # percent of all credits
 
     @property
@@ -82,32 +82,32 @@ class Row:
 
 
 def _rows(
-    account: Account, period: periods.Period, group: str, asked: Mapping[str, Any], total: usage_summary.Used
+    account: Account, period: periods.Period, group: str, asked: Mapping[str, Any], total: usage_summary.UsageTotals
 ) -> list[Row]:
     if group == "member":
-        found = [
+        result = [
             (row.name or gettext("Apps, and people who left"), "", row.used) for row in members.used(account, period)
         ]
     else:
-        groups = usage_summary.summary(**asked, group_by=(group,))
+        groups = usage_summary.summarize(**asked, group_by=(group,))
         names = _key_names(groups, account) if group == "key" else {}
-        found = [
+        result = [
             (str(names.get(value, value) or ""), value or "", row) for row in groups for value in [getattr(row, group)]
         ]
     rows = [
         Row(name=name, value=value, used=used, share=round(100 * used.credits / total.credits) if total.credits else 0)
-        for name, value, used in found
+        for name, value, used in result
     ]
     return sorted(rows, key=lambda row: -row.used.credits)
 
 
-def _lasts_days(account: Account, total: usage_summary.Used, days: int, *, now: datetime) -> int:
+def _lasts_days(account: Account, total: usage_summary.UsageTotals, days: int, *, now: datetime) -> int:
     """For how many days the balance lasts at the pace of these; none where nothing was spent."""
     spent = total.credits - total.returned
     return selectors.balance(account_id=account.pk, now=now).available * days // spent if spent > 0 else 0
 
 
-def _key_names(groups: list[usage_summary.Used], account: Account) -> dict[str | None, str]:
+def _key_names(groups: list[usage_summary.UsageTotals], account: Account) -> dict[str | None, str]:
     """What the keys that spent are called: the account's own by their names, a service's as the app that it is."""
     identifiers = {}
     for row in groups:

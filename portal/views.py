@@ -1,4 +1,4 @@
-"""The customer's pages: who is it, one or two calls of the rooms below, a template."""
+"""The customer's pages: who is it, one or two calls of the packages below, a template."""
 
 import uuid
 from datetime import datetime
@@ -26,7 +26,7 @@ from common import charts, clock
 from common.public_ids import MalformedIdError, parse_id, public_id
 from credits import selectors
 from portal import offers, periods
-from portal.current_account import admins_only, own_account, own_balance
+from portal.current_account import admins_only, current_account, current_balance
 from usage import usage_summary
 
 LATEST = 8
@@ -50,8 +50,8 @@ def pricing(request: HttpRequest) -> HttpResponse:
 @login_required
 def dashboard(request: HttpRequest) -> HttpResponse:
     """What is left, what it is made of, what comes and what goes next, and what happened last."""
-    account, now = own_account(request), clock.now()
-    balance = own_balance(request)
+    account, now = current_account(request), clock.now()
+    balance = current_balance(request)
     latest = list(selectors.transactions(account.pk)[:LATEST])
     has_key = api_keys.working_keys(account, now=now).exists()
     has_spent = selectors.has_spent(account.pk)
@@ -81,12 +81,12 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 @login_required
 def credits(request: HttpRequest) -> HttpResponse:
     """What is left, lot by lot, and what can be bought."""
-    account = own_account(request)
+    account = current_account(request)
     return render(
         request,
         "portal/credits.html",
         {
-            "balance": own_balance(request),
+            "balance": current_balance(request),
             "left_order": _left_order(request),
             # One key a page: two clicks on it, or on two of its tabs, are one purchase of one thing.
             "purchase_key": uuid.uuid4().hex,
@@ -104,10 +104,10 @@ def credits(request: HttpRequest) -> HttpResponse:
 @admins_only
 def billing(request: HttpRequest) -> HttpResponse:
     """The plan, how it is paid, what stands on the invoices, and what was bought."""
-    account = own_account(request)
+    account = current_account(request)
     orders = list(Order.objects.filter(account=account).order_by("-id")[:INVOICES])
     invoices = djstripe_store.invoices_of(account.pk, limit=INVOICES)
-    known = payment_records.of_origins([order.origin_id for order in orders] + [row["id"] for row in invoices])
+    known = payment_records.for_origins([order.origin_id for order in orders] + [row["id"] for row in invoices])
     return render(
         request,
         "portal/billing.html",
@@ -118,8 +118,8 @@ def billing(request: HttpRequest) -> HttpResponse:
             "orders": [(order, known.get(order.origin_id)) for order in orders],
             "invoices": [(row, known.get(row["id"])) for row in invoices],
             "has_customer": bool(djstripe_store.customer_of_account(account.pk)),
-            "card": billing_profile.card_of(account),
-            "details": billing_profile.address_of(account),
+            "card": billing_profile.saved_card(account),
+            "details": billing_profile.stored_address(account),
         },
     )
 
@@ -144,11 +144,11 @@ def _left_order(request: HttpRequest) -> str:
 def _month(account: Account, *, now: datetime) -> dict[str, Any]:
     """What was spent on each of the last thirty days."""
     period = periods.chosen(QueryDict(), account, now=now)
-    rows = usage_summary.summary(
+    rows = usage_summary.summarize(
         account_id=account.pk, since=period.since, until=period.until, zone=period.zone, group_by=("day",)
     )
     used = {row.day: row for row in rows}
-    days = [(day, used.get(day, usage_summary.Used())) for day in period.dates]
+    days = [(day, used.get(day, usage_summary.UsageTotals())) for day in period.dates]
     spent = [(date_format(day, "j M"), each.credits - each.returned) for day, each in days]
     return {"days": days, "chart": charts.bar_chart(spent), "spent": sum(value for _, value in spent)}
 
@@ -158,5 +158,5 @@ def _invitations(request: HttpRequest, *, now: datetime) -> list[tuple[Invitatio
     user = cast(User, request.user)
     if not EmailAddress.objects.filter(user=user, email=user.email, verified=True).exists():
         return []
-    found = Invitation.objects.filter(email=user.email, ended_at=None, expires_at__gt=now, account__closed_at=None)
-    return [(row, teams.link_of(row.public_id)) for row in found.select_related("account")]
+    result = Invitation.objects.filter(email=user.email, ended_at=None, expires_at__gt=now, account__closed_at=None)
+    return [(row, teams.link_of(row.public_id)) for row in result.select_related("account")]

@@ -1,4 +1,4 @@
-"""Outgoing webhooks: where the account's app is told what happens, how the last deliveries went, sending again."""
+"""Outgoing webhooks: where the account's app receives events, how the last deliveries went, sending again."""
 
 from collections.abc import Callable
 
@@ -14,7 +14,7 @@ from common.errors import ApiError
 from outbox import safe_http
 from outbox import webhooks as outgoing
 from outbox.models import WebhookDelivery, WebhookEndpoint
-from portal.current_account import admins_only, own_account
+from portal.current_account import admins_only, current_account
 from portal.identifiers import identifier_or_404
 
 LATEST = 30
@@ -26,10 +26,10 @@ LONGEST_DESCRIPTION = 120
 @admins_only
 def webhooks(request: HttpRequest) -> HttpResponse:
     """The account's endpoints; a new one's secret is in the answer that makes it, and never again."""
-    account, shown = own_account(request), {}
+    account, shown = current_account(request), {}
     if request.method == "POST":
         try:
-            made, secret = outgoing.create_endpoint(
+            created, secret = outgoing.create_endpoint(
                 account=account,
                 url=request.POST.get("url", "").strip()[:LONGEST_URL],
                 events=[name for name in request.POST.getlist("events") if name in outgoing.EVENTS],
@@ -40,7 +40,7 @@ def webhooks(request: HttpRequest) -> HttpResponse:
         except (ApiError, safe_http.UnsafeUrlError) as refusal:
             messages.error(request, str(refusal))
         else:
-            shown = {"made": made, "secret": secret}
+            shown = {"made": created, "secret": secret}
     rows = WebhookEndpoint.objects.filter(account=account).order_by("-pk")
     return render(request, "portal/webhooks.html", {"endpoints": rows, "events": outgoing.EVENTS, **shown})
 
@@ -97,7 +97,7 @@ def _send(request: HttpRequest, send: Callable[[], object], told: str) -> None:
 
 
 def _own(request: HttpRequest, endpoint_id: str) -> WebhookEndpoint:
-    mine = WebhookEndpoint.objects.filter(account=own_account(request))
+    mine = WebhookEndpoint.objects.filter(account=current_account(request))
     return get_object_or_404(mine, pk=identifier_or_404("whk", endpoint_id))
 
 

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 from sandbox import demo, environment, examples
+from sandbox.data_folder import DataFolder
 from sandbox.demo import DemoError
 from sandbox.environment import LiveKeyError, Ports
 from sandbox.examples import ExampleError
-from sandbox.places import Place
 from sandbox.postgres import PostgresError
 
 # What changes the database's structure runs as its owner, all else as the application does.
@@ -32,7 +32,7 @@ def main() -> int:
         command.add_argument("--data", type=Path, default=Path(".data"), help="its folder (default: .data)")
     options = parser.parse_args()
     try:
-        place = Place.at(options.data)
+        place = DataFolder.at(options.data)
         if options.command == "demo":
             return demo.run(place, Ports(options.port, options.stripe_port))
         if options.command == "example":
@@ -45,16 +45,16 @@ def main() -> int:
         return 130
 
 
-def _manage(place: Place, arguments: list[str]) -> int:
-    with demo.servers(place) as found:
+def _manage(place: DataFolder, arguments: list[str]) -> int:
+    with demo.servers(place) as result:
         arguments = [argument for argument in arguments if argument != "--"]
         is_owners = bool(arguments) and arguments[0] in OWNERS
-        database_url = found.owner_url if is_owners else found.runtime_url
-        variables = environment.build(place, _ports(place), database_url=database_url, redis_url=found.redis_url)
+        database_url = result.owner_url if is_owners else result.runtime_url
+        variables = environment.build(place, _ports(place), database_url=database_url, redis_url=result.redis_url)
         return subprocess.run([sys.executable, "manage.py", *arguments], env=variables, check=False).returncode
 
 
-def _ports(place: Place) -> Ports:
+def _ports(place: DataFolder) -> Ports:
     """Where the demo on this data answered last."""
     if not place.demo.exists():
         return Ports(8000, 12111)

@@ -20,8 +20,8 @@ from typing import Any
 from honcho.manager import Manager
 
 from sandbox import environment
+from sandbox.data_folder import DataFolder
 from sandbox.environment import Ports
-from sandbox.places import Place
 from sandbox.postgres import RUNTIME, Postgres
 from sandbox.redis_server import Redis
 
@@ -34,16 +34,16 @@ class DemoError(RuntimeError):
     """The demo cannot start; the text says what to do."""
 
 
-def run(place: Place, ports: Ports) -> int:
+def run(place: DataFolder, ports: Ports) -> int:
     """Start everything, wait, and stop everything on Ctrl-C or SIGTERM. Answers the exit code."""
     signal.signal(signal.SIGTERM, _stop)
     with _only_one(place):
         for port in (ports.web, ports.stripe):
             _check_free(port)
-        with servers(place) as found:
-            variables = environment.build(place, ports, database_url=found.runtime_url, redis_url=found.redis_url)
+        with servers(place) as result:
+            variables = environment.build(place, ports, database_url=result.runtime_url, redis_url=result.redis_url)
             _say("Preparing the data:")
-            _seed(place, ports, variables | {"DATABASE_URL": found.owner_url})
+            _seed(place, ports, variables | {"DATABASE_URL": result.owner_url})
             _say("Starting gunicorn, Celery's workers (payments, jobs, webhooks), beat and the local Stripe.")
             return _run_processes(place, ports, variables)
 
@@ -58,7 +58,7 @@ class Servers:
 
 
 @contextmanager
-def servers(place: Place) -> Iterator[Servers]:
+def servers(place: DataFolder) -> Iterator[Servers]:
     """PostgreSQL and Redis for this sandbox: `DATABASE_URL` and `REDIS_URL` when set, else embedded ones."""
     database_url, redis_url = os.environ.get("DATABASE_URL", ""), os.environ.get("REDIS_URL", "")
     postgres, redis, runtime_url = Postgres(place), Redis(place), database_url
@@ -83,7 +83,7 @@ def servers(place: Place) -> Iterator[Servers]:
         postgres.stop()
 
 
-def _run_processes(place: Place, ports: Ports, variables: dict[str, str]) -> int:
+def _run_processes(place: DataFolder, ports: Ports, variables: dict[str, str]) -> int:
     python = sys.executable
     webhooks = ["--webhook-url", f"{ports.base_url}/api/webhooks/stripe"]
     webhooks += ["--webhook-secret", variables["STRIPE_WEBHOOK_SECRETS"]]
@@ -126,7 +126,7 @@ def _run_processes(place: Place, ports: Ports, variables: dict[str, str]) -> int
     return 0 if manager.returncode in STOPPED else 1
 
 
-def _announce(place: Place, ports: Ports) -> None:
+def _announce(place: DataFolder, ports: Ports) -> None:
     """Say where everything is, once it answers."""
     deadline = time.monotonic() + READY_TIMEOUT_S
     while not (_answers(f"{ports.base_url}/readyz") and _answers(f"{ports.stripe_url}/")):
@@ -137,7 +137,7 @@ def _announce(place: Place, ports: Ports) -> None:
     _say(_welcome(json.loads(place.demo.read_text()), place))
 
 
-def _welcome(demo: dict[str, Any], place: Place) -> str:
+def _welcome(demo: dict[str, Any], place: DataFolder) -> str:
     base, customer, operator = demo["base_url"], demo["customer"], demo["operator"]
     return f"""Ready.
 
@@ -158,10 +158,10 @@ def _welcome(demo: dict[str, Any], place: Place) -> str:
 """
 
 
-def _seed(place: Place, ports: Ports, variables: dict[str, str]) -> None:
+def _seed(place: DataFolder, ports: Ports, variables: dict[str, str]) -> None:
     where = ["--data", str(place.data), "--port", str(ports.web), "--stripe-port", str(ports.stripe)]
-    done = subprocess.run([sys.executable, "-m", "sandbox.seed", *where], env=variables, check=False)
-    if done.returncode:
+    result = subprocess.run([sys.executable, "-m", "sandbox.seed", *where], env=variables, check=False)
+    if result.returncode:
         raise DemoError("The data could not be prepared; the lines above say why.")
 
 
@@ -175,7 +175,7 @@ def _check_free(port: int) -> None:
 
 
 @contextmanager
-def _only_one(place: Place) -> Iterator[None]:
+def _only_one(place: DataFolder) -> Iterator[None]:
     with place.lock.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

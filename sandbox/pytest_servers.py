@@ -12,7 +12,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from sandbox.places import Place
+from sandbox.data_folder import DataFolder
 from sandbox.postgres import Postgres
 from sandbox.redis_server import Redis
 
@@ -20,7 +20,14 @@ _servers = ExitStack()
 atexit.register(_servers.close)  # also when pytest itself fails to start
 
 # A test run may lose its database: speed instead of durability. (The kill tests start their own, with fsync.)
-FAST = ["fsync=off", "synchronous_commit=off", "full_page_writes=off"]
+FAST = [
+    "fsync=off",
+    "synchronous_commit=off",
+    "full_page_writes=off",
+    "jit=off",
+    "wal_level=minimal",
+    "max_wal_senders=0",
+]
 
 OTHER_DATABASES = 15  # Redis has sixteen by itself
 
@@ -48,7 +55,7 @@ def pytest_load_initial_conftests() -> None:
         return
     folder = tempfile.mkdtemp(prefix="tegoed-tests-")
     _servers.callback(shutil.rmtree, folder, ignore_errors=True)  # after the servers have stopped
-    place = Place.at(folder)
+    place = DataFolder.at(folder)
     if not os.environ.get("DATABASE_URL"):
         postgres = _servers.enter_context(Postgres(place, settings=FAST))
         postgres.create_database()

@@ -9,7 +9,7 @@ from types import TracebackType
 
 import redis
 
-from sandbox.places import Place
+from sandbox.data_folder import DataFolder
 
 STOP_TIMEOUT_S = 10
 START_TIMEOUT_S = 10
@@ -18,7 +18,7 @@ START_TIMEOUT_S = 10
 class Redis:
     """A Redis server for the length of a `with` block. `url` is empty where there is no server to be had."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: DataFolder) -> None:
         self._place = place
         self._process: subprocess.Popen[bytes] | None = None
         self.url = ""

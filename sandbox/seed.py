@@ -14,12 +14,12 @@ import django
 import stripe
 
 from sandbox.clock import SandboxClock
+from sandbox.data_folder import DataFolder
 from sandbox.environment import Ports, secrets_of
 from sandbox.local_stripe import events
 from sandbox.local_stripe.core import LocalStripe
 from sandbox.local_stripe.store import Store
 from sandbox.local_stripe.transport import InProcessClient
-from sandbox.places import Place
 from sandbox.postgres import RUNTIME
 
 CUSTOMER_EMAIL = "customer@example.com"
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--stripe-port", type=int, required=True)
     options = parser.parse_args()
-    place, ports = Place.at(options.data), Ports(options.port, options.stripe_port)
+    place, ports = DataFolder.at(options.data), Ports(options.port, options.stripe_port)
     django.setup()
     _migrate()
     _fill_catalogue(place, ports)
@@ -52,7 +52,7 @@ def _migrate() -> None:
             call_command("grant_runtime_role", RUNTIME, stdout=StringIO())
 
 
-def _fill_catalogue(place: Place, ports: Ports) -> None:
+def _fill_catalogue(place: DataFolder, ports: Ports) -> None:
     from django.conf import settings
 
     from billing.setup import bootstrap, presets
@@ -66,7 +66,7 @@ def _fill_catalogue(place: Place, ports: Ports) -> None:
     bootstrap.push(presets.load(settings.CATALOGUE_PRESET), say=lambda _line: None)
 
 
-def _make_logins(place: Place, ports: Ports) -> None:
+def _make_logins(place: DataFolder, ports: Ports) -> None:
     from django.contrib.auth.models import Group
 
     from accounts import keys, opening

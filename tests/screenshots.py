@@ -48,7 +48,7 @@ def main() -> None:
     """Make all pictures, or those that are named."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="which pictures; all by default")
-    asked = parser.parse_args().names
+    fields = parser.parse_args().names
     FOLDER.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="tegoed-pictures-") as folder, sync_playwright() as playwright:
         demo = start_demo(Path(folder) / "data", free_port(), free_port())
@@ -56,9 +56,9 @@ def main() -> None:
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
             lived = _live(demo, browser)
             for picture in tqdm(PICTURES, unit="picture"):
-                if not asked or picture[0] in asked:
+                if not fields or picture[0] in fields:
                     _customer(demo, browser, lived.email, picture)
-            _console(demo, browser, lived.email, asked)
+            _console(demo, browser, lived.email, fields)
             browser.close()
         finally:
             stop_demo(demo)

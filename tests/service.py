@@ -15,17 +15,18 @@ from typing import Any
 import psycopg
 
 from sandbox import environment
+from sandbox.data_folder import DataFolder
 from sandbox.environment import Ports
-from sandbox.places import Place
-from sandbox.postgres import Postgres
+from sandbox.postgres import Postgres, binaries
 from sandbox.redis_server import Redis
 from tests.conftest import ROOT, clean_environment, free_port
 
 START_TIMEOUT_S = 60
 
 SEED = """
-from accounts import clock, keys
+from accounts import keys
 from accounts.models import Account
+from common import clock
 from credits import ledger
 from credits.models import Source
 
@@ -42,7 +43,7 @@ print(key.secret)
 class Service:
     """PostgreSQL and Redis of its own, with fsync on, and one account with a key and a million credits."""
 
-    place: Place
+    place: DataFolder
     postgres: Postgres
     redis: Redis
     ports: Ports
@@ -51,9 +52,11 @@ class Service:
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     @classmethod
-    def start(cls, folder: Path, stack: ExitStack, *, postgres_settings: tuple[str, ...] = ()) -> "Service":
-        """Start the servers, make the tables, and open the account. Everything ends with the stack."""
-        place = Place.at(folder)
+    def start(
+        cls, folder: Path, stack: ExitStack, *, tables: Path, postgres_settings: tuple[str, ...] = ()
+    ) -> "Service":
+        """Start the servers, make the tables (of a dump), and open the account. Everything ends with the stack."""
+        place = DataFolder.at(folder)
         postgres = stack.enter_context(Postgres(place, settings=postgres_settings))
         postgres.create_database()
         redis = stack.enter_context(Redis(place))
@@ -62,18 +65,18 @@ class Service:
         variables = {name: value for name, value in built.items() if name not in os.environ} | clean_environment()
         service = cls(place, postgres, redis, ports, variables | {name: built[name] for name in _OURS if name in built})
         stack.callback(service.kill_all)
-        service.manage("migrate", "--verbosity", "0")
+        load_dump(tables, postgres.url())
         service.key = service.manage("shell", "-v", "0", "-c", SEED).strip().splitlines()[-1]
         return service
 
     def manage(self, *arguments: str) -> str:
         """What a management command prints; it must succeed."""
         command = [sys.executable, "manage.py", *arguments]
-        done = subprocess.run(
+        result = subprocess.run(
             command, cwd=ROOT, env=self.variables, capture_output=True, text=True, check=False, timeout=120
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        assert result.returncode == 0, result.stderr
+        return result.stdout
 
     def run(self, *command: str) -> subprocess.Popen[bytes]:
         """Start a process of the product in its own session."""
@@ -145,6 +148,12 @@ _OURS = (
     "SECRET_KEY", "BASE_URL", "DJANGO_SETTINGS_MODULE", "EMAIL_URL", "LOG_LEVEL", "PORT", "HOST", "CLOCK_FILE",
     "BROKER_FOLDER", "ALLOWED_HOSTS", "DEBUG", "BEAT_SCHEDULE_FILE", "PYTHONWARNINGS",
 )  # fmt: skip
+
+
+def load_dump(dump: Path, url: str) -> None:
+    """Fill a new database from a plain dump."""
+    psql = [str(binaries() / "psql"), "--quiet", "--set", "ON_ERROR_STOP=1", "--file", str(dump), url]
+    subprocess.run(psql, check=True, stdout=subprocess.DEVNULL)
 
 
 class Client:

@@ -57,8 +57,8 @@ class World:
         self.browser.force_login(user)
 
     def key(self, account: Account | None, *scopes: str, by: User | None = None) -> str:
-        made = keys.create_key(account=account, name="t", scopes=scopes, created_by=by, now=clock.now())
-        return made.secret
+        created = keys.create_key(account=account, name="t", scopes=scopes, created_by=by, now=clock.now())
+        return created.secret
 
     def ask(
         self, path: str, body: Any = None, *, bearer: str = "", key: str = "", browser: Client | None = None
@@ -82,13 +82,13 @@ class World:
             return self.ask(path, body, browser=self.browser, key=key)
         if who == "own key":
             return self.ask(path, body, bearer=self.own, key=key)
-        asked = {"scopes": everything}
-        made = (
-            self.ask("auth/tokens", asked, bearer=self.own)
+        fields = {"scopes": everything}
+        created = (
+            self.ask("auth/tokens", fields, bearer=self.own)
             if who == "token of the own key"
-            else self.ask("auth/tokens", asked | {"account": self.account.public_id}, bearer=self.service)
+            else self.ask("auth/tokens", fields | {"account": self.account.public_id}, bearer=self.service)
         )
-        return self.ask(path, body, bearer=made.json()["token"], key=key)
+        return self.ask(path, body, bearer=created.json()["token"], key=key)
 
     @property
     def balance(self) -> int:
@@ -127,14 +127,14 @@ def test_a_customer_reverses_a_charge_and_has_paid_all_the_same(world: World, wh
 def test_a_customer_settles_a_hold_of_the_app_and_the_app_still_captures(
     world: World, who: str, verb: str, body: dict[str, int]
 ) -> None:
-    held = world.app("credits/holds", amount=5).json()
+    on_hold = world.app("credits/holds", amount=5).json()
     until = Hold.objects.get().expires_at
 
-    answer = world.buyer(who, f"credits/holds/{held['id']}/{verb}", body)
+    answer = world.buyer(who, f"credits/holds/{on_hold['id']}/{verb}", body)
 
     assert answer.json()["code"] == "seller_only"
     assert Hold.objects.get().expires_at == until
-    assert world.app(f"credits/holds/{held['id']}/capture", amount=5).status_code == 201
+    assert world.app(f"credits/holds/{on_hold['id']}/capture", amount=5).status_code == 201
     assert world.balance == FREE - 5
 
 
@@ -163,9 +163,9 @@ def test_an_app_that_runs_for_its_owner_alone_may_switch_the_rule_off(world: Wor
 
 
 def test_a_token_reads_unless_more_is_asked_for(world: World) -> None:
-    for made in (world.ask("auth/tokens", {}, bearer=world.own), world.app("auth/tokens")):
-        assert made.json()["scopes"] == ["credits:read", "usage:read"]
-        assert world.ask("credits/spend", {"amount": 1}, bearer=made.json()["token"]).status_code == 403
+    for created in (world.ask("auth/tokens", {}, bearer=world.own), world.app("auth/tokens")):
+        assert created.json()["scopes"] == ["credits:read", "usage:read"]
+        assert world.ask("credits/spend", {"amount": 1}, bearer=created.json()["token"]).status_code == 403
     assert world.balance == FREE
 
 
@@ -206,8 +206,8 @@ def test_a_replay_tells_that_it_was_given_back(world: World) -> None:
 
 
 def test_a_replayed_hold_tells_what_became_of_it(world: World) -> None:
-    held = world.app("credits/holds", key="h", amount=5).json()
-    world.app(f"credits/holds/{held['id']}/release")
+    on_hold = world.app("credits/holds", key="h", amount=5).json()
+    world.app(f"credits/holds/{on_hold['id']}/release")
 
     assert world.app("credits/holds", key="h", amount=5).json()["status"] == "released"
 
@@ -403,19 +403,19 @@ def test_a_self_made_service_key_grants_nothing(world: World) -> None:
     gift = {"account": world.account.public_id, "amount": 1_000_000_000, "reason": "Me"}
 
     assert world.ask("credits/grants", gift, bearer=secret[0]).json()["code"] == "insufficient_scope"
-    made = ApiKey.objects.get(name="Mine")
-    browser.post(f"/admin/accounts/apikey/{made.pk}/approve/")
+    created = ApiKey.objects.get(name="Mine")
+    browser.post(f"/admin/accounts/apikey/{created.pk}/approve/")
     assert world.ask("credits/grants", gift, bearer=secret[0]).json()["code"] == "insufficient_scope"
 
     other = Client()
     other.force_login(staff(roles.OPERATORS, "colleague@example.com"))
-    other.post(f"/admin/accounts/apikey/{made.pk}/approve/")
+    other.post(f"/admin/accounts/apikey/{created.pk}/approve/")
     assert world.ask("credits/grants", gift, bearer=secret[0]).json()["code"] == "grant_limit_exceeded"
     assert world.ask("credits/grants", gift | {"amount": 10_000}, bearer=secret[0]).status_code == 201
     assert world.ask("credits/grants", gift | {"amount": 1}, bearer=secret[0]).json()["code"] == "grant_limit_exceeded"
     assert world.balance == FREE + 10_000
-    # Whoever rotates an approved key has its secret: it is approved anew.
-    page = browser.post(f"/admin/accounts/apikey/{made.pk}/rotate/").content.decode()
+    # Whoever rotates an approved key has its secret: it is approved again.
+    page = browser.post(f"/admin/accounts/apikey/{created.pk}/rotate/").content.decode()
     rotated = re.search(r"tg_test_\w+", page)
     assert rotated
     assert world.ask("credits/grants", gift | {"amount": 1}, bearer=rotated[0]).json()["code"] == "insufficient_scope"
@@ -615,7 +615,7 @@ def test_a_closed_account_is_closed_to_everybody(world: World, ada: User) -> Non
     bearer = token.json()["token"]
     world.browser.post("/settings/close", {"email": ada.email})
 
-    told = [
+    reported = [
         world.ask("credits/balance", bearer=bearer),
         world.ask("credits/spend", {"amount": 1}, bearer=bearer),
         world.ask("billing/checkouts", {"item": "credits-20"}, bearer=bearer),
@@ -625,7 +625,7 @@ def test_a_closed_account_is_closed_to_everybody(world: World, ada: User) -> Non
         world.app("billing/checkouts", item="credits-20"),
     ]
 
-    assert [(answer.status_code, answer.json()["code"]) for answer in told] == [(403, "account_closed")] * 7
+    assert [(answer.status_code, answer.json()["code"]) for answer in reported] == [(403, "account_closed")] * 7
     assert world.ask("credits/balance", bearer=world.own).status_code == 401
     assert not Order.objects.exists()
     assert world.balance == 0
@@ -655,26 +655,26 @@ def test_a_deactivated_user_s_keys_stop_at_once(world: World, ada: User) -> None
 
 def test_a_rotated_key_ends_when_the_old_one_would_have(world: World) -> None:
     ends = clock.now() + timedelta(days=30)
-    made = world.browser.post(
+    created = world.browser.post(
         "/api/v1/api-keys", {"name": "Contractor", "expires_at": ends.isoformat()}, content_type="application/json"
     ).json()
 
-    rotated = world.browser.post(f"/api/v1/api-keys/{made['id']}/rotate", {}, content_type="application/json").json()
+    rotated = world.browser.post(f"/api/v1/api-keys/{created['id']}/rotate", {}, content_type="application/json").json()
 
-    assert rotated["expires_at"] == made["expires_at"]
+    assert rotated["expires_at"] == created["expires_at"]
 
 
 def test_an_owner_hears_of_a_new_key(world: World, shop: Shop, mailoutbox: list[Any]) -> None:
     from outbox import dispatching
     from outbox.models import OutboxEvent
 
-    made = world.browser.post("/api/v1/api-keys", {"name": "Mine"}, content_type="application/json").json()
+    created = world.browser.post("/api/v1/api-keys", {"name": "Mine"}, content_type="application/json").json()
     for event in OutboxEvent.objects.filter(name="key.created"):
-        dispatching.relay(event_id=event.pk, now=clock.now())
+        dispatching.dispatch(event_id=event.pk, now=clock.now())
 
-    told = [mail for mail in mailoutbox if "Mine" in mail.body]
-    assert [mail.to for mail in told] == [["ada@example.com"]]
-    assert made["secret"] not in told[0].body
+    reported = [mail for mail in mailoutbox if "Mine" in mail.body]
+    assert [mail.to for mail in reported] == [["ada@example.com"]]
+    assert created["secret"] not in reported[0].body
 
 
 def test_a_stranger_s_wrong_passwords_lock_out_the_stranger(world: World, ada: User) -> None:
@@ -707,18 +707,18 @@ def test_a_direct_address_exports_nobody(world: World) -> None:
     event = AuditEvent.objects.get(action="export")
     assert event.reason
 
-    for asked, browser in ((event.key, Client()), ("made-up", desk.browser)):
+    for fields, browser in ((event.key, Client()), ("made-up", desk.browser)):
         if browser is not desk.browser:
             browser.force_login(staff(roles.SUPPORT, "colleague@example.com"))
-        assert browser.get(address, {"asked": asked}).status_code == 403
+        assert browser.get(address, {"asked": fields}).status_code == 403
 
 
 def test_tests_and_replays_of_a_webhook_have_an_end(world: World, settings: Any) -> None:
     settings.MAX_WEBHOOK_TESTS_PER_HOUR = 3
-    made = world.ask("webhook-endpoints", {"url": "http://127.0.0.1:1/"}, bearer=world.own).json()
-    tests = [world.ask(f"webhook-endpoints/{made['id']}/test", {}, bearer=world.own).status_code for _ in range(5)]
+    created = world.ask("webhook-endpoints", {"url": "http://127.0.0.1:1/"}, bearer=world.own).json()
+    tests = [world.ask(f"webhook-endpoints/{created['id']}/test", {}, bearer=world.own).status_code for _ in range(5)]
     delivery = WebhookDelivery.objects.latest("pk").public_id
-    path = f"webhook-endpoints/{made['id']}/deliveries/{delivery}/replay"
+    path = f"webhook-endpoints/{created['id']}/deliveries/{delivery}/replay"
     replays = [world.ask(path, {}, bearer=world.own) for _ in range(2)]
 
     assert tests == [201, 201, 201, 429, 429]
@@ -861,9 +861,9 @@ def test_nobody_ends_with_more_than_was_given_and_bought_minus_what_they_used(
 
 
 def test_a_page_that_is_paid_after_the_account_was_closed_gives_nothing_unseen(world: World, shop: Shop) -> None:
-    """Closing ends the pages that wait; what is paid all the same (a webhook on its way) goes back, and is told of."""
+    """Closing ends the pages that wait; what is paid all the same (a webhook on its way) goes back, and is alerted."""
     first, second = (shop.checkout(world.account, key=key) for key in "ab")
-    shop.pay(first)  # paid, and not heard of yet
+    shop.pay(first)  # paid, and its webhook has not arrived
     closing.close_account(account=world.account, user=world.user, now=clock.now())
 
     assert shop.stripe.store.get("checkout.session", second.stripe_session_id)["status"] == "expired"
@@ -921,9 +921,9 @@ def test_an_endpoint_that_is_made_anew_is_not_tested_anew(world: World, settings
     settings.MAX_WEBHOOK_TESTS_PER_HOUR = 2
     answers = []
     for _ in range(4):
-        made = world.ask("webhook-endpoints", {"url": "https://example.com/hook"}, bearer=world.own).json()
-        answers.append(world.ask(f"webhook-endpoints/{made['id']}/test", {}, bearer=world.own).status_code)
-        Client().delete(f"/api/v1/webhook-endpoints/{made['id']}", headers={"Authorization": f"Bearer {world.own}"})
+        created = world.ask("webhook-endpoints", {"url": "https://example.com/hook"}, bearer=world.own).json()
+        answers.append(world.ask(f"webhook-endpoints/{created['id']}/test", {}, bearer=world.own).status_code)
+        Client().delete(f"/api/v1/webhook-endpoints/{created['id']}", headers={"Authorization": f"Bearer {world.own}"})
 
     assert answers[2:] == [429, 429]
 
@@ -966,15 +966,15 @@ def test_a_customer_does_not_say_what_the_seller_s_provider_charges(world: World
 def test_one_customer_does_not_use_up_stripe_s_rate_limit(
     world: World, shop: Shop, monkeypatch: pytest.MonkeyPatch, settings: Settings
 ) -> None:
-    asked: list[throttling.Limit] = []
-    monkeypatch.setattr(throttling, "count", lambda limits: asked.extend(limits) or [])
+    fields: list[throttling.Limit] = []
+    monkeypatch.setattr(throttling, "count", lambda limits: fields.extend(limits) or [])
     settings.PAYMENT_PAGES_PER_MINUTE = 7
 
     world.ask("billing/checkouts", {"item": "credits-20"}, bearer=world.own)
     world.ask("billing/portal-sessions", {}, bearer=world.own)
     world.browser.post("/buy", {"item": "credits-20"})
 
-    pages = [(limit.who, limit.most) for limit in asked if limit.name == "payment_page"]
+    pages = [(limit.who, limit.most) for limit in fields if limit.name == "payment_page"]
     assert pages == [(str(world.account.pk), 7)] * 3
 
 

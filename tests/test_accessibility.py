@@ -1,5 +1,6 @@
 """axe finds nothing on any customer page: in English and light on a desk, in Dutch and dark on a phone."""
 
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -20,15 +21,17 @@ RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "be
 
 def problems(page: Page) -> list[str]:
     """What axe has against the page as it stands, and whether it is wider than its window."""
-    found = Axe().run(page, options=RULES).response["violations"]
-    told = [f"{row['id']}: {node['html'][:160]}" for row in found for node in row["nodes"]]
+    result = Axe().run(page, options=RULES).response["violations"]
+    reported = [f"{row['id']}: {node['html'][:160]}" for row in result for node in row["nodes"]]
     if page.evaluate("document.documentElement.scrollWidth > window.innerWidth + 1"):
-        told.append(f"wider than {page.viewport_size}")
-    return told
+        reported.append(f"wider than {page.viewport_size}")
+    return reported
 
 
+# By night every page in all four ways; in `make test` each page is looked at in one of two, turn by turn.
+IS_WHOLE = bool(os.environ.get("AXE_ALL"))
 WAYS = [("en", "light", DESK), ("nl", "dark", PHONE)]
-if os.environ.get("AXE_ALL"):
+if IS_WHOLE:
     WAYS += [("en", "dark", PHONE), ("nl", "light", DESK)]
 
 
@@ -41,12 +44,13 @@ def seen(request: pytest.FixtureRequest, browser: Browser) -> Iterator[Page]:
     context.close()
 
 
-def test_every_page_is_for_everybody(demo: Demo, seen: Page) -> None:
-    found: dict[str, Any] = {}
+def test_pages_pass_axe(demo: Demo, seen: Page, request: pytest.FixtureRequest) -> None:
+    violations: dict[str, Any] = {}
+    turns = itertools.count(1 if "nl" in request.node.name else 0)
 
     def look(name: str) -> None:
-        if told := problems(seen):
-            found[name] = told
+        if (next(turns) % 2 == 0 or IS_WHOLE) and (result := problems(seen)):
+            violations[name] = result
 
     for name, address in tour.PUBLIC.items():
         seen.goto(f"{demo.base_url}{address}")
@@ -81,4 +85,4 @@ def test_every_page_is_for_everybody(demo: Demo, seen: Page) -> None:
     seen.locator("form:has([name=item][value=credits-20]) button[value=qr]").click()
     expect(seen.locator("img.qr")).to_be_visible()
     look("qr")
-    assert not found, json.dumps(found, indent=1)
+    assert not violations, json.dumps(violations, indent=1)

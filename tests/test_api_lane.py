@@ -31,17 +31,17 @@ def call(ada_account: Account, present: datetime) -> Iterator[Call]:
     ).secret
 
     def ask(method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
-        told: list[Any] = []
+        reported: list[Any] = []
         environ = {
             "REQUEST_METHOD": method, "PATH_INFO": path, "SERVER_NAME": "127.0.0.1", "SERVER_PORT": "80",
             "CONTENT_LENGTH": str(len(body)), "CONTENT_TYPE": "application/json", "wsgi.input": io.BytesIO(body),
             "wsgi.url_scheme": "http", "HTTP_HOST": "127.0.0.1", "HTTP_AUTHORIZATION": f"Bearer {secret}",
             "HTTP_IDEMPOTENCY_KEY": "k", **headers,
         }  # fmt: skip
-        answer = application(environ, lambda status, sent, *_: told.extend((status, sent)))
+        answer = application(environ, lambda status, sent, *_: reported.extend((status, sent)))
         whole = b"".join(answer)
         answer.close()  # type: ignore[attr-defined]
-        return int(told[0][:3]), dict(told[1]), json.loads(whole) if whole.startswith((b"{", b"[")) else whole
+        return int(reported[0][:3]), dict(reported[1]), json.loads(whole) if whole.startswith((b"{", b"[")) else whole
 
     for signal in (request_started, request_finished):
         signal.disconnect(close_old_connections)

@@ -115,14 +115,14 @@ def victim(present: datetime, local_stripe: LocalStripe, db: None) -> Victim:
     account = opening.personal_account(user=User.objects.create_user("victim@example.com", "x" * 12), now=present)
     ledger.grant(account_id=account.pk, amount=100, source=Source.PURCHASE, source_key="v", now=present)
     spent = ledger.spend(account_id=account.pk, amount=1, idempotency_key="v", now=present)
-    held = ledger.hold(
+    on_hold = ledger.hold(
         account_id=account.pk,
         amount=1,
         idempotency_key="v",
         now=present,
         expires_at=present + timedelta(hours=1),
     )
-    order = purchases.start(
+    order = purchases.start_checkout(
         account=account, price=price_list.find_price(item="credits-20"), quantity=1, idempotency_key="v", actor="t",
         now=present,
     ).order  # fmt: skip
@@ -132,7 +132,7 @@ def victim(present: datetime, local_stripe: LocalStripe, db: None) -> Victim:
     )
     delivery = webhooks.send_test(endpoint, now=present)
     ids = {
-        "txn": tokens.public_id("txn", spent.transaction_id), "hold": tokens.public_id("hold", held.hold_id),
+        "txn": tokens.public_id("txn", spent.transaction_id), "hold": tokens.public_id("hold", on_hold.hold_id),
         "co": order.public_id, "key": key.public_id, "whk": endpoint.public_id, "dlv": delivery.public_id,
     }  # fmt: skip
     return Victim(account, ids)
@@ -228,16 +228,16 @@ def test_what_is_the_seller_s_is_refused_to_every_buyer(
 
 
 def test_every_route_has_an_entry() -> None:
-    found = set()
+    result = set()
     (v1,) = (entry for entry in get_resolver().url_patterns if str(entry.pattern) == "api/v1/")
     for pattern in v1.url_patterns:
         assert isinstance(pattern, URLPattern)
         view = pattern.callback.cls  # type: ignore[attr-defined]
         methods = {method.upper() for method in view.http_method_names if hasattr(view, method)}
         route = "/".join("{}" if part.startswith("<") else part for part in str(pattern.pattern).split("/"))
-        found |= {(method, route) for method in methods - {"OPTIONS", "HEAD", "TRACE"}}
+        result |= {(method, route) for method in methods - {"OPTIONS", "HEAD", "TRACE"}}
 
-    assert found == set(OPERATIONS)
+    assert result == set(OPERATIONS)
 
 
 # One test a kind of attacker, over all operations: what was answered otherwise than it should be is shown.
@@ -276,8 +276,8 @@ def test_the_wrong_scope_is_403(ask: Ask, victim: Victim, nothing_happens: Calla
         name: ask(*name, wrong[operation.needs], account=victim.account.public_id) for name, operation in SCOPED.items()
     }
 
-    told = {name: (answer.status_code, answer.json().get("required_scope")) for name, answer in answers.items()}
-    assert told == {name: (403, operation.needs) for name, operation in SCOPED.items()}
+    reported = {name: (answer.status_code, answer.json().get("required_scope")) for name, answer in answers.items()}
+    assert reported == {name: (403, operation.needs) for name, operation in SCOPED.items()}
 
 
 def test_another_account_is_404(
@@ -346,12 +346,12 @@ def test_an_address_with_an_id_that_is_none_is_404(ask: Ask, victim: Victim, cli
 
 
 def test_nothing_of_a_key_is_kept_but_its_hash(attacker: Account, caplog: pytest.LogCaptureFixture) -> None:
-    made = keys.create_key(account=attacker, name="t", scopes=["credits:read"], created_by=None, now=clock.now())
+    created = keys.create_key(account=attacker, name="t", scopes=["credits:read"], created_by=None, now=clock.now())
     client = Client()
 
-    client.get("/api/v1/credits/balance", headers={"Authorization": f"Bearer {made.secret}"})
-    client.get("/api/v1/credits/spend", headers={"Authorization": f"Bearer {made.secret}"})
+    client.get("/api/v1/credits/balance", headers={"Authorization": f"Bearer {created.secret}"})
+    client.get("/api/v1/credits/spend", headers={"Authorization": f"Bearer {created.secret}"})
 
     kept = str(list(ApiKey.objects.values_list()))
-    assert made.secret not in kept + caplog.text
-    assert made.secret[20:] not in kept + caplog.text
+    assert created.secret not in kept + caplog.text
+    assert created.secret[20:] not in kept + caplog.text

@@ -20,10 +20,10 @@ FREE = 8
 @pytest.fixture
 def api(customer: Account) -> Client:  # noqa: F811
     """A client with Ada's key; she has 8 free credits."""
-    made = keys.create_key(
+    created = keys.create_key(
         account=customer, name="t", scopes=list(keys.ACCOUNT_KEY_SCOPES), created_by=None, now=clock.now()
     )
-    return Client(headers={"Authorization": f"Bearer {made.secret}"})
+    return Client(headers={"Authorization": f"Bearer {created.secret}"})
 
 
 def post(api: Client, path: str, body: dict[str, Any] | None = None, **headers: str) -> tuple[int, dict[str, Any]]:
@@ -35,8 +35,8 @@ def post(api: Client, path: str, body: dict[str, Any] | None = None, **headers: 
 def test_the_balance_as_it_was_called(api: Client, path: str) -> None:
     answer = api.get(f"/api/{path}")
 
-    found = answer.json()
-    assert (found["credits"], found["available"], found["free_used_today"], found["free_remaining"]) == (8, 8, 0, 3)
+    result = answer.json()
+    assert (result["credits"], result["available"], result["free_used_today"], result["free_remaining"]) == (8, 8, 0, 3)
     assert answer.headers["Link"].endswith('/api/v1/credits/balance>; rel="successor-version"')
     assert answer.headers["Deprecation"] == "true"
 
@@ -106,10 +106,10 @@ def test_the_admin_key_opens_nothing_else(api: Client, settings: Settings) -> No
     ],
 )
 def test_each_way_to_pay_has_its_old_address(api: Client, path: str, ui: str) -> None:
-    status, made = post(api, path, {"packId": "credits-20", "amount": 500, "credits": 20})
+    status, created = post(api, path, {"packId": "credits-20", "amount": 500, "credits": 20})
 
-    assert (status, Order.objects.get().ui, bool(made["sessionId"])) == (201, ui, True)
-    assert bool(made["clientSecret"]) == (ui == "elements")
+    assert (status, Order.objects.get().ui, bool(created["sessionId"])) == (201, ui, True)
+    assert bool(created["clientSecret"]) == (ui == "elements")
 
 
 @pytest.mark.parametrize("said", [{"amount": 1}, {"credits": 9999}, {"amount": "500"}])
@@ -147,8 +147,8 @@ def test_bad_json_is_a_problem_and_no_crash(api: Client) -> None:
 def test_a_service_key_names_the_account(db: None) -> None:
     account = Account.objects.create()
     ledger.grant(account_id=account.pk, amount=5, source=Source.BONUS, source_key="t", now=clock.now())
-    made = keys.create_key(account=None, name="s", scopes=[Scope.CREDITS_SPEND], created_by=None, now=clock.now())
-    service = Client(headers={"Authorization": f"Bearer {made.secret}"})
+    created = keys.create_key(account=None, name="s", scopes=[Scope.CREDITS_SPEND], created_by=None, now=clock.now())
+    service = Client(headers={"Authorization": f"Bearer {created.secret}"})
 
     assert post(service, "credits/use", {"account": account.public_id})[0] == 201
     assert selectors.balance(account_id=account.pk, now=clock.now()).available == 4

@@ -1,4 +1,4 @@
-"""Every code that a problem can have is answered, with the status that is told of it, and explained at its address."""
+"""Every code that a problem can have is answered, with the documented status, and explained at its address."""
 
 import itertools
 import json
@@ -30,6 +30,7 @@ from sandbox.local_stripe.core import LocalStripe
 NOT_OVER_THE_API = {
     "price_too_soon", "refund_refused", "internal_error", "payment_declined", "subscription_required",
     "key_approval_refused", "payment_action_required", "payment_processing", "plan_not_paid", "work_under_way",
+    "ledger_not_empty", "tax_number_refused",
 }  # fmt: skip
 
 
@@ -126,9 +127,9 @@ def _refuse(given: list[throttling.Limit]) -> None:
 
 
 def token_expired(kit: Kit) -> Any:
-    made = kit.ask("POST", "auth/tokens", {"scopes": ["credits:spend"]}).json()["token"]
+    created = kit.ask("POST", "auth/tokens", {"scopes": ["credits:spend"]}).json()["token"]
     kit.clock.advance(700)
-    return kit.spend(bearer=made)
+    return kit.spend(bearer=created)
 
 
 def key_revoked(kit: Kit) -> Any:
@@ -202,15 +203,15 @@ def too_many_holds(kit: Kit) -> Any:
 
 
 def hold_expired(kit: Kit) -> Any:
-    held = kit.hold()
+    on_hold = kit.hold()
     kit.clock.advance(61)
-    return kit.sell(f"credits/holds/{held}/capture", amount=1)
+    return kit.sell(f"credits/holds/{on_hold}/capture", amount=1)
 
 
 def hold_not_open(kit: Kit) -> Any:
-    held = kit.hold()
-    kit.sell(f"credits/holds/{held}/release")
-    return kit.sell(f"credits/holds/{held}/capture", amount=1)
+    on_hold = kit.hold()
+    kit.sell(f"credits/holds/{on_hold}/release")
+    return kit.sell(f"credits/holds/{on_hold}/capture", amount=1)
 
 
 def not_reversible(kit: Kit) -> Any:
@@ -263,8 +264,8 @@ def payment_provider_refused(kit: Kit) -> Any:
 
 def currency_mixed(kit: Kit) -> Any:
     kit.buy()
-    told = "You cannot combine currencies on a single customer."
-    return kit.stripe_answers(stripe.InvalidRequestError(told, param="", http_status=400))
+    reported = "You cannot combine currencies on a single customer."
+    return kit.stripe_answers(stripe.InvalidRequestError(reported, param="", http_status=400))
 
 
 def address_required(kit: Kit) -> Any:
@@ -275,8 +276,8 @@ def address_required(kit: Kit) -> Any:
 
 def too_many_attempts(kit: Kit) -> Any:
     kit.settings.MAX_WEBHOOK_TESTS_PER_HOUR = 0
-    made = kit.ask("POST", "webhook-endpoints", {"url": "https://example.com/hook"}).json()
-    return kit.ask("POST", f"webhook-endpoints/{made['id']}/test", {})
+    created = kit.ask("POST", "webhook-endpoints", {"url": "https://example.com/hook"}).json()
+    return kit.ask("POST", f"webhook-endpoints/{created['id']}/test", {})
 
 
 PROVOKED: dict[str, Callable[[Kit], Any]] = {

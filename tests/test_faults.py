@@ -24,16 +24,17 @@ from psycopg.types.json import Jsonb
 
 from common.public_ids import new_id
 from credits.ledger.sql import STATEMENTS
-from sandbox.places import Place
+from sandbox.data_folder import DataFolder
 from sandbox.postgres import Postgres, binaries
 from tests.conftest import ROOT
+from tests.service import load_dump
 
 pytestmark = pytest.mark.xdist_group("faults")
 
-KILLS = 12
+KILLS = int(os.environ.get("CLIENT_KILLS", "4"))  # twelve, nightly
 KEYS = 2_000
 BALANCE = 1_000_000
-CUTS = 1_000
+CUTS = int(os.environ.get("CONNECTION_CUTS", "300"))  # a thousand, nightly
 
 
 @dataclass
@@ -65,32 +66,32 @@ class Bank:
 
 
 @pytest.fixture
-def bank(tmp_path: Path) -> Iterator[Bank]:
-    place = Place.at(tmp_path / "bank")
+def bank(tables: Path, tmp_path: Path) -> Iterator[Bank]:
+    place = DataFolder.at(tmp_path / "bank")
     with Postgres(place) as postgres:
         postgres.create_database()
         environment = os.environ | {"DATABASE_URL": postgres.url(), "DJANGO_SETTINGS_MODULE": "config.settings"}
-        found = Bank(postgres, environment, uuid.uuid4())
-        assert found.manage("migrate", "--verbosity", "0").returncode == 0
+        bank = Bank(postgres, environment, uuid.uuid4())
+        load_dump(tables, postgres.url())
         give = (
-            "import uuid; from accounts import clock; from accounts.models import Account; from credits import ledger;"
+            "import uuid; from common import clock; from accounts.models import Account; from credits import ledger;"
             "from credits.models import Source;"
-            f"account = Account.objects.create(id=uuid.UUID('{found.account_id}'));"
+            f"account = Account.objects.create(id=uuid.UUID('{bank.account_id}'));"
             f"ledger.grant(account_id=account.pk, amount={BALANCE}, source=Source.BONUS, source_key='t',"
             "now=clock.now())"
         )
-        done = found.manage("shell", "-c", give)
-        assert done.returncode == 0, done.stderr
-        yield found
+        result = bank.manage("shell", "-c", give)
+        assert result.returncode == 0, result.stderr
+        yield bank
 
 
 def heard(log: Path) -> tuple[set[str], set[str]]:
     """The keys that a client tried, and those that it was answered."""
-    tried, done = set(), set()
+    tried, result = set(), set()
     for line in log.read_text().splitlines():
         word, _, key = line.partition(" ")
-        (tried if word == "try" else done).add(key)
-    return tried, done
+        (tried if word == "try" else result).add(key)
+    return tried, result
 
 
 def wait_for(log: Path, keys: int, process: subprocess.Popen[bytes]) -> None:
@@ -159,7 +160,7 @@ class Cutter:
 def test_a_client_that_is_killed_has_spent_what_it_was_told_and_nothing_twice(bank: Bank, tmp_path: Path) -> None:
     chance = random.Random(20261121)
     tried: set[str] = set()
-    done: set[str] = set()
+    result: set[str] = set()
     for number in range(KILLS):
         log = tmp_path / f"client-{number}"
         client = bank.start_spender(f"c{number}", log)
@@ -168,13 +169,13 @@ def test_a_client_that_is_killed_has_spent_what_it_was_told_and_nothing_twice(ba
         client.send_signal(signal.SIGKILL)
         client.wait()
         tried |= heard(log)[0]
-        done |= heard(log)[1]
+        result |= heard(log)[1]
     time.sleep(0.5)  # a statement that was on its way may still commit
 
     spent = bank.spent_keys()
-    assert len(done) >= KEYS - KILLS
-    assert {key for key in done if spent[key] != 1} == set()  # acknowledged: once
-    assert {key for key in tried - done if spent[key] > 1} == set()  # not acknowledged: at most once
+    assert len(result) >= KEYS - KILLS
+    assert {key for key in result if spent[key] != 1} == set()  # acknowledged: once
+    assert {key for key in tried - result if spent[key] > 1} == set()  # not acknowledged: at most once
     assert set(spent) <= tried
     assert bank.query("SELECT balance FROM credits_wallet") == [(BALANCE - sum(spent.values()),)]
     assert bank.manage("audit_ledger").returncode == 0
@@ -238,8 +239,8 @@ def test_a_database_that_is_killed_under_load_has_lost_nothing_it_acknowledged(b
         client.kill()
         client.wait()
     time.sleep(0.5)
-    tried, done = (set().union(*parts) for parts in zip(*map(heard, logs), strict=True))
+    tried, result = (set().union(*parts) for parts in zip(*map(heard, logs), strict=True))
     spent = bank.spent_keys()
-    assert {key for key in done if spent[key] != 1} == set()
-    assert {key for key in tried - done if spent[key] > 1} == set()
+    assert {key for key in result if spent[key] != 1} == set()
+    assert {key for key in tried - result if spent[key] > 1} == set()
     assert bank.manage("audit_ledger").returncode == 0

@@ -48,8 +48,8 @@ def test_a_friend_is_not_merged_into_a_rich_customer_by_one_person(world: World)
     assert not Membership.objects.filter(user=friend, account=world.account).exists()
     approve(Approval.objects.get())
     assert Membership.objects.get(user=friend, account=world.account).role == Membership.Role.MEMBER
-    told = AuditEvent.objects.filter(action="merge").values_list("account_id", flat=True)
-    assert set(told) == {poor.pk, world.account.pk}  # both timelines have it
+    reported = AuditEvent.objects.filter(action="merge").values_list("account_id", flat=True)
+    assert set(reported) == {poor.pk, world.account.pk}  # both timelines have it
 
 
 def test_one_token_for_many_accounts_is_as_many_acts(world: World) -> None:
@@ -137,13 +137,13 @@ def test_a_key_gives_back_its_own_spends_and_no_others(world: World) -> None:
 def test_a_key_grants_nothing_to_whoever_made_or_approved_it(world: World, role: str) -> None:
     colleague = staff(roles.OPERATORS)
     maker, approver = (world.user, colleague) if role == "maker" else (colleague, world.user)
-    made = keys.create_key(
+    created = keys.create_key(
         account=None, name="k", scopes=["credits:grant"], created_by=maker, now=clock.now(), grants_per_day=10**9
     )
-    keys.approve_grants(key=made.key, approved_by=approver, now=clock.now())
+    keys.approve_grants(key=created.key, approved_by=approver, now=clock.now())
     body = {"account": world.account.public_id, "amount": 5, "kind": "bonus", "reason": "Mine"}
 
-    answer = world.ask("credits/grants", body, bearer=made.secret)
+    answer = world.ask("credits/grants", body, bearer=created.secret)
 
     assert answer.status_code == 403
     assert "nobody grants to themselves" in answer.json()["detail"]
@@ -177,8 +177,8 @@ def test_a_day_of_giving_is_never_shorter_than_a_day(db: None, customer: Account
     about: dict[str, Any] = {"giver": "user:1", "account_id": customer.pk, "amount": 5}
     manual_grant_limits.count(**about, most_by_giver=9, most_to_account=9, now=now)
 
-    assert manual_grant_limits.by_giver("user:1", now=now + timedelta(hours=23, minutes=59)) == 5
-    assert manual_grant_limits.by_giver("user:1", now=now + timedelta(hours=25, minutes=2)) == 0
+    assert manual_grant_limits.given_by("user:1", now=now + timedelta(hours=23, minutes=59)) == 5
+    assert manual_grant_limits.given_by("user:1", now=now + timedelta(hours=25, minutes=2)) == 0
 
 
 class TestTheCatalogue:
@@ -210,8 +210,8 @@ class TestTheCatalogue:
         answer = browser.post(address, form_of(browser, address) | {"daily_credits": str(plan.daily_credits + 4)})
 
         assert answer.status_code == 302, re.findall(r"errorlist.*", answer.content.decode())
-        told = AuditEvent.objects.get(action="change plan").result
-        assert f"{plan.daily_credits} → {plan.daily_credits + 4}" in told
+        reported = AuditEvent.objects.get(action="change plan").result
+        assert f"{plan.daily_credits} → {plan.daily_credits + 4}" in reported
 
     def test_a_promotion_of_millions_is_refused(self, world: World, shop: Shop) -> None:
         browser, address = Client(), "/admin/billing/promotion/add/"
@@ -227,11 +227,11 @@ def form_of(browser: Client, address: str) -> dict[str, str]:
     """What a browser would send of an admin form that nobody has changed."""
     page = browser.get(address)
     form = page.context["adminform"].form
-    found = {name: form[name].value() for name in form.fields}
+    result = {name: form[name].value() for name in form.fields}
     for formset in page.context["inline_admin_formsets"]:
         parts = [formset.formset.management_form, *formset.formset.forms]
-        found |= {part.add_prefix(name): part[name].value() for part in parts for name in part.fields}
-    return {name: str(value) for name, value in found.items() if value is not None and value is not False}
+        result |= {part.add_prefix(name): part[name].value() for part in parts for name in part.fields}
+    return {name: str(value) for name, value in result.items() if value is not None and value is not False}
 
 
 def everything(text: str) -> list[str]:

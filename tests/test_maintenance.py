@@ -1,4 +1,4 @@
-"""While the site is looked after: customers and API clients are told so, what must get through does."""
+"""While the site is looked after: customers and API clients see that, what must get through does."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What an operator relies on: it does not start unsafely, its probes tell the truth, its logs hold no secret."""
+"""What an operator relies on: it does not start unsafely, its probes say the truth, its logs hold no secret."""
 
 import json
 import logging
@@ -27,8 +27,8 @@ from credits.errors import InsufficientCreditsError
 from credits.models import Source
 from credits.money import Money
 from sandbox import environment
+from sandbox.data_folder import DataFolder
 from sandbox.environment import LiveKeyError, Ports
-from sandbox.places import Place
 from sandbox.postgres import Postgres, binaries
 from usage.spending import Work, spend
 
@@ -69,10 +69,10 @@ def database_of_a_deployment() -> Iterator[str]:
 
 def test_the_deployment_check_is_clean_in_production(database_of_a_deployment: str) -> None:
     production = PRODUCTION | {"DATABASE_URL": database_of_a_deployment}
-    done = manage("check", "--deploy", "--fail-level", "WARNING", **production)
+    result = manage("check", "--deploy", "--fail-level", "WARNING", **production)
 
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "no issues" in done.stdout
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "no issues" in result.stdout
 
 
 @pytest.mark.parametrize(
@@ -99,12 +99,12 @@ def test_the_deployment_check_is_clean_in_production(database_of_a_deployment: s
     ids=str,
 )
 def test_an_unsafe_value_stops_the_start_and_is_named(change: dict[str, str], named: str) -> None:
-    done = manage("check", **PRODUCTION | change)
+    result = manage("check", **PRODUCTION | change)
 
-    assert done.returncode != 0
-    assert "Tegoed will not start" in done.stderr
-    assert named in done.stderr
-    assert "sk_live_a" not in done.stderr
+    assert result.returncode != 0
+    assert "Tegoed will not start" in result.stderr
+    assert named in result.stderr
+    assert "sk_live_a" not in result.stderr
 
 
 def test_the_sandbox_talks_to_this_machine_only() -> None:
@@ -132,7 +132,7 @@ def test_the_demo_refuses_a_live_key(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv(name, "sk_live_" + "a" * 24)
 
     with pytest.raises(LiveKeyError, match=name):
-        environment.build(Place.at(tmp_path), Ports(8000, 12111), database_url="", redis_url="")
+        environment.build(DataFolder.at(tmp_path), Ports(8000, 12111), database_url="", redis_url="")
 
 
 def test_the_process_is_up_whatever_else_is_not(client: Client) -> None:
@@ -206,14 +206,14 @@ def test_nothing_of_djstripe_s_is_mounted() -> None:
 
 
 def _views(resolver: URLResolver, prefix: str = "") -> list[tuple[str, object]]:
-    found: list[tuple[str, object]] = []
+    result: list[tuple[str, object]] = []
     for pattern in resolver.url_patterns:
         path = prefix + str(pattern.pattern)
         if isinstance(pattern, URLPattern):
-            found.append((path, pattern.callback))
+            result.append((path, pattern.callback))
         else:
-            found += _views(pattern, path)
-    return found
+            result += _views(pattern, path)
+    return result
 
 
 class TestMetrics:
@@ -259,21 +259,21 @@ class TestMetrics:
     def test_a_job_that_ended_well_is_remembered(self, client: Client, db: None) -> None:
         assert not any("tegoed_job_age_seconds" in name for name in self.read(client))
 
-        heartbeats.note(sender=type("Task", (), {"name": "credits.tasks.expire_credits"}))
-        heartbeats.note(sender=type("Task", (), {"name": "not.a.job"}))
+        heartbeats.record(sender=type("Task", (), {"name": "credits.tasks.expire_credits"}))
+        heartbeats.record(sender=type("Task", (), {"name": "not.a.job"}))
 
-        found = [name for name in self.read(client) if "tegoed_job_age_seconds" in name]
-        assert found == ['tegoed_job_age_seconds{job="expire_credits"}']
+        result = [name for name in self.read(client) if "tegoed_job_age_seconds" in name]
+        assert result == ['tegoed_job_age_seconds{job="expire_credits"}']
 
     def test_the_dashboard_file_asks_for_metrics_that_there_are(self, client: Client, db: None) -> None:
         panels = json.loads((ROOT / "deploy" / "grafana" / "tegoed.json").read_text())["panels"]
-        asked = {name for panel in panels for target in panel["targets"] for name in NAME.findall(target["expr"])}
+        fields = {name for panel in panels for target in panel["targets"] for name in NAME.findall(target["expr"])}
         answer = client.get("/metrics", headers={"Authorization": f"Bearer {settings.METRICS_TOKEN}"}).content.decode()
         declared = set(re.findall(r"# TYPE (\w+) ", answer))
 
-        assert len(asked) > 10
+        assert len(fields) > 10
         assert {
-            name for name in asked if not any(name.startswith(known.removesuffix("_total")) for known in declared)
+            name for name in fields if not any(name.startswith(known.removesuffix("_total")) for known in declared)
         } == set()
 
 
@@ -292,34 +292,36 @@ def test_what_goes_to_sentry_holds_no_secret() -> None:
         },
     }
 
-    told = json.dumps(sentry.scrub(event, None))
+    reported = json.dumps(sentry.scrub(event, None))
 
-    assert not any(secret in told for secret in [*CANARIES, "hunter2", "Bearer x"])
-    assert "failed with sk_live_***" in told
+    assert not any(secret in reported for secret in [*CANARIES, "hunter2", "Bearer x"])
+    assert "failed with sk_live_***" in reported
 
 
 def test_every_variable_is_in_the_docs_and_no_other() -> None:
     named = set(re.findall(r'env\.\w+\(\s*"(\w+)"', (ROOT / "config" / "settings.py").read_text()))
     named |= set(re.findall(r'environ\.get\("(\w+)"', (ROOT / "config" / "gunicorn.py").read_text()))
-    told = set()
+    reported = set()
     for line in (ROOT / "docs" / "settings.md").read_text().splitlines():
         if line.startswith("| `"):
-            told |= set(re.findall(r"`([A-Z][A-Z0-9_]+)`", line.split("|")[1]))
+            reported |= set(re.findall(r"`([A-Z][A-Z0-9_]+)`", line.split("|")[1]))
 
     assert len(named) > 40
-    assert (named - told, told - named) == (set(), set())
+    assert (named - reported, reported - named) == (set(), set())
 
 
 def test_a_backup_is_restored_and_the_ledger_agrees(tmp_path: Path) -> None:
-    with Postgres(Place.at(tmp_path / "data")) as server:
+    with Postgres(DataFolder.at(tmp_path / "data")) as server:
         server.create_database()
         url, other = server.url(), server.url("copy")
-        variables = environment.build(Place.at(tmp_path / "data"), Ports(8000, 12111), database_url=url, redis_url="")
+        variables = environment.build(
+            DataFolder.at(tmp_path / "data"), Ports(8000, 12111), database_url=url, redis_url=""
+        )
         run = partial(subprocess.run, cwd=ROOT, capture_output=True, text=True, check=False)
         tools = {**variables, "PG_BIN": str(binaries()), "PYTHON": sys.executable}
         assert run([sys.executable, "manage.py", "migrate", "-v0"], env=variables).returncode == 0
         fill = """
-from accounts import clock; from accounts.models import Account; from credits import ledger
+from common import clock; from accounts.models import Account; from credits import ledger
 now = clock.now(); account = Account.objects.create(name="A")
 ledger.grant(account_id=account.pk, amount=9, source="bonus", source_key="x", now=now)
 ledger.spend(account_id=account.pk, amount=4, idempotency_key="k", now=now)
@@ -331,8 +333,8 @@ ledger.spend(account_id=account.pk, amount=4, idempotency_key="k", now=now)
         assert kept.returncode == 0, kept.stderr
         assert (tmp_path / "dump").stat().st_mode & 0o077 == 0
         run([str(binaries() / "psql"), url, "-c", "CREATE DATABASE copy"], env=tools)
-        done = run(["deploy/restore.sh", str(tmp_path / "dump"), other], env=tools)
-        assert done.returncode == 0, done.stdout + done.stderr
+        result = run(["deploy/restore.sh", str(tmp_path / "dump"), other], env=tools)
+        assert result.returncode == 0, result.stdout + result.stderr
         again = run(["deploy/restore.sh", str(tmp_path / "dump"), other], env=tools)
         assert (again.returncode, "Restore into an empty one" in again.stderr) == (1, True)
         left = run([str(binaries() / "psql"), other, "-Atc", "SELECT balance FROM credits_wallet"], env=tools)

@@ -26,17 +26,17 @@ def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
 
 def processes_about(data: Path) -> list[str]:
     """The command lines of processes that name this data folder or were started with it."""
-    found = []
+    result = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         try:
-            told = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
+            reported = (entry / "cmdline").read_bytes() + (entry / "environ").read_bytes()
         except OSError:
             continue
-        if str(data).encode() in told:
-            found.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-    return found
+        if str(data).encode() in reported:
+            result.append((entry / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+    return result
 
 
 def test_a_demo_stops_cleanly_and_goes_on_where_it_ended(tmp_path: Path) -> None:
@@ -68,19 +68,19 @@ def test_a_taken_port_is_said_so(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
 
-        done = run("demo", "--data", str(tmp_path / "d"), "--port", str(port), "--stripe-port", str(free_port()))
+        result = run("demo", "--data", str(tmp_path / "d"), "--port", str(port), "--stripe-port", str(free_port()))
 
-    assert done.returncode == 1
-    assert f"Port {port} is taken. Choose others: make demo PORT=" in done.stderr
+    assert result.returncode == 1
+    assert f"Port {port} is taken. Choose others: make demo PORT=" in result.stderr
 
 
 def test_a_live_key_is_refused_before_anything_starts(tmp_path: Path) -> None:
     arguments = ["demo", "--data", str(tmp_path / "d"), "--port", str(free_port()), "--stripe-port", str(free_port())]
 
-    done = run(*arguments, STRIPE_SECRET_KEY="sk_live_" + "a" * 24)
+    result = run(*arguments, STRIPE_SECRET_KEY="sk_live_" + "a" * 24)
 
-    assert done.returncode == 1
-    assert "STRIPE_SECRET_KEY holds a live Stripe key" in done.stderr
+    assert result.returncode == 1
+    assert "STRIPE_SECRET_KEY holds a live Stripe key" in result.stderr
     assert processes_about(tmp_path) == []
 
 

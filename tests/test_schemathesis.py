@@ -75,5 +75,5 @@ def test_every_answer_is_as_described(case: Any, ways_in: list[dict[str, str]]) 
     own, service, browser = ways_in
     usual = browser if "/api-keys" in case.path else service if "grant" in case.operation.label else own
     for headers in ways_in if EXAMPLES else [usual]:
-        # (Whether a good request is done depends on who asks, and on what there is; the description cannot tell.)
+        # (Whether a good request is done depends on who asks, and on what there is; the description cannot say.)
         case.call_and_validate(headers=headers, excluded_checks=[positive_data_acceptance])

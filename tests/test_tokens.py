@@ -61,22 +61,24 @@ def forged(
 def test_a_token_spends_as_its_key_would_and_needs_no_look_up(
     ask: Ask, ada_account: Account, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    made = ask("auth/tokens", key_of(ada_account), {"scopes": ["credits:read", "credits:spend", "usage:read"]}).json()
+    created = ask(
+        "auth/tokens", key_of(ada_account), {"scopes": ["credits:read", "credits:spend", "usage:read"]}
+    ).json()
 
     with django_assert_num_queries(0):  # the spend itself is one statement, past Django's cursor
-        answer = ask("credits/spend", made["token"], {"amount": 1})
+        answer = ask("credits/spend", created["token"], {"amount": 1})
 
     assert (answer.status_code, answer.json()["balance_after"]) == (201, 9)
-    assert ask("credits/balance", made["token"]).json()["account"] == ada_account.public_id
-    (event,) = ask("usage/events", made["token"]).json()["data"]
+    assert ask("credits/balance", created["token"]).json()["account"] == ada_account.public_id
+    (event,) = ask("usage/events", created["token"]).json()["data"]
     assert event["key"].startswith("key_")
 
 
 def test_a_token_has_no_more_rights_than_were_asked_for(ask: Ask, ada_account: Account) -> None:
-    made = ask("auth/tokens", key_of(ada_account), {"scopes": ["credits:read"], "ttl": 60}).json()
+    created = ask("auth/tokens", key_of(ada_account), {"scopes": ["credits:read"], "ttl": 60}).json()
 
-    assert made["scopes"] == ["credits:read"]
-    assert ask("credits/spend", made["token"], {"amount": 1}).json()["code"] == "insufficient_scope"
+    assert created["scopes"] == ["credits:read"]
+    assert ask("credits/spend", created["token"], {"amount": 1}).json()["code"] == "insufficient_scope"
 
 
 def test_a_token_has_no_more_rights_than_its_key(ask: Ask, ada_account: Account) -> None:
@@ -87,21 +89,21 @@ def test_a_token_has_no_more_rights_than_its_key(ask: Ask, ada_account: Account)
 
 def test_a_service_hands_out_a_token_for_one_account_without_its_own_rights(ask: Ask, ada_account: Account) -> None:
     service = key_of(None)
-    made = ask("auth/tokens", service, {"account": "ext:42"}).json()
+    created = ask("auth/tokens", service, {"account": "ext:42"}).json()
 
-    assert made["scopes"] == ["credits:read", "usage:read"]
-    assert ask("credits/balance", made["token"]).status_code == 200
-    assert ask(f"credits/balance?account={ada_account.public_id}", made["token"]).status_code == 404
+    assert created["scopes"] == ["credits:read", "usage:read"]
+    assert ask("credits/balance", created["token"]).status_code == 200
+    assert ask(f"credits/balance?account={ada_account.public_id}", created["token"]).status_code == 404
     grant = {"account": "ext:42", "amount": 5, "reason": "Gift"}
-    assert ask("credits/grants", made["token"], grant).json()["code"] == "insufficient_scope"
+    assert ask("credits/grants", created["token"], grant).json()["code"] == "insufficient_scope"
     for scope in ("credits:grant", "accounts:write"):
         assert ask("auth/tokens", service, {"scopes": [scope]}).json()["required_scope"] == scope
 
 
 def test_a_token_makes_no_token(ask: Ask, ada_account: Account) -> None:
-    made = ask("auth/tokens", key_of(ada_account), {}).json()
+    created = ask("auth/tokens", key_of(ada_account), {}).json()
 
-    assert ask("auth/tokens", made["token"], {}).json()["code"] == "token_from_token"
+    assert ask("auth/tokens", created["token"], {}).json()["code"] == "token_from_token"
 
 
 @pytest.mark.parametrize("ttl", [0, 601, -1, "x"])
@@ -110,38 +112,40 @@ def test_a_token_lasts_ten_minutes_at_most(ask: Ask, ada_account: Account, ttl: 
 
 
 def test_a_token_expires(ask: Ask, ada_account: Account, clock_file: Any) -> None:
-    made = ask("auth/tokens", key_of(ada_account), {"ttl": 60}).json()["token"]
+    created = ask("auth/tokens", key_of(ada_account), {"ttl": 60}).json()["token"]
     SandboxClock(clock_file).advance(95)
 
-    answer = ask("credits/balance", made)
+    answer = ask("credits/balance", created)
 
     assert (answer.status_code, answer.json()["code"]) == (401, "token_expired")
 
 
 def test_clocks_may_differ_a_little(now: datetime) -> None:
-    made = tokens.issue(account_id=None, scopes=["credits:read"], actor="key_x", lasts=timedelta(seconds=60), now=now)
+    created = tokens.issue(
+        account_id=None, scopes=["credits:read"], actor="key_x", lasts=timedelta(seconds=60), now=now
+    )
 
     for seconds in (-29, 0, 89):
-        assert tokens.read(made.text, now=now + timedelta(seconds=seconds)).actor == "key_x"
+        assert tokens.read(created.text, now=now + timedelta(seconds=seconds)).actor == "key_x"
     with pytest.raises(TokenExpiredError):
-        tokens.read(made.text, now=now + timedelta(seconds=90))
+        tokens.read(created.text, now=now + timedelta(seconds=90))
     with pytest.raises(UnauthenticatedError):
-        tokens.read(made.text, now=now - timedelta(seconds=31))
+        tokens.read(created.text, now=now - timedelta(seconds=31))
 
 
 def test_a_token_survives_a_new_secret_key_as_long_as_the_old_one_is_a_fallback(
     now: datetime, settings: Settings
 ) -> None:
-    made = tokens.issue(account_id=None, scopes=[], actor="key_x", lasts=timedelta(seconds=60), now=now)
-    name = jwt.get_unverified_header(made.text)["kid"]
+    created = tokens.issue(account_id=None, scopes=[], actor="key_x", lasts=timedelta(seconds=60), now=now)
+    name = jwt.get_unverified_header(created.text)["kid"]
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "n" * 50, [settings.SECRET_KEY]
 
-    assert tokens.read(made.text, now=now).actor == "key_x"
+    assert tokens.read(created.text, now=now).actor == "key_x"
     newer = tokens.issue(account_id=None, scopes=[], actor="key_x", lasts=timedelta(seconds=60), now=now)
     assert jwt.get_unverified_header(newer.text)["kid"] != name
     settings.SECRET_KEY_FALLBACKS = []
     with pytest.raises(UnauthenticatedError):
-        tokens.read(made.text, now=now)
+        tokens.read(created.text, now=now)
 
 
 def rubbish(now: datetime) -> dict[str, str]:
@@ -149,8 +153,8 @@ def rubbish(now: datetime) -> dict[str, str]:
     own = next(iter(tokens._keys().values()))
     good = forged(now, key=own)
     head, body, signature = good.split(".")
-    told = json.loads(base64.urlsafe_b64decode(body + "=="))
-    other = base64.urlsafe_b64encode(json.dumps({**told, "sub": "acc_" + "0" * 26}).encode()).rstrip(b"=").decode()
+    reported = json.loads(base64.urlsafe_b64decode(body + "=="))
+    other = base64.urlsafe_b64encode(json.dumps({**reported, "sub": "acc_" + "0" * 26}).encode()).rstrip(b"=").decode()
     nothing = base64.urlsafe_b64encode(b'{"alg":"none","typ":"JWT","kid":"x"}').rstrip(b"=").decode()
     return {
         "another key": forged(now),
@@ -192,13 +196,13 @@ def test_only_somebody_who_signed_in_makes_keys(ask: Ask, client: Client, ada: U
         assert ask("api-keys", secret, {"name": "More"}).status_code == 401
     client.force_login(ada)
 
-    made = client.post(
+    created = client.post(
         "/api/v1/api-keys", {"name": "Mine", "scopes": ["credits:read"]}, content_type="application/json"
     )
 
-    body = made.json()
-    assert (made.status_code, body["scopes"], body["secret"][:12]) == (201, ["credits:read"], body["prefix"])
-    assert made["Cache-Control"] == "no-store"
+    body = created.json()
+    assert (created.status_code, body["scopes"], body["secret"][:12]) == (201, ["credits:read"], body["prefix"])
+    assert created["Cache-Control"] == "no-store"
     assert ask("credits/balance", body["secret"]).status_code == 200
     listed = client.get("/api/v1/api-keys").json()["data"]
     assert body["id"] in [key["id"] for key in listed]

@@ -14,13 +14,13 @@ VARIABLE = re.compile(r"\{\{ ?(\w+) ?\}\}")
 
 def texts_of(source: str) -> Iterator[str]:
     """What a template wants translated, as gettext knows it."""
-    for found in re.finditer(r"""\{% translate (?:"([^"]*)"|'([^']*)')""", source):
-        yield found[1] or found[2]
+    for result in re.finditer(r"""\{% translate (?:"([^"]*)"|'([^']*)')""", source):
+        yield result[1] or result[2]
     yield from re.findall(r"""_\("([^"]*)"\)""", source)
-    for found in re.finditer(r"\{% blocktranslate([^%]*)%\}(.*?)\{% endblocktranslate %\}", source, re.S):
-        text = found[2].partition("{% plural %}")[0].replace("%", "%%")
+    for result in re.finditer(r"\{% blocktranslate([^%]*)%\}(.*?)\{% endblocktranslate %\}", source, re.S):
+        text = result[2].partition("{% plural %}")[0].replace("%", "%%")
         text = VARIABLE.sub(r"%(\1)s", text)
-        yield " ".join(text.split()) if "trimmed" in found[1] else text
+        yield " ".join(text.split()) if "trimmed" in result[1] else text
 
 
 def texts_of_code(source: str) -> list[str]:

@@ -88,8 +88,8 @@ def call(demo: Demo, path: str, key: str, body: dict[str, Any]) -> dict[str, Any
     headers["Idempotency-Key"] = secrets.token_hex(8)
     request = urllib.request.Request(f"{demo.base_url}/api/v1{path}", json.dumps(body).encode(), headers)
     with urllib.request.urlopen(request, timeout=30) as answer:
-        found: dict[str, Any] = json.load(answer)
-        return found
+        result: dict[str, Any] = json.load(answer)
+        return result
 
 
 def make_key(demo: Demo, page: Page) -> str:

@@ -60,4 +60,4 @@ class FeatureAdmin(OperatorAdmin):
 
     def save_related(self, *arguments: Any) -> None:
         super().save_related(*arguments)
-        rate_card.forget()
+        rate_card.clear_cache()

@@ -27,7 +27,7 @@ DEFAULT_EXPIRY = timedelta(minutes=15)
 
 
 def account_of_request(request: Any, *_args: Any, **_kwargs: Any) -> Account:
-    """The personal account of who sent a request: what `costs` charges, if not told otherwise."""
+    """The personal account of who sent a request: what `costs` charges, by default."""
     user = request.user
     if not isinstance(user, User):
         raise TypeError("Nobody has signed in: put login_required before costs, or name the account.")
@@ -76,14 +76,14 @@ class Holding:
     """Credits set aside for what is inside the `with`."""
 
     account: Account
-    held: ledger.Held
+    held: ledger.HoldResult
     is_captured: bool = False
 
     def capture(
         self, *, amount: int | None = None, quantity: int | None = None, usage: Mapping[str, Any] | None = None
-    ) -> ledger.Captured:
+    ) -> ledger.CaptureResult:
         """Spend what the work cost; the rest goes back. Raises what `spending.capture` does."""
-        made = spending.capture(
+        created = spending.capture(
             account=self.account,
             hold_id=self.held.hold_id,
             amount=amount,
@@ -93,7 +93,7 @@ class Holding:
             now=clock.now(),
         )
         self.is_captured = True
-        return made
+        return created
 
 
 @contextmanager
@@ -107,7 +107,7 @@ def hold(
 ) -> Iterator[Holding]:
     """Set aside the most that the work may cost; what is not captured goes back. Raises what `spending.hold` does."""
     now = clock.now()
-    held = spending.hold(
+    on_hold = spending.hold(
         account=account,
         work=Work(amount=amount, feature=feature, quantity=max_quantity),
         idempotency_key=f"{ACTOR}:{uuid.uuid4()}",
@@ -115,7 +115,7 @@ def hold(
         actor=ACTOR,
         now=now,
     )
-    holding = Holding(account=account, held=held)
+    holding = Holding(account=account, held=on_hold)
     try:
         yield holding
     except BaseException:

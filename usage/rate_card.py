@@ -50,7 +50,7 @@ class TooSoonError(CreditsError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Priced:
+class PricedWork:
     """What some work costs, and how many units of its feature it is."""
 
     credits: int
@@ -67,11 +67,11 @@ class Rate:
     effective_from: datetime
     is_on_offer: bool
 
-    def price(self, quantity: int | None, usage: Mapping[str, Any]) -> Priced:
-        """By the unit; or by the tokens that `usage` tells, else by `quantity` of the dearer kind."""
+    def price(self, quantity: int | None, usage: Mapping[str, Any]) -> PricedWork:
+        """By the unit; or by the tokens that `usage` holds, else by `quantity` of the dearer kind."""
         if self.basis == FeaturePrice.Basis.UNIT:
             units = 1 if quantity is None else quantity
-            return Priced(credits=self.credits * units, quantity=units)
+            return PricedWork(credits=self.credits * units, quantity=units)
         read, written = usage.get("input_tokens", 0), usage.get("output_tokens", 0)
         if read or written:
             thousandths = read * self.credits + written * self.output_credits
@@ -79,7 +79,7 @@ class Rate:
         else:
             tokens = 1 if quantity is None else quantity
             thousandths = tokens * max(self.credits, self.output_credits)
-        return Priced(credits=max(1, -(-thousandths // TOKENS_PER_PRICE)), quantity=tokens)
+        return PricedWork(credits=max(1, -(-thousandths // TOKENS_PER_PRICE)), quantity=tokens)
 
 
 Card = Mapping[tuple[str, str], list[Rate]]  # by feature and AI model; the latest price first
@@ -93,21 +93,21 @@ class _Kept:
 
 
 def price(
-    *, feature: str, quantity: int | None, usage: Mapping[str, Any], at: datetime, is_begun: bool = False
-) -> Priced:
+    *, feature: str, quantity: int | None, usage: Mapping[str, Any], at: datetime, allow_retired: bool = False
+) -> PricedWork:
     """What `quantity` units, or the tokens in `usage`, cost at that moment.
 
-    The price of the AI model that `usage` names comes first, then the feature's own. Work that `is_begun` is priced
-    even if its feature was taken off the card meanwhile. Raises UnknownFeatureError or TooManyUnitsError.
+    The price of the AI model that `usage` names comes first, then the feature's own. With `allow_retired`, work is
+    priced even if its feature was taken off the card meanwhile. Raises UnknownFeatureError or TooManyUnitsError.
     """
     model = usage.get("model", "")
-    rate = _rate(_card(), feature, model, at) or _rate(_card(is_read_anew=True), feature, model, at)
-    if rate is None or not (rate.is_on_offer or is_begun):
+    rate = _rate(_card(), feature, model, at) or _rate(_card(force_refresh=True), feature, model, at)
+    if rate is None or not (rate.is_on_offer or allow_retired):
         raise UnknownFeatureError(feature)
-    found = rate.price(quantity, usage)
-    if found.credits > LARGEST_AMOUNT or (found.quantity or 0) > LARGEST_AMOUNT:
-        raise TooManyUnitsError(found.quantity)
-    return found
+    result = rate.price(quantity, usage)
+    if result.credits > LARGEST_AMOUNT or (result.quantity or 0) > LARGEST_AMOUNT:
+        raise TooManyUnitsError(result.quantity)
+    return result
 
 
 def set_price(
@@ -125,7 +125,7 @@ def set_price(
         raise TooSoonError(
             f"Every server has read a price after {NOTICE.seconds} seconds: let it begin then, or later."
         )
-    made = FeaturePrice.objects.create(
+    created = FeaturePrice.objects.create(
         feature=feature,
         model=model,
         basis=basis,
@@ -133,12 +133,12 @@ def set_price(
         output_credits=output_credits,
         effective_from=effective_from,
     )
-    forget()
-    return made
+    clear_cache()
+    return created
 
 
-def forget() -> None:
-    """Have this process read the rate card anew."""
+def clear_cache() -> None:
+    """Have this process read the rate card again."""
     _Kept.read_at = None
 
 
@@ -150,9 +150,9 @@ def _rate(card: Card, feature: str, model: str, at: datetime) -> Rate | None:
     return None
 
 
-def _card(*, is_read_anew: bool = False) -> Card:
+def _card(*, force_refresh: bool = False) -> Card:
     moment = time.monotonic()
-    if is_read_anew or _Kept.read_at is None or moment - _Kept.read_at > settings.RATE_CARD_MAX_AGE_S:
+    if force_refresh or _Kept.read_at is None or moment - _Kept.read_at > settings.RATE_CARD_MAX_AGE_S:
         card: dict[tuple[str, str], list[Rate]] = defaultdict(list)
         for row in FeaturePrice.objects.order_by("-effective_from").select_related("feature"):
             card[row.feature.code, row.model].append(

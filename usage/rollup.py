@@ -87,7 +87,7 @@ def roll_up(account_id: uuid.UUID, *, upto: uuid.UUID) -> bool:
 
 
 def _begin_anew_if_moved(account_id: uuid.UUID) -> None:
-    """See that there is a mark; an account whose days begin at another minute than its slots is summed anew."""
+    """See that there is a mark; an account whose days begin at another minute than its slots is summed again."""
     zone = Account.objects.values_list("time_zone", flat=True).get(pk=account_id)
     minute = minute_of(zone, clock.now())
     with transaction.atomic():
@@ -107,16 +107,16 @@ def settled_until() -> uuid.UUID:
 def _roll_batch(account_id: uuid.UUID, *, upto: uuid.UUID) -> bool:
     with transaction.atomic():
         mark = UsageMark.objects.select_for_update().get(account_id=account_id)
-        asked: dict[str, Any] = {
+        fields: dict[str, Any] = {
             "account_id": account_id, "after": mark.rolled_to, "upto": upto, "minute": mark.minute,
         }  # fmt: skip
         with connection.cursor() as cursor:
-            last = _last(cursor, asked)
+            last = _last(cursor, fields)
             if last is None:
                 return False
-            asked["upto"] = last
-            cursor.execute(ADD_SPENDS, asked)
-            cursor.execute(ADD_RETURNS, asked)
+            fields["upto"] = last
+            cursor.execute(ADD_SPENDS, fields)
+            cursor.execute(ADD_RETURNS, fields)
         mark.rolled_to = last
         mark.save(update_fields=["rolled_to"])
     return True

@@ -1,7 +1,7 @@
 """What an allowance and a price would come to: users, how much they use, what it costs, what is bought.
 
 Pure arithmetic on whole numbers: money in millionths of the currency's unit, shares in thousandths. A month is thirty
-days. Free credits are used before bought ones, each day anew, as the ledger does.
+days. Free credits are used before bought ones, each day afresh, as the ledger does.
 """
 
 from dataclasses import dataclass, replace

@@ -17,7 +17,7 @@ from usage import metrics, rate_card
 class Work:
     """What credits are spent on: `amount` of them, or so much of a feature; and what the AI behind it used.
 
-    Without a `quantity` it is the tokens that `usage` tells, for a feature that is priced by them, else one.
+    Without a `quantity` it is the tokens that `usage` holds, for a feature that is priced by them, else one.
     """
 
     amount: int | None = None
@@ -27,27 +27,27 @@ class Work:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     usage: Mapping[str, Any] = field(default_factory=dict)
 
-    def priced(self, *, at: datetime, is_begun: bool = False) -> rate_card.Priced:
+    def priced(self, *, at: datetime, allow_retired: bool = False) -> rate_card.PricedWork:
         """Its cost by the prices of that moment.
 
         Raises UnknownFeatureError, TooManyUnitsError or InvalidAmountError.
         """
         if self.feature:
             return rate_card.price(
-                feature=self.feature, quantity=self.quantity, usage=self.usage, at=at, is_begun=is_begun
+                feature=self.feature, quantity=self.quantity, usage=self.usage, at=at, allow_retired=allow_retired
             )
         if self.amount is None:
             raise InvalidAmountError(self.amount)
-        return rate_card.Priced(credits=self.amount, quantity=None)
+        return rate_card.PricedWork(credits=self.amount, quantity=None)
 
 
 def spend(
     *, account: Account, work: Work, idempotency_key: str, actor: str, now: datetime, side: Side = Side.SELLER
-) -> ledger.Spent:
+) -> ledger.SpendResult:
     """Take what the work costs. Raises what `Work.priced` does, and whatever `ledger.spend` raises."""
     priced = work.priced(at=now)
     with metrics.counted("spend"):
-        done = ledger.spend(
+        result = ledger.spend(
             account_id=account.pk,
             amount=priced.credits,
             idempotency_key=idempotency_key,
@@ -60,9 +60,9 @@ def spend(
             side=side,
             now=now,
         )
-    if not done.is_replayed:
-        metrics.CREDITS.inc(-done.amount)
-    return done
+    if not result.is_replayed:
+        metrics.CREDITS.inc(-result.amount)
+    return result
 
 
 def hold(
@@ -74,7 +74,7 @@ def hold(
     actor: str,
     now: datetime,
     side: Side = Side.SELLER,
-) -> ledger.Held:
+) -> ledger.HoldResult:
     """Set aside what the work costs at most. Raises what `spend` does."""
     priced = work.priced(at=now)
     with metrics.counted("hold"):
@@ -103,20 +103,20 @@ def capture(
     quantity: int | None = None,
     usage: Mapping[str, Any] | None = None,
     side: Side = Side.SELLER,
-) -> ledger.Captured:
+) -> ledger.CaptureResult:
     """Spend what the held work cost: `amount`, or so much of its feature by the prices of when it was held.
 
     Raises HoldNotFoundError, what `Work.priced` does, and whatever `ledger.capture` raises.
     """
     if amount is None:
-        held = selectors.find_hold(account.pk, hold_id)
-        if held is None:
+        on_hold = selectors.find_hold(account.pk, hold_id)
+        if on_hold is None:
             raise HoldNotFoundError("There is no such hold.")
-        work = Work(feature=held.feature, quantity=quantity, usage=usage or {})
-        priced = work.priced(at=held.created_at, is_begun=True)
+        work = Work(feature=on_hold.feature, quantity=quantity, usage=usage or {})
+        priced = work.priced(at=on_hold.created_at, allow_retired=True)
         amount, quantity = priced.credits, priced.quantity
     with metrics.counted("capture"):
-        done = ledger.capture(
+        result = ledger.capture(
             account_id=account.pk,
             hold_id=hold_id,
             cost=amount,
@@ -126,6 +126,6 @@ def capture(
             side=side,
             now=now,
         )
-    if not done.is_replayed:
-        metrics.CREDITS.inc(done.captured)
-    return done
+    if not result.is_replayed:
+        metrics.CREDITS.inc(result.captured)
+    return result

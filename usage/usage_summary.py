@@ -1,4 +1,4 @@
-"""What was used: every spend is a use, told by the ledger's own rows, so that usage and balance cannot differ."""
+"""What was used: every spend is a use, read from the ledger's own rows, so that usage and balance cannot differ."""
 
 import uuid
 from collections.abc import Iterable
@@ -52,7 +52,7 @@ LOOK_EVERY = timedelta(days=7)  # no zone keeps another time for less than that
 
 
 @dataclass(frozen=True, kw_only=True)
-class Used:
+class UsageTotals:
     """What was used, of one group or in all. `credits - returned` is what it cost."""
 
     day: date | None = None
@@ -68,9 +68,9 @@ class Used:
     provider_cost_micros: int = 0
 
 
-def summary(
+def summarize(
     *, account_id: uuid.UUID, since: datetime, until: datetime, zone: str, group_by: tuple[str, ...] = ()
-) -> list[Used]:
+) -> list[UsageTotals]:
     """What an account used from `since` until `until`: a row a group (of GROUPS), in their order; else one row."""
     columns = "".join(f"{GROUPS[name]} AS {name}, " for name in group_by)
     places = ", ".join(str(number + 1) for number in range(len(group_by)))
@@ -78,7 +78,7 @@ def summary(
     statement = SUMMARY.format(columns=columns, sums=SUMS, grouping=grouping)
     mark = UsageMark.objects.filter(account_id=account_id).first()
     has_slots = mark is not None and _fits(mark.minute, since, until, zone)
-    asked: dict[str, Any] = {
+    fields: dict[str, Any] = {
         "account_id": account_id,
         "since": since,
         "until": until,
@@ -87,16 +87,16 @@ def summary(
         "mark": mark.rolled_to if mark and has_slots else NOTHING,
     }
     with connection.cursor() as cursor:
-        cursor.execute(statement, asked)
+        cursor.execute(statement, fields)
         names = [column.name for column in cursor.description or ()]
         rows: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
-    return [Used(**{name: value for name, value in row.items() if value is not None}) for row in rows]
+    return [UsageTotals(**{name: value for name, value in row.items() if value is not None}) for row in rows]
 
 
-def added(rows: Iterable[Used]) -> Used:
+def total_of(rows: Iterable[UsageTotals]) -> UsageTotals:
     """What was used in all of these."""
     each = list(rows)
-    return Used(**{name: sum(getattr(row, name) for row in each) for name in COUNTED})
+    return UsageTotals(**{name: sum(getattr(row, name) for row in each) for name in COUNTED})
 
 
 def minute_of(zone: str, at: datetime) -> int:

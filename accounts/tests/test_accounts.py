@@ -26,9 +26,9 @@ def test_ids_sort_as_they_were_made(one: uuid.UUID, other: uuid.UUID) -> None:
 
 
 def test_later_ids_sort_later() -> None:
-    made = [new_id() for _ in range(100)]
+    created = [new_id() for _ in range(100)]
 
-    assert sorted(made) == made
+    assert sorted(created) == created
 
 
 @given(st.text())
@@ -80,13 +80,13 @@ def test_an_address_is_one_user_however_it_is_written(ada: User) -> None:
 
 
 def test_a_key_s_secret_is_nowhere_in_the_database(ada_account: Account, now: datetime) -> None:
-    made = _key(ada_account, now)
+    created = _key(ada_account, now)
 
-    row = ApiKey.objects.filter(pk=made.key.pk).values().get()
-    assert made.secret.startswith("tg_test_")
-    assert (found := keys.find_key(made.secret)) is not None
-    assert found.id == made.key.pk
-    assert not any(made.secret[12:] in str(value) for value in row.values())
+    row = ApiKey.objects.filter(pk=created.key.pk).values().get()
+    assert created.secret.startswith("tg_test_")
+    assert (result := keys.find_key(created.secret)) is not None
+    assert result.id == created.key.pk
+    assert not any(created.secret[12:] in str(value) for value in row.values())
 
 
 def test_an_account_key_may_not_grant(ada_account: Account, now: datetime) -> None:

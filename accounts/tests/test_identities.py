@@ -61,11 +61,11 @@ class Provider:
 @pytest.fixture
 def provider(settings: Settings, monkeypatch: pytest.MonkeyPatch, clock_file: Any) -> Iterator[Provider]:
     settings.TOKEN_ISSUERS = [{"name": "stack", "issuer": URL, "audience": "our-app", "webhook_secrets": [SECRET]}]
-    made = Provider()
-    made.new_key("k1")
-    monkeypatch.setattr(issuers, "_get", made.answer)
+    created = Provider()
+    created.new_key("k1")
+    monkeypatch.setattr(issuers, "_get", created.answer)
     issuers.forget_keys()
-    yield made
+    yield created
     issuers.forget_keys()
 
 
@@ -170,11 +170,11 @@ def test_a_token_signed_by_others_opens_nothing(client: Client, db: None, provid
 def test_an_address_that_is_somebody_s_here_is_handed_over_only_if_both_sides_verified_it(
     client: Client, ada: User, ada_account: Account, provider: Provider
 ) -> None:
-    told = {"email": ada.email, "email_verified": True}
-    stranger = balance(client, provider.token("u1", **told)).json()["account"]
+    reported = {"email": ada.email, "email_verified": True}
+    stranger = balance(client, provider.token("u1", **reported)).json()["account"]
     EmailAddress.objects.create(user=ada, email=ada.email, verified=True, primary=True)
     unsure = balance(client, provider.token("u2", email=ada.email)).json()["account"]
-    same = balance(client, provider.token("u3", **told)).json()["account"]
+    same = balance(client, provider.token("u3", **reported)).json()["account"]
 
     assert same == ada_account.public_id
     assert len({stranger, unsure, same}) == 3

@@ -1,4 +1,4 @@
-"""Limits of requests: exact under concurrency, told in headers, and off without Redis."""
+"""Limits of requests: exact under concurrency, shown in headers, and off without Redis."""
 
 import uuid
 from collections.abc import Iterator
@@ -59,14 +59,14 @@ def test_of_a_wide_limit_as_many_pass_as_may_and_few_ask_redis(monkeypatch: pyte
     monkeypatch.setattr(throttling, "WINDOW_S", 86_400)
     monkeypatch.setattr(throttling, "LEASE_FOR_S", 3_600)
     one, other = limit(3_000), limit(6_000, "account")
-    asked: list[int] = []
+    fields: list[int] = []
     script = throttling._script(configured.REDIS_URL)
-    monkeypatch.setattr(throttling, "_script", lambda _url: lambda **how: asked.append(1) or script(**how))
+    monkeypatch.setattr(throttling, "_script", lambda _url: lambda **how: fields.append(1) or script(**how))
 
     passed = together(8, lambda _: sum(passes(one, other) for _ in range(500)))
 
     assert sum(passed) == 3_000
-    assert len(asked) < 1_500  # of 4,000: each refusal is looked at
+    assert len(fields) < 1_500  # of 4,000: each refusal is looked at
 
 
 def test_a_lease_ends(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,16 +148,16 @@ def test_without_redis_there_are_no_limits_and_a_metric_says_so(
     settings.REQUESTS_PER_MINUTE_PER_ACCOUNT = 1
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     before = REGISTRY.get_sample_value("tegoed_rate_limits_off_total") or 0
-    asked: list[int] = []
+    fields: list[int] = []
     script = throttling._script(settings.REDIS_URL)
-    monkeypatch.setattr(throttling, "_script", lambda _url: lambda **how: asked.append(1) or script(**how))
+    monkeypatch.setattr(throttling, "_script", lambda _url: lambda **how: fields.append(1) or script(**how))
 
     answers = [balance(client, key) for _ in range(5)]
 
     assert [answer.status_code for answer in answers] == [200] * 5
     assert "RateLimit" not in answers[0]
     assert REGISTRY.get_sample_value("tegoed_rate_limits_off_total") == before + 5
-    assert len(asked) == 1  # left alone for a while after the failure
+    assert len(fields) == 1  # left alone for a while after the failure
 
 
 def test_flushing_redis_forgets_the_counts_and_no_more(client: Client, key: str, settings: Settings) -> None:

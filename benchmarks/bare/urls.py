@@ -17,13 +17,13 @@ from credits.ledger import sql
 @csrf_exempt
 def same_sql(request: HttpRequest) -> HttpResponse:
     """The ledger's function, called with what the body says."""
-    asked = json.loads(request.body)
-    account, key = uuid.UUID(asked["account"]), request.headers["Idempotency-Key"]
-    print_of = sql.fingerprint("spend", {"amount": asked["amount"]}, "", {})
+    fields = json.loads(request.body)
+    account, key = uuid.UUID(fields["account"]), request.headers["Idempotency-Key"]
+    print_of = sql.fingerprint("spend", {"amount": fields["amount"]}, "", {})
     arguments = [
         account,
         new_id(),
-        asked["amount"],
+        fields["amount"],
         key,
         print_of,
         "",
@@ -43,9 +43,9 @@ def same_sql(request: HttpRequest) -> HttpResponse:
 @csrf_exempt
 def orm_loop(request: HttpRequest) -> HttpResponse:
     """A counter, its lots and its changes, by the ORM."""
-    asked = json.loads(request.body)
+    fields = json.loads(request.body)
     change = usual.spend(
-        account=uuid.UUID(asked["account"]), amount=asked["amount"], key=request.headers["Idempotency-Key"]
+        account=uuid.UUID(fields["account"]), amount=fields["amount"], key=request.headers["Idempotency-Key"]
     )
     return _made({"id": change.pk, "amount": change.amount, "balance_after": change.balance_after})
 

@@ -77,7 +77,7 @@ class CatalogueView(APIView):
                 "bonus": pack.bonus_credits,
                 "amount": price.amount_minor,
                 "currency": price.currency,
-                "promotion": _offer(promotions.offered(account=account, pack=pack, quantity=1, now=now)),
+                "promotion": _offer(promotions.best_offer(account=account, pack=pack, quantity=1, now=now)),
             }
             for pack in price_list.packs()
             for price in pack.prices.all()
@@ -102,7 +102,7 @@ class SyncPricesView(APIView):
 def _offer(promotion: Promotion | None) -> dict[str, Any] | None:
     if promotion is None:
         return None
-    return {"name": promotion.name, "credits": promotions.credits_of(promotion, 1)}
+    return {"name": promotion.name, "credits": promotions.bonus_credits(promotion, 1)}
 
 
 urlpatterns = [

@@ -80,25 +80,25 @@ class CheckoutsView(APIView):
     def post(self, request: Request) -> Response:
         """Start a purchase and get the page where it is paid."""
         key, now = idempotency_key(request), clock.now()
-        asked = checked(CheckoutRequest, request.data)
-        if asked["quantity"] > settings.MAX_PACKS_PER_CHECKOUT:
+        fields = checked(CheckoutRequest, request.data)
+        if fields["quantity"] > settings.MAX_PACKS_PER_CHECKOUT:
             detail = f"At most {settings.MAX_PACKS_PER_CHECKOUT} at a time."
             raise InvalidRequestError(FieldProblem(pointer="/quantity", code="too_many", detail=detail))
         account = account_of(request, now=now)
         rate_limit.check(account)
-        started = purchases.start(
+        started = purchases.start_checkout(
             account=account,
             price=price_list.find_price(
-                item=asked["item"], interval=asked["interval"], currency=asked["currency"].lower()
+                item=fields["item"], interval=fields["interval"], currency=fields["currency"].lower()
             ),
-            quantity=asked["quantity"],
+            quantity=fields["quantity"],
             idempotency_key=key,
-            ui=Order.Ui(asked["ui"]),
-            provider=asked["provider"],
+            ui=Order.Ui(fields["ui"]),
+            provider=fields["provider"],
             actor=caller_of(request).actor,
             side=caller_of(request).side,
-            success_url=asked["success_url"],
-            cancel_url=asked["cancel_url"],
+            success_url=fields["success_url"],
+            cancel_url=fields["cancel_url"],
             now=now,
         )
         shown = checkout_data(started.order)

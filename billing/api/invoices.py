@@ -44,9 +44,9 @@ class InvoicesView(APIView):
     def get(self, request: Request) -> Response:
         """The account's latest invoices, with links to their pages and PDFs."""
         account = account_of(request, now=clock.now())
-        found = djstripe_store.invoices_of(account.pk, limit=LATEST_INVOICES)
-        known = payment_records.of_origins(invoice["id"] for invoice in found)
-        return Response(listing([invoice_data(invoice, known.get(invoice["id"])) for invoice in found], ""))
+        result = djstripe_store.invoices_of(account.pk, limit=LATEST_INVOICES)
+        known = payment_records.for_origins(invoice["id"] for invoice in result)
+        return Response(listing([invoice_data(invoice, known.get(invoice["id"])) for invoice in result], ""))
 
 
 def invoice_data(invoice: dict[str, Any], payment: PaymentRecord | None) -> dict[str, Any]:

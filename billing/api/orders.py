@@ -47,11 +47,9 @@ class OrdersView(APIView):
     def get(self, request: Request) -> Response:
         """What the account bought or began to buy, latest first; automatic top-ups as well."""
         account = account_of(request, now=clock.now())
-        found, following = page(
-            request, Order.objects.filter(account=account).with_what_it_says().order_by("-id"), "co"
-        )
-        known = payment_records.of_origins(order.origin_id for order in found)
-        return Response(listing([order_data(order, known.get(order.origin_id)) for order in found], following))
+        result, following = page(request, Order.objects.filter(account=account).with_related().order_by("-id"), "co")
+        known = payment_records.for_origins(order.origin_id for order in result)
+        return Response(listing([order_data(order, known.get(order.origin_id)) for order in result], following))
 
 
 def order_data(order: Order, payment: PaymentRecord | None) -> dict[str, Any]:

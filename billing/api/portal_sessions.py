@@ -39,10 +39,10 @@ class PortalSessionsView(APIView):
     )
     def post(self, request: Request) -> Response:
         """A link to the provider's billing portal for the account; it works for some minutes."""
-        asked = checked(PortalSessionRequest, request.data)
+        fields = checked(PortalSessionRequest, request.data)
         account = account_of(request, now=clock.now())
         rate_limit.check(account)
-        return Response({"url": purchases.portal_url(account=account, return_url=asked["return_url"])}, status=201)
+        return Response({"url": purchases.portal_url(account=account, return_url=fields["return_url"])}, status=201)
 
 
 urlpatterns = [

@@ -20,7 +20,7 @@ def stripe_webhook(request: HttpRequest) -> HttpResponse:
     """Stripe's events come in here: stored and answered, acted on by a worker."""
     try:
         receiving.check_size(request.headers.get("Content-Length", ""))
-        receiving.accept(body=request.body, signature=request.headers.get("Stripe-Signature", ""), now=clock.now())
+        receiving.receive(body=request.body, signature=request.headers.get("Stripe-Signature", ""), now=clock.now())
     except receiving.RefusedWebhookError as refusal:
         logger.warning("webhook_refused", reason=str(refusal), status=refusal.status)
         return HttpResponse(f"{refusal}\n", status=refusal.status, content_type="text/plain")
@@ -30,7 +30,7 @@ def stripe_webhook(request: HttpRequest) -> HttpResponse:
 @csrf_exempt
 @require_POST
 def payconiq_callback(request: HttpRequest) -> HttpResponse:
-    """Payconiq tells that something happened to a payment: a worker looks at it."""
+    """Payconiq reports that a payment has changed: a worker fetches it."""
     try:
         receiving.check_size(request.headers.get("Content-Length", ""))
         payment_id = payconiq.payment_of_callback(

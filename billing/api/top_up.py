@@ -54,13 +54,13 @@ class TopUpView(APIView):
     def put(self, request: Request) -> Response:
         """Switch the automatic top-up on. Ask the customer first: their saved card is charged without asking again."""
         now = clock.now()
-        asked = checked(TopUpRequest, request.data)
+        fields = checked(TopUpRequest, request.data)
         account = account_of(request, now=now)
         top_ups.switch_on(
             account=account,
-            price=price_list.find_price(item=asked["pack"]),
-            below=asked["below"],
-            max_per_month=asked["at_most_a_month"],
+            price=price_list.find_price(item=fields["pack"]),
+            below=fields["below"],
+            max_per_month=fields["at_most_a_month"],
             now=now,
         )
         return Response(top_up_data(account))

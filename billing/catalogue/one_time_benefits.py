@@ -1,7 +1,7 @@
 """What is given once to a person: the bonus on a first purchase, and a free trial.
 
 A person is every owner of an account, by their user and their mailbox, and the card that was paid with: a second team,
-a second account or one that was closed meanwhile begin nothing anew. What was used is kept when the account is closed,
+a second account or one that was closed meanwhile begin nothing again. What was used is kept when the account is closed,
 as a hash and a fingerprint that name nobody.
 """
 
@@ -41,7 +41,7 @@ def claim(kind: BenefitUse.Kind, account: Account, *, cause: str, now: datetime,
         return is_first
 
 
-def is_had_by(kind: BenefitUse.Kind, account: Account, *, cause: str) -> bool:
+def is_claimed_by(kind: BenefitUse.Kind, account: Account, *, cause: str) -> bool:
     """Whether a benefit was claimed by this cause, and by no other of the same person."""
     causes = BenefitUse.objects.filter(kind=kind, subject__in=_subjects(account)).values_list("cause", flat=True)
     return set(causes) == {cause}

@@ -33,16 +33,16 @@ def find_price(*, item: str, interval: str = "", currency: str = "") -> Price:
     if pack := Pack.objects.filter(code=item).first():
         if not pack.is_active:
             raise ArchivedItemError(f"{pack.name} is no longer for sale.")
-        found = prices.filter(pack=pack, is_active=True)
+        result = prices.filter(pack=pack, is_active=True)
     elif plan := Plan.objects.filter(code=item).first():
         if not plan.is_active:
             raise ArchivedItemError(f"{plan.name} is no longer for sale.")
-        found = prices.filter(plan=plan, is_active=True, interval=interval or Price.Interval.MONTH)
+        result = prices.filter(plan=plan, is_active=True, interval=interval or Price.Interval.MONTH)
     else:
         raise PriceNotSellableError(f"There is no {item!r} in the catalogue.")
     if currency:
-        found = found.filter(currency=currency)
-    price = found.order_by("pk").first()
+        result = result.filter(currency=currency)
+    price = result.order_by("pk").first()
     if price is None:
         raise PriceNotSellableError(f"{item!r} has no price{f' a {interval}' if interval else ''} right now.")
     return price

@@ -1,4 +1,4 @@
-"""Bringing our catalogue in line with Stripe's products and prices.
+"""Syncing our catalogue with Stripe's products and prices.
 
 Stripe decides names, amounts and what is on sale. We decide credits: a product's `included_credits` only seeds the
 number when the product first arrives; from then on the admin's number stands.
@@ -31,18 +31,18 @@ MODELS: dict[str, type[Plan] | type[Pack]] = {"plan": Plan, "pack": Pack}
 
 
 def pull() -> list[str]:
-    """Mirror every product and price, bring plans, packs and prices in line, and say what changed."""
+    """Store every product and price, sync plans, packs and prices with them, and say what changed."""
     changes: list[str] = []
     for product in stripe_client.list_all("product"):
-        djstripe_store.sync("product", product)
-        changes += bring_product_in_line(stripe_client.plain(product))
+        djstripe_store.store("product", product)
+        changes += sync_product(stripe_client.plain(product))
     for price in stripe_client.list_all("price"):
-        djstripe_store.sync("price", price)
-        changes += bring_price_in_line(stripe_client.plain(price))
+        djstripe_store.store("price", price)
+        changes += sync_price(stripe_client.plain(price))
     return changes
 
 
-def bring_product_in_line(product: Stripe, **_now: Any) -> list[str]:
+def sync_product(product: Stripe, **_now: Any) -> list[str]:
     """Make or update the plan or pack of a product; a product that is not ours to sell is left alone."""
     metadata = product.get("metadata") or {}
     model = MODELS.get(metadata.get(KIND, ""))
@@ -54,7 +54,7 @@ def bring_product_in_line(product: Stripe, **_now: Any) -> list[str]:
     return list(_update(item, product))
 
 
-def bring_price_in_line(price: Stripe, **_now: Any) -> list[str]:
+def sync_price(price: Stripe, **_now: Any) -> list[str]:
     """Make or update our view of a price; one of a product that is not ours to sell is left alone."""
     known = Price.objects.filter(stripe_price_id=price["id"]).first()
     if known is not None:
@@ -110,7 +110,7 @@ def _make(model: type[Plan] | type[Pack], product: Stripe, metadata: dict[str, s
     changes = [f"{product['name']}: new, gives {credits} credits."]
     # Its prices may have been here before it: they were left out then.
     for price in djstripe_store.prices_of(product["id"]):
-        changes += bring_price_in_line(price)
+        changes += sync_price(price)
     return changes
 
 

@@ -16,17 +16,17 @@ from billing.models import Order, Pack, Promotion
 COUNTS = (Order.Status.OPEN, Order.Status.PROCESSING, Order.Status.COMPLETED, Order.Status.REVIEW)
 
 
-def offered(*, account: Account | None, pack: Pack, quantity: int, now: datetime) -> Promotion | None:
+def best_offer(*, account: Account | None, pack: Pack, quantity: int, now: datetime) -> Promotion | None:
     """The promotion that gives this customer most on this pack, if there is one. None is a visitor's account."""
-    found = [
+    result = [
         promotion
         for promotion in _running(now).filter(Q(pack=None) | Q(pack=pack))
         if account is None or _is_for(account, promotion)
     ]
-    return max(found, key=lambda promotion: credits_of(promotion, quantity), default=None)
+    return max(result, key=lambda promotion: bonus_credits(promotion, quantity), default=None)
 
 
-def credits_of(promotion: Promotion, quantity: int) -> int:
+def bonus_credits(promotion: Promotion, quantity: int) -> int:
     """What a promotion gives on so many packs."""
     return promotion.bonus_credits * (quantity if promotion.is_per_pack else 1)
 
@@ -36,15 +36,15 @@ def reserve(order: Order, *, now: datetime) -> None:
     pack = order.price.pack
     if pack is None:
         return
-    while promotion := offered(account=order.account, pack=pack, quantity=order.quantity, now=now):
+    while promotion := best_offer(account=order.account, pack=pack, quantity=order.quantity, now=now):
         locked = Promotion.objects.select_for_update().get(pk=promotion.pk)
         if locked.is_active and _is_for(order.account, locked):
             order.promotion = locked
-            order.promotion_credits = credits_of(locked, order.quantity)
+            order.promotion_credits = bonus_credits(locked, order.quantity)
             return
 
 
-def may_have(order: Order, *, card: str, now: datetime) -> bool:
+def is_eligible(order: Order, *, card: str, now: datetime) -> bool:
     """Whether a paid order may have its promotion: a first purchase's, if it is the first of this person and card.
 
     Every purchase of a pack counts, with a promotion or without. The caller is in the order's transaction.

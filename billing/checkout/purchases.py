@@ -30,13 +30,13 @@ from billing.models import RUNNING, Order, Price, Subscription
 from billing.stripe import djstripe_store, portal_configuration, stripe_client
 from common.public_ids import parse_id
 from common.sides import Side
-from common.urls import own
+from common.urls import absolute_url
 
 _QR = Signer(salt="billing.qr")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Started:
+class StartedCheckout:
     """An order whose payment page can be opened; `is_replayed` when an earlier call started it."""
 
     order: Order
@@ -53,7 +53,7 @@ class NoCustomerError(BillingError):
     status_code = 409
 
 
-def start(
+def start_checkout(
     *,
     account: Account,
     price: Price,
@@ -66,7 +66,7 @@ def start(
     success_url: str = "",
     cancel_url: str = "",
     side: Side = Side.INTERNAL,
-) -> Started:
+) -> StartedCheckout:
     """Open a checkout for one price. A repeated key of the same `side` answers the first order.
 
     Raises OrderKeyReusedError, AlreadySubscribedError, ForeignUrlError, PriceNotSellableError, or
@@ -93,9 +93,9 @@ def start(
     )
     order, is_new = _order(wanted, now=now)
     if order.status != Order.Status.OPEN or (order.ui != Order.Ui.ELEMENTS and _is_opened(order)):
-        return Started(order=order, is_replayed=not is_new)
+        return StartedCheckout(order=order, is_replayed=not is_new)
     opened = _open(order)
-    return Started(
+    return StartedCheckout(
         order=order, is_replayed=not is_new, client_secret=opened.client_secret, total_minor=opened.total_minor
     )
 
@@ -109,7 +109,7 @@ def _open(order: Order) -> Opened:
     opened = providers.get(order.provider).open(order)
     order.stripe_session_id = opened.session_id or None
     order.payment_id = opened.payment_id or None
-    order.checkout_url = opened.url or own("card-form", order.public_id)
+    order.checkout_url = opened.url or absolute_url("card-form", order.public_id)
     order.expires_at = opened.expires_at
     order.save(update_fields=["stripe_session_id", "payment_id", "checkout_url", "expires_at"])
     return opened
@@ -137,7 +137,7 @@ def qr_code(order: Order) -> str:
 
 def qr_url(order: Order) -> str:
     """Where the QR code of an order is to be had as a picture, by anybody who knows this address."""
-    return own("qr-code", _QR.sign(order.public_id))
+    return absolute_url("qr-code", _QR.sign(order.public_id))
 
 
 def order_of_qr(signed: str) -> Order | None:
@@ -154,21 +154,21 @@ def portal_url(*, account: Account, return_url: str = "") -> str:
     customer_id = djstripe_store.customer_of_account(account.pk)
     if not customer_id:
         raise NoCustomerError("There is nothing to manage yet: it starts with your first purchase.")
-    about = {"customer_id": customer_id, "return_url": return_url or own("billing")}
+    about = {"customer_id": customer_id, "return_url": return_url or absolute_url("billing")}
     configuration = portal_configuration.known_id()
     try:
         return stripe_client.create_portal_session(**about, configuration=configuration)
     except PortalNotSetUpError:
         if not configuration:
             raise
-        portal_configuration.forget()  # made anew since we looked
+        portal_configuration.forget()  # recreated since we looked
         return stripe_client.create_portal_session(**about, configuration=portal_configuration.known_id())
 
 
 def _order(wanted: Order, *, now: datetime) -> tuple[Order, bool]:
     """The order for this key: the one there is, or `wanted`, kept."""
     known = Order.objects.filter(account=wanted.account, side=wanted.side, idempotency_key=wanted.idempotency_key)
-    if order := known.with_what_it_says().first():
+    if order := known.with_related().first():
         same = ("price_id", "quantity", "ui", "provider")
         if any(getattr(order, name) != getattr(wanted, name) for name in same):
             raise OrderKeyReusedError("This Idempotency-Key was used for another checkout. Send a new key.")

@@ -3,8 +3,8 @@
 Only use buys: a spend, a capture or a hold that leaves fewer than so many, once each. What expires, is refunded,
 adjusted or merged, and a renewal that is awaited, charges no card. The attempt is an order like any other, kept before
 the card is charged: however many spends cross the line at once, an account has one attempt at a time, and one whose
-answer was never heard is looked for before it is made again. A card that is refused, and money that goes back
-(`money_back`), switch the top-up off, and its owner is told.
+answer never arrived is looked up before it is made again. A card that is refused, and money that goes back
+(`money_back`), switch the top-up off, and its owner is notified.
 """
 
 import uuid
@@ -141,16 +141,16 @@ def _charge(order: Order, *, now: datetime) -> None:
         confirm=True,
         **amounts(order, customer_id, kind=payloads.TOP_UP),
     )
-    sync.bring_in_line(kind="payment_intent", object_id=intent["id"], now=now)
+    sync.sync_object(kind="payment_intent", object_id=intent["id"], now=now)
     if intent["status"] not in ("succeeded", "processing"):
-        # An earlier attempt, whose refusal was never heard.
+        # An earlier attempt, whose refusal never arrived.
         why = (intent.get("last_payment_error") or {}).get("message")
         raise PaymentDeclinedError(str(why or _("It was declined.")))
 
 
 def _give_up(order: Order, why: str, *, now: datetime) -> None:
     with transaction.atomic():
-        orders.leave_open(order, Order.Status.FAILED, problem=why)
+        orders.set_payment_status(order, Order.Status.FAILED, problem=why)
         switch_off(account=order.account, problem=why)
         domain_events.top_up_failed(order, why=why, now=now)
 

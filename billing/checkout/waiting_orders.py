@@ -39,7 +39,7 @@ def refresh(*, now: datetime) -> int:
 def close_abandoned(*, now: datetime) -> int:
     """End the orders that nobody will pay any more: card forms that were left, and those whose page never opened.
 
-    (A payment page ends by itself, and Stripe tells.) How many were ended.
+    (A payment page ends by itself, and Stripe sends an event.) How many were ended.
     """
     left = Order.objects.filter(status=Order.Status.OPEN, stripe_session_id=None, created_at__lt=now - OPEN_FOR)
     closed = 0
@@ -49,7 +49,7 @@ def close_abandoned(*, now: datetime) -> int:
                 stripe_client.cancel_payment(order.payment_id)
                 closed += not purchases.refresh(order, now=now).is_waiting
             elif not order.payment_id:
-                orders.leave_open(order, Order.Status.EXPIRED)
+                orders.set_payment_status(order, Order.Status.EXPIRED)
                 closed += 1
         except (BillingError, FulfilmentError) as error:
             logger.warning("order_not_closed", order=order.public_id, error=str(error))

@@ -2,7 +2,7 @@
 
 From the payments behind a lot (its own; of a month of a year, the year's and those of its upgrades) and from how much
 of their money is still here follows how many of its credits should be taken back. The difference to what was taken
-before is posted, so that the number, the order and the repetition of what is heard do not matter.
+before is posted, so that the number, the order and the repetition of webhooks do not matter.
 
 A refund takes what is left of a lot, and what was spent or held then as soon as it comes back. A dispute takes the same
 when it is opened, all of it when it is lost (what was spent is owed), nothing when it is won. An upgrade that was
@@ -34,33 +34,33 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class PaymentShare:
     """What one payment brought of a lot."""
 
     payment: PaymentRecord
     credits: int
 
 
-def bring_in_line(payment: PaymentRecord, *, source_key: str, about: str = "", now: datetime) -> int:
-    """Bring every lot that a payment brought, and what is promised for it, in line with its money. Safe to repeat.
+def apply_targets(payment: PaymentRecord, *, source_key: str, about: str = "", now: datetime) -> int:
+    """Sync every lot of a payment, and its allowance, with the money that is still here. Safe to repeat.
 
     `about` names its charge in the ledger. Answers how many credits were taken for refunds, in all.
     """
     invoice = PaidInvoice.objects.filter(stripe_invoice_id=payment.origin_id).first()
     grants = {grant.pk: grant for grant in selectors.grants_of_cause(payment.account_id, source_key)}
     if invoice is not None and invoice.promise:
-        grants |= {grant.pk: grant for grant in selectors.grants_of_promise(payment.account_id, invoice.promise)}
+        grants |= {grant.pk: grant for grant in selectors.grants_of_allowance(payment.account_id, invoice.promise)}
     for grant in grants.values():
-        reach(grant, about=about or payment.origin_id, now=now)
+        apply_target(grant, about=about or payment.origin_id, now=now)
     if invoice is not None and invoice.promise:
-        _withhold(invoice, payment, now=now)
+        _withhold_future_months(invoice, payment, now=now)
     keys = [grant.source_key for grant in grants.values()]
-    done = Clawback.objects.filter(account=payment.account_id, grant_source_key__in=keys, cause=Cause.REFUND)
-    return sum(done.values_list("taken", flat=True))
+    result = Clawback.objects.filter(account=payment.account_id, grant_source_key__in=keys, cause=Cause.REFUND)
+    return sum(result.values_list("taken", flat=True))
 
 
-def bring_changes_in_line(invoice_id: str, *, now: datetime) -> None:
-    """Bring what upgrades added to a period in line with what they cost after all.
+def apply_upgrade_targets(invoice_id: str, *, now: datetime) -> None:
+    """Sync what upgrades added to a period with what they cost after all.
 
     Stripe's portal may take an upgrade back at once, and credit it: so much of its credits goes, and those that were
     spent are owed. It may go up once more: then they come back. (Our own page keeps an upgrade until the period ends.)
@@ -71,14 +71,14 @@ def bring_changes_in_line(invoice_id: str, *, now: datetime) -> None:
     for change in PaidInvoice.objects.filter(account=row.account_id, changed_period=row.changed_period):
         for grant in selectors.grants_of_cause(row.account_id, f"stripe:invoice:{change.stripe_invoice_id}"):
             if grant.is_top_up:
-                reach(grant, about=row.changed_period[:255], now=now)
+                apply_target(grant, about=row.changed_period[:255], now=now)
 
 
-def owed_back(grant: Grant, *, payment: PaymentRecord, refunded_minor: int) -> int:
+def preview_clawback(grant: Grant, *, payment: PaymentRecord, refunded_minor: int) -> int:
     """How many credits of a lot would be taken back in all, if so much of a payment were refunded in all."""
     parts = [
         (part.credits, refunded_minor if part.payment.pk == payment.pk else part.payment.refunded_minor, part.payment)
-        for part in parts_of(grant)
+        for part in payment_shares(grant)
     ]
     back = (
         credits * min(minor, of.total_minor) // of.total_minor for credits, minor, of in parts if of.total_minor > 0
@@ -86,13 +86,13 @@ def owed_back(grant: Grant, *, payment: PaymentRecord, refunded_minor: int) -> i
     return min(grant.whole, sum(back))
 
 
-def taken_of(grant: Grant) -> int:
+def clawed_back_of(grant: Grant) -> int:
     """How many credits of a lot were taken back so far."""
     rows = Clawback.objects.filter(account=grant.account_id, grant_source_key=grant.source_key)
     return max(sum(rows.values_list("taken", flat=True)), grant.withheld)
 
 
-def parts_of(grant: Grant) -> list[Part]:
+def payment_shares(grant: Grant) -> list[PaymentShare]:
     """The payments behind a lot, and how many of its credits each brought."""
     promise = grant.allowance if grant.allowance is not None and not grant.is_top_up else None
     key = promise.source_key if promise is not None else grant.source_key
@@ -101,7 +101,7 @@ def parts_of(grant: Grant) -> list[Part]:
     if promise is not None:
         rows = PaidInvoice.objects.filter(account=grant.account_id, promise=promise.source_key)
         rows = rows.filter(fulfilled_at__lte=max(grant.effective_at, promise.created_at)).order_by("fulfilled_at", "pk")
-        # (Its own invoice comes first. A promise that nobody wrote the months down of is all its own.)
+        # (Its own invoice comes first. An allowance that nobody wrote the months down of is all its own.)
         by_month = [(row.stripe_invoice_id, row.monthly_credits) for row in rows if row.monthly_credits]
         if by_month and by_month[0][0] == origins[0][0]:
             origins = by_month
@@ -111,7 +111,7 @@ def parts_of(grant: Grant) -> list[Part]:
         part = min(left, credits)
         left -= part
         if part and origin in known:
-            parts.append(Part(payment=known[origin], credits=part))
+            parts.append(PaymentShare(payment=known[origin], credits=part))
     return parts
 
 
@@ -124,7 +124,7 @@ def target_of(grant: Grant) -> Target:
     """How many credits of a lot are to be taken back, as the money behind it stands."""
     credits, owes = dict.fromkeys(Cause, 0), dict.fromkeys(Cause, False)
     about = ""
-    for part in parts_of(grant):
+    for part in payment_shares(grant):
         payment = part.payment
         if payment.total_minor <= 0:
             continue
@@ -156,7 +156,7 @@ def _credited(grant: Grant) -> int:
     return grant.whole * gone // cost if cost else 0
 
 
-def reach(grant: Grant, *, about: str, now: datetime) -> None:
+def apply_target(grant: Grant, *, about: str, now: datetime) -> None:
     """Take back of a lot, or give back, what is between its target and what was done before."""
     names: dict[str, Any] = {"account_id": grant.account_id, "grant_source_key": grant.source_key}
     with transaction.atomic():
@@ -166,16 +166,16 @@ def reach(grant: Grant, *, about: str, now: datetime) -> None:
         if not rows and not grant.withheld and not any(target.credits.values()):
             return
         if not rows and grant.withheld:
-            rows = _adopt(grant, target, about, now=now)
+            rows = _record_withheld(grant, target, about, now=now)
         _count_returned(rows, ledger.stop_awaiting(**names))
         for cause in (Cause.CHANGE, Cause.REFUND, Cause.DISPUTE):
-            _reach(grant, cause, target.credits[cause], about, with_debt=target.owes[cause], now=now)
-        done = sum(row.taken + row.owed for row in known.filter(cause__in=AWAITED))
-        missing = sum(target.credits[cause] for cause in AWAITED) - done
+            _apply_cause(grant, cause, target.credits[cause], about, with_debt=target.owes[cause], now=now)
+        result = sum(row.taken + row.owed for row in known.filter(cause__in=AWAITED))
+        missing = sum(target.credits[cause] for cause in AWAITED) - result
         ledger.await_return(**names, amount=max(0, missing), now=now)
 
 
-def _adopt(grant: Grant, target: Target, about: str, *, now: datetime) -> dict[Cause, Clawback]:
+def _record_withheld(grant: Grant, target: Target, about: str, *, now: datetime) -> dict[Cause, Clawback]:
     """Write down what the ledger took of a lot as it was given: for a refund first, the rest for a dispute."""
     by_refund = min(grant.withheld, target.credits[Cause.REFUND])
     rows = {}
@@ -205,7 +205,7 @@ def _count_returned(rows: dict[Cause, Clawback], awaited: int) -> None:
             row.save(update_fields=["taken"])
 
 
-def _reach(grant: Grant, cause: Cause, target: int, about: str, *, with_debt: bool, now: datetime) -> None:
+def _apply_cause(grant: Grant, cause: Cause, target: int, about: str, *, with_debt: bool, now: datetime) -> None:
     names: dict[str, Any] = {"account_id": grant.account_id, "grant_source_key": grant.source_key}
     if target:
         new = Clawback(**names, cause=cause, charge_id=about, updated_at=now)
@@ -218,7 +218,7 @@ def _reach(grant: Grant, cause: Cause, target: int, about: str, *, with_debt: bo
     step |= {"description": f"{cause.label}: {about}", "actor": "stripe"}
     more = target - row.taken - row.owed
     if more > 0:
-        revoked = ledger.revoke(**step, amount=more, rest_becomes_debt=with_debt)
+        revoked = ledger.revoke(**step, amount=more, create_debt=with_debt)
         row.taken += revoked.taken
         row.owed += revoked.debt
     elif more < 0:
@@ -234,7 +234,7 @@ def _reach(grant: Grant, cause: Cause, target: int, about: str, *, with_debt: bo
     row.save(update_fields=["target", "taken", "owed", "steps", "charge_id", "updated_at"])
 
 
-def _withhold(invoice: PaidInvoice, payment: PaymentRecord, *, now: datetime) -> None:
+def _withhold_future_months(invoice: PaidInvoice, payment: PaymentRecord, *, now: datetime) -> None:
     """Months of a year that are still to come are given as far as they are paid for, by the year and its upgrades."""
     withheld = invoice.monthly_credits * payment.gone_minor // payment.total_minor if payment.total_minor > 0 else 0
     PaidInvoice.objects.filter(pk=invoice.pk).update(withheld=withheld)

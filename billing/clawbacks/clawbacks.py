@@ -1,8 +1,8 @@
 """Credits follow the money back: what was refunded of a payment, and how its disputes stand, is one standing target.
 
-What is heard of a charge is kept with its payment (`payment_records`), whatever came before; from there follows how
-many of its credits may remain (`clawbacks`). The customer hears of a refund, the operators of a dispute, and no card is
-charged by itself any more.
+What arrives about a charge is stored with its payment (`payment_records`), whatever came before; from there follows how
+many of its credits may remain (`clawback_targets`). A refund is mailed to the customer, a dispute to operators, and no
+card is charged by itself any more.
 """
 
 from collections.abc import Iterable
@@ -34,24 +34,24 @@ LOST = "lost"
 LONGEST_STANDING = 120
 
 
-def concerns(charge: Stripe) -> bool:
+def has_money_back(charge: Stripe) -> bool:
     """Whether any money of a charge went back, or may."""
     return bool(charge.get("amount_refunded") or charge.get("disputed") or charge.get("refunded"))
 
 
 def standing(charge: Stripe, disputes: Iterable[Stripe]) -> str:
     """How a charge stands, in a few words: the same words, the same credits."""
-    told = sorted(f"{dispute['amount']} disputed: {dispute['status']}" for dispute in disputes)
-    return "; ".join([f"{charge['amount_refunded']} refunded", *told])[:LONGEST_STANDING]
+    reported = sorted(f"{dispute['amount']} disputed: {dispute['status']}" for dispute in disputes)
+    return "; ".join([f"{charge['amount_refunded']} refunded", *reported])[:LONGEST_STANDING]
 
 
-def is_settled(charge: Stripe, disputes: Iterable[Stripe]) -> bool:
-    """Whether credits were brought in line with the charge as it stands now."""
+def is_reconciled(charge: Stripe, disputes: Iterable[Stripe]) -> bool:
+    """Whether credits were synced with the charge as it stands now."""
     return SettledCharge.objects.filter(charge_id=charge["id"], seen=standing(charge, disputes)).exists()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Paid:
+class PaidCharge:
     """One charge that paid for something, and the disputes about it."""
 
     charge: Stripe
@@ -62,8 +62,8 @@ class Paid:
         return sum(dispute["amount"] for dispute in self.disputes if dispute["status"] not in HARMLESS)
 
 
-def settle(*, paid: list[Paid], origin: Stripe, credited_minor: int = 0, now: datetime) -> None:
-    """Bring the credits that a payment brought in line with what of its money is still here.
+def reconcile_payment(*, paid: list[PaidCharge], origin: Stripe, credited_minor: int = 0, now: datetime) -> None:
+    """Sync the credits of a payment with what of its money is still here.
 
     `origin` is the checkout session, the payment or the invoice, `paid` every charge that paid for it (none, where the
     customer's balance did), and `credited_minor` what credit notes took off it without a refund. Raises FulfilmentError
@@ -77,7 +77,7 @@ def settle(*, paid: list[Paid], origin: Stripe, credited_minor: int = 0, now: da
     about = paid[0].charge["id"] if paid else origin["id"]
     with transaction.atomic():
         taken = 0
-        payment = _payment(account, origin, paid, now=now)
+        payment = _payment_record(account, origin, paid, now=now)
         if payment is not None:
             subscription_id = payloads.invoice_subscription_id(origin) if "lines" in origin else ""
             payment = payment_records.record_money_back(
@@ -86,22 +86,22 @@ def settle(*, paid: list[Paid], origin: Stripe, credited_minor: int = 0, now: da
                 credited_minor=credited_minor,
                 disputed_minor=disputed,
                 is_lost=any(dispute["status"] == LOST for each in paid for dispute in each.disputes),
-                is_mistake=duplicate_detection.is_extra(subscription_id),
+                is_mistake=duplicate_detection.is_duplicate(subscription_id),
                 now=now,
             )
-            taken = clawback_targets.bring_in_line(payment, source_key=_source_key(origin), about=about, now=now)
+            taken = clawback_targets.apply_targets(payment, source_key=_source_key(origin), about=about, now=now)
             if account.closed_at is not None:
-                _take_what_came_back(account, about, now=now)
+                _claw_back_closed_account(account, about, now=now)
         for each in paid:
-            told = {"seen": standing(each.charge, each.disputes), "settled_at": now}
-            SettledCharge.objects.update_or_create(charge_id=each.charge["id"], defaults=told)
+            reported = {"seen": standing(each.charge, each.disputes), "settled_at": now}
+            SettledCharge.objects.update_or_create(charge_id=each.charge["id"], defaults=reported)
         paid_by = Q(stripe_session_id=origin["id"]) | Q(payment_id=origin["id"])
         Order.objects.filter(paid_by, account=account).update(refunded_minor=refunded, is_disputed=bool(disputed))
         for each in paid:
-            _tell(each, origin, account, taken=taken, now=now)
+            _notify(each, origin, account, taken=taken, now=now)
 
 
-def _take_what_came_back(account: Account, charge_id: str, *, now: datetime) -> None:
+def _claw_back_closed_account(account: Account, charge_id: str, *, now: datetime) -> None:
     """A dispute is won, or a refund fails, after the account was closed: its credits are nobody's any more."""
     left = selectors.balance(account_id=account.pk, now=now).available
     if left:
@@ -115,7 +115,7 @@ def _take_what_came_back(account: Account, charge_id: str, *, now: datetime) -> 
         )
 
 
-def _payment(account: Account, origin: Stripe, paid: list[Paid], *, now: datetime) -> PaymentRecord | None:
+def _payment_record(account: Account, origin: Stripe, paid: list[PaidCharge], *, now: datetime) -> PaymentRecord | None:
     """The record of a payment; made now, where it was fulfilled before there were records."""
     known = PaymentRecord.objects.filter(origin_id=origin["id"]).first()
     if known is not None:
@@ -144,12 +144,12 @@ def _source_key(origin: Stripe) -> str:
     return f"stripe:{kind}:{origin['id']}"
 
 
-def settle_changes(invoice: Stripe, *, now: datetime) -> None:
-    """Bring what upgrades added to a period in line with what they cost after all."""
-    clawback_targets.bring_changes_in_line(invoice["id"], now=now)
+def reconcile_upgrades(invoice: Stripe, *, now: datetime) -> None:
+    """Sync what upgrades added to a period with what they cost after all."""
+    clawback_targets.apply_upgrade_targets(invoice["id"], now=now)
 
 
-def _tell(paid: Paid, origin: Stripe, account: Account, *, taken: int, now: datetime) -> None:
+def _notify(paid: PaidCharge, origin: Stripe, account: Account, *, taken: int, now: datetime) -> None:
     """The customer hears of a refund, the operators of a dispute for as long as it is open; no card is charged more."""
     charge, disputes = paid.charge, paid.disputes
     if charge["amount_refunded"] or disputes:
@@ -157,7 +157,7 @@ def _tell(paid: Paid, origin: Stripe, account: Account, *, taken: int, now: date
     if charge["amount_refunded"]:
         description = charge.get("description") or origin.get("number") or ""
         refunded = Money(charge["amount_refunded"], charge["currency"])
-        _tell_of_refund(account, charge["id"], description, refunded, taken=taken, now=now)
+        _notify_refund(account, charge["id"], description, refunded, taken=taken, now=now)
     waiting = [dispute for dispute in disputes if dispute["status"] not in (*HARMLESS, LOST)]
     if waiting:
         amount = amount_in_words(waiting[0]["amount"], charge["currency"])
@@ -168,7 +168,7 @@ def _tell(paid: Paid, origin: Stripe, account: Account, *, taken: int, now: date
 
 
 def _stop_top_up(account: Account, charge_id: str, *, now: datetime) -> None:
-    """Whoever has money back is not charged by itself again: once for each payment, and they are told."""
+    """Whoever has money back is not charged by itself again: once for each payment, and they are notified."""
     problem = gettext_noop("Money of yours was given back, or is disputed.")
     with transaction.atomic():
         known = OutboxEvent.objects.filter(name="top_up.stopped", key=f"top_up.stopped:{account.pk}:{charge_id}")
@@ -178,24 +178,24 @@ def _stop_top_up(account: Account, charge_id: str, *, now: datetime) -> None:
             on.update(is_on=False, problem=problem)
 
 
-def take_back_of_order(order: Order, *, refunded_minor: int, now: datetime) -> None:
-    """Bring the credits of an order in line with `refunded_minor` given back in all, at a provider without charges."""
+def claw_back_order(order: Order, *, refunded_minor: int, now: datetime) -> None:
+    """Claw back the credits of an order for `refunded_minor` refunded in all, at a provider without charges."""
     charge_id = f"{order.provider}:{order.payment_id}"
     with transaction.atomic():
         taken = 0
-        payment = payment_records.of_order(order, now=now)
+        payment = payment_records.for_order(order, now=now)
         if payment is not None:
             payment = payment_records.record_money_back(
                 payment, refunded_minor=refunded_minor, disputed_minor=0, now=now
             )
-            taken = clawback_targets.bring_in_line(payment, source_key=order.grant_source_key, about=charge_id, now=now)
+            taken = clawback_targets.apply_targets(payment, source_key=order.grant_source_key, about=charge_id, now=now)
         Order.objects.filter(pk=order.pk).update(refunded_minor=refunded_minor)
         _stop_top_up(order.account, charge_id, now=now)
         refunded = Money(refunded_minor, order.currency)
-        _tell_of_refund(order.account, charge_id, order.description, refunded, taken=taken, now=now)
+        _notify_refund(order.account, charge_id, order.description, refunded, taken=taken, now=now)
 
 
-def _tell_of_refund(
+def _notify_refund(
     account: Account, charge_id: str, description: str, refunded: Money, *, taken: int, now: datetime
 ) -> None:
     domain_events.refunded(

@@ -17,15 +17,15 @@ BATCH = 200
 
 
 def update_customers(*, now: datetime) -> int:
-    """Tell Stripe the billing addresses that have changed here; how many were updated."""
+    """Send Stripe the billing addresses that have changed here; how many were updated."""
     known = StripeCustomer.objects.filter(account__closed_at=None, deleted_at=None).exclude(account__email="")
     updated = 0
     for row in known.exclude(account__email=F("email")).select_related("account")[:BATCH]:
         account: Any = row.account
         try:
-            djstripe_store.sync("customer", stripe_client.update_customer(row.pk, email=account.email))
+            djstripe_store.store("customer", stripe_client.update_customer(row.pk, email=account.email))
         except NotAtStripeError:
-            djstripe_store.note_deleted_customer(row.pk, now=now)
+            djstripe_store.record_deleted_customer(row.pk, now=now)
             continue
         except BillingError as error:
             logger.warning("customer_not_updated", customer_id=row.pk, error=str(error))  # the next round asks again

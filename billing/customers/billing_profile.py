@@ -17,7 +17,7 @@ VIES = {"GR": "EL"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Details:
+class BillingProfile:
     """As an invoice shows them; `tax_number` without spaces."""
 
     name: str = ""
@@ -39,22 +39,22 @@ class Card:
     exp_year: int
 
 
-def address_of(account: Account) -> Details:
-    """Name and address as we last heard of them, without asking Stripe."""
-    return _details(djstripe_store.customer_data(account.pk), "")
+def stored_address(account: Account) -> BillingProfile:
+    """Name and address as last received, without asking Stripe."""
+    return _profile(djstripe_store.customer_data(account.pk), "")
 
 
-def current(account: Account) -> Details:
+def fetch(account: Account) -> BillingProfile:
     """All of it as Stripe has it now. Raises PaymentProviderUnavailableError."""
     customer_id = djstripe_store.customer_of_account(account.pk)
     if not customer_id:
-        return Details(name=account.name)
+        return BillingProfile(name=account.name)
     numbers = stripe_client.tax_ids_of(customer_id)
-    found = stripe_client.plain(stripe_client.retrieve("customer", customer_id))
-    return _details(found, str(numbers[0]["value"]) if numbers else "")
+    result = stripe_client.plain(stripe_client.retrieve("customer", customer_id))
+    return _profile(result, str(numbers[0]["value"]) if numbers else "")
 
 
-def save(account: Account, details: Details) -> None:
+def save(account: Account, details: BillingProfile) -> None:
     """Put it on every invoice from now on.
 
     Raises TaxNumberRefusedError before anything is changed, and PaymentProviderUnavailableError.
@@ -64,7 +64,7 @@ def save(account: Account, details: Details) -> None:
     stripe_client.set_tax_id(customer_id, kind=kind, number=number)
     address = {name: getattr(details, name) for name in ("line1", "line2", "postal_code", "city", "country")}
     changed = stripe_client.update_customer(customer_id, name=details.name, address=address)
-    djstripe_store.sync("customer", changed)
+    djstripe_store.store("customer", changed)
 
 
 def tax_number(text: str, *, country: str) -> tuple[str, str]:
@@ -84,7 +84,7 @@ def tax_number(text: str, *, country: str) -> tuple[str, str]:
         raise TaxNumberRefusedError("This is no valid VAT number: look for a mistyped letter or digit.") from error
 
 
-def card_of(account: Account) -> Card | None:
+def saved_card(account: Account) -> Card | None:
     """The card that is charged for this account, if it left one."""
     card_id = djstripe_store.saved_card(account.pk)
     for _account_id, known_id, card in djstripe_store.cards_of([account.pk]):
@@ -94,8 +94,8 @@ def card_of(account: Account) -> Card | None:
     return None
 
 
-def _details(customer: dict[str, object], number: str) -> Details:
+def _profile(customer: dict[str, object], number: str) -> BillingProfile:
     address = customer.get("address")
     known = address if isinstance(address, dict) else {}
     parts = {name: str(known.get(name) or "") for name in ("line1", "line2", "postal_code", "city", "country")}
-    return Details(name=str(customer.get("name") or ""), tax_number=number, **parts)
+    return BillingProfile(name=str(customer.get("name") or ""), tax_number=number, **parts)

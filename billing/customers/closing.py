@@ -25,7 +25,7 @@ def close_account(*, account: Account, user: User | None, now: datetime, actor: 
     plan_changes.end_all(account=account, now=now)
     _close_payment_pages(account)
     top_ups.switch_off(account=account)
-    for series in selectors.promised_series(account.pk):
+    for series in selectors.active_series(account.pk):
         allowances.end(account_id=account.pk, series=series, keep_paid=False, now=now)
     selectors.settled_wallet(account_id=account.pk, now=now)
     for hold in selectors.open_holds(account.pk):
@@ -50,7 +50,7 @@ def close_account(*, account: Account, user: User | None, now: datetime, actor: 
         # Invitations of others, which were mailed to this address.
         OutboxEvent.objects.filter(data__mail_to=user.email).update(data={}, next_attempt_at=None)
     erasing.erase_at_stripe(account, now=now)
-    erasing.erase_here(account)
+    erasing.redact_stored(account)
     is_team = account.kind == Account.Kind.TEAM
     closing.forget(account=account, user=None if is_team else user, now=now)
 

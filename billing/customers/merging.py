@@ -1,4 +1,4 @@
-"""Two accounts of one customer made one: its credits, promises, people and names go over, and so does its money.
+"""Two accounts of one customer made one: its credits, allowances, people and names go over, and so does its money.
 
 What is paid, refunded or disputed from then on of what the account that ends had bought, finds the account that stays:
 its customers at Stripe, orders, invoices and what was taken back are that one's. Its ledger stays where it happened.
@@ -25,7 +25,7 @@ LONGEST_KEY = 255
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moved:
+class MergePlan:
     """What goes over: credits that do not come by themselves, people, names in other systems, working keys."""
 
     credits: int
@@ -36,7 +36,7 @@ class Moved:
     keys: int
 
 
-def plan(source: Account, target: Account, *, now: datetime) -> Moved:
+def plan_merge(source: Account, target: Account, *, now: datetime) -> MergePlan:
     """What `merge` would move now.
 
     Raises AlreadySubscribedError while the account that ends has a plan, and WorkUnderWayError while credits of it are
@@ -51,8 +51,8 @@ def plan(source: Account, target: Account, *, now: datetime) -> Moved:
             f"{balance.held} credits are set aside for work under way, until {latest:%H:%M} UTC at the latest. "
             "Try again then."
         )
-    going = transfers.movable(source.pk)
-    return Moved(
+    going = transfers.movable_credits(source.pk)
+    return MergePlan(
         credits=going,
         lost=balance.available - going,
         debt=balance.debt,
@@ -62,14 +62,14 @@ def plan(source: Account, target: Account, *, now: datetime) -> Moved:
     )
 
 
-def merge(*, source: Account, target: Account, key: str, actor: str, now: datetime) -> Moved:
+def merge(*, source: Account, target: Account, key: str, actor: str, now: datetime) -> MergePlan:
     """Make `source` a part of `target` and close it. Repeated, it moves what came since.
 
     Each lot goes over with its kind, its end and what was paid for the part that is left, so that no credit and no cent
     is counted twice. Keys of the account that ends stop: their secrets were given for it. Raises what `plan` raises.
     """
     with transaction.atomic():
-        moved = plan(source, target, now=now)
+        moved = plan_merge(source, target, now=now)
         # Before the wallets, as whoever settles a refund takes them: neither waits for the other.
         list(PaymentRecord.objects.select_for_update().filter(account__in=(source, target)).order_by("pk"))
         top_ups.switch_off(account=source)
@@ -99,14 +99,14 @@ def merge(*, source: Account, target: Account, key: str, actor: str, now: dateti
         Account.objects.filter(merged_into=source).update(merged_into=target)
         Account.objects.filter(pk=source.pk).update(merged_into=target)
         Account.objects.filter(pk=source.pk, closed_at=None).update(closed_at=now)
-        transaction.on_commit(lambda: _tell_stripe(target))
+        transaction.on_commit(lambda: _update_stripe_customers(target))
     return moved
 
 
 def _move_money(source: Account, target: Account, *, now: datetime) -> None:
-    """Whatever money is heard of later is looked up by these."""
+    """Whatever money arrives later is looked up by these."""
     for customer_id in djstripe_store.all_customers_of_account(source.pk):
-        djstripe_store.keep_customer(customer_id, source, now=now)
+        djstripe_store.record_customer(customer_id, source, now=now)
     StripeCustomer.objects.filter(account=source).update(account=target, merged_at=now)
     for order in Order.objects.filter(account=source):
         taken = Order.objects.filter(account=target, side=order.side, idempotency_key=order.idempotency_key)
@@ -120,8 +120,8 @@ def _move_money(source: Account, target: Account, *, now: datetime) -> None:
         model._default_manager.filter(account=source).update(account=target)
 
 
-def _tell_stripe(target: Account) -> None:
-    """Let Stripe's customers name the account that stays: a ledger that is made anew from there finds it."""
+def _update_stripe_customers(target: Account) -> None:
+    """Let Stripe's customers name the account that stays: a ledger that is recreated from there finds it."""
     for customer in StripeCustomer.objects.filter(account=target, deleted_at=None).exclude(merged_at=None):
         try:
             stripe_client.update_customer(customer.pk, metadata={"djstripe_subscriber": str(target.pk)})

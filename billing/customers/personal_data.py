@@ -22,10 +22,10 @@ IN_MEMORY = 1_048_576  # bytes; a larger file is kept on disk while it is sent
 def archive(account: Account, users: Iterable[User]) -> IO[bytes]:
     """A ZIP with account.json and transactions.csv, open at its beginning; whoever sends it closes it."""
     file: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as made:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as created:
         facts = json.dumps(about(account, users), cls=DjangoJSONEncoder, indent=2, ensure_ascii=False)
-        made.writestr("account.json", facts)
-        with made.open("transactions.csv", "w") as ledger:
+        created.writestr("account.json", facts)
+        with created.open("transactions.csv", "w") as ledger:
             for line in csv_export.lines(CSV_COLUMNS, csv_rows(selectors.transactions(account.pk))):
                 ledger.write(line.encode())
     file.seek(0)

@@ -8,7 +8,7 @@ from billing.models import Subscription
 NEVER_BEGAN = (Subscription.Status.INCOMPLETE, Subscription.Status.INCOMPLETE_EXPIRED)
 
 
-def is_extra(subscription_id: str) -> bool:
+def is_duplicate(subscription_id: str) -> bool:
     """Whether a plan is ended as one too many: another one of its account was running when it started."""
     extra = Subscription.objects.filter(stripe_subscription_id=subscription_id).first()
     if not settings.REPAIR_TWO_PLANS or extra is None:

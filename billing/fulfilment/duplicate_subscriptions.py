@@ -17,7 +17,7 @@ from outbox import alerts
 from outbox.models import Alert
 
 
-def repair(subscription: Stripe, *, now: datetime) -> None:
+def end_duplicate(subscription: Stripe, *, now: datetime) -> None:
     """See that the account of this subscription has one plan. Safe to repeat."""
     account = djstripe_store.account_of_customer(payloads.customer_id(subscription))
     if account is None or subscription["status"] not in RUNNING:
@@ -33,11 +33,11 @@ def repair(subscription: Stripe, *, now: datetime) -> None:
             Alert.Kind.TWO_PLANS, extra.stripe_subscription_id, detail=detail, account_id=account.pk, now=now
         )
         if settings.REPAIR_TWO_PLANS:
-            plan_fulfilment.tell_refused(extra.stripe_subscription_id)
-            _undo(extra)
+            plan_fulfilment.record_refused_plan(extra.stripe_subscription_id)
+            _cancel_and_refund(extra)
 
 
-def _undo(extra: Subscription) -> None:
+def _cancel_and_refund(extra: Subscription) -> None:
     """End a plan now and give back what its invoices were paid with; the webhooks of that bring the credits along."""
     for invoice in stripe_client.list_all("invoice", subscription=extra.stripe_subscription_id, status="paid"):
         for payment_intent_id, amount_minor in stripe_client.payments_of_invoice(str(invoice.id)):

@@ -1,4 +1,4 @@
-"""Bringing orders in line with what was paid. By state, not by event.
+"""Fulfilling orders: syncing them with what was paid. By state, not by event.
 
 Every function takes an object as its provider has it now and may be called any number of times, in any order: a pack
 is granted from its paid checkout or payment only, once by its source key. Plans: see plan_fulfilment.
@@ -36,34 +36,34 @@ ORDER_STATUS = {
 
 
 def fulfil_session(session: Stripe, *, now: datetime) -> None:
-    """Bring the order of a checkout session in line with the session. Raises FulfilmentError when they do not match."""
+    """Sync the order of a checkout session with the session. Raises FulfilmentError when they do not match."""
     if session["mode"] not in ("payment", "subscription"):
         return
     if session["mode"] == "subscription" and not lookup.has_order(session):
         return  # begun by a payment link, or in the dashboard: its invoices are fulfilled all the same
-    order = lookup.order_of_session(session)
+    order = lookup.resolve_order(session)
     if session["status"] == "complete" and session["mode"] == "subscription":
         # The credits of a plan come with its paid invoice; here the order learns which subscription it made.
         subscription_id = payloads.reference(session.get("subscription"))
         Order.objects.filter(pk=order.pk).update(stripe_subscription_id=subscription_id)
         paid = PaidInvoice.objects.filter(stripe_invoice_id=payloads.reference(session.get("invoice")))
-        if paid.exists() and not duplicate_detection.is_extra(subscription_id):
-            # The invoice was fulfilled before the session told which order it belongs to.
-            orders.complete(order, now=now)
+        if paid.exists() and not duplicate_detection.is_duplicate(subscription_id):
+            # The invoice was fulfilled before the session named which order it belongs to.
+            orders.mark_paid(order, now=now)
         else:
-            plan_fulfilment.tell_refused(subscription_id)
+            plan_fulfilment.record_refused_plan(subscription_id)
     else:
         fulfil_payment(order, _payment_of_session(session), now=now)
 
 
 def fulfil_intent(intent: Stripe, *, now: datetime) -> None:
-    """Bring an order that is paid without a checkout session in line with its payment. Raises FulfilmentError.
+    """Sync an order that is paid without a checkout session with its payment. Raises FulfilmentError.
 
     Checkouts and invoices have payment intents too, which say nothing here: their own objects do.
     """
     if not payloads.is_paid_here(intent):
         return
-    order = lookup.order_named(str(intent["metadata"].get("order") or ""))
+    order = lookup.resolve_named_order(str(intent["metadata"].get("order") or ""))
     account = djstripe_store.account_of_customer(payloads.customer_id(intent))
     if (
         order is None
@@ -80,13 +80,13 @@ def fulfil_intent(intent: Stripe, *, now: datetime) -> None:
 
 
 def fulfil_payment(order: Order, payment: Payment, *, now: datetime) -> None:
-    """Bring an order in line with how its payment stands, at whichever provider. Raises FulfilmentError."""
+    """Sync an order with its payment, at whichever provider. Raises FulfilmentError."""
     if order.status == Order.Status.SETTLED:
         return
     if payment.status == PaymentStatus.PAID:
         _fulfil_pack(order, payment, now=now)
     elif payment.status != PaymentStatus.OPEN:
-        orders.leave_open(order, ORDER_STATUS[payment.status])
+        orders.set_payment_status(order, ORDER_STATUS[payment.status])
 
 
 def _payment_of_session(session: Stripe) -> Payment:
@@ -132,18 +132,18 @@ def _fulfil_pack(order: Order, payment: Payment, *, now: datetime) -> None:
         problem = (
             f"Paid for {payment.listed_minor} {payment.currency} on an order of {order.amount_minor} {order.currency}."
         )
-        orders.leave_open(order, Order.Status.REVIEW, problem=problem)
+        orders.set_payment_status(order, Order.Status.REVIEW, problem=problem)
         alerts.raise_alert(Alert.Kind.REVIEW, order.public_id, detail=problem, account_id=order.account_id, now=now)
         raise FulfilmentError(f"{order.public_id}: {problem}")
     if order.account.closed_at is not None:
         if order.provider != "stripe":  # (of Stripe's, `late_payments` gives the money back)
             problem = "Paid after the account was closed. Give the money back at the provider."
-            orders.leave_open(order, Order.Status.REVIEW, problem=problem)
+            orders.set_payment_status(order, Order.Status.REVIEW, problem=problem)
             alerts.raise_alert(Alert.Kind.REVIEW, order.public_id, detail=problem, account_id=order.account_id, now=now)
         return
     net_minor = payment.total_minor - payment.tax_minor
     with transaction.atomic():
-        bonus = order.promotion_credits if promotions.may_have(order, card=payment.card, now=now) else 0
+        bonus = order.promotion_credits if promotions.is_eligible(order, card=payment.card, now=now) else 0
         price, promotion = Money(net_minor, payment.currency) if net_minor else FREE, order.promotion
         grants = (
             (Source.PURCHASE, "", order.credits, price, order.description),
@@ -169,6 +169,6 @@ def _fulfil_pack(order: Order, payment: Payment, *, now: datetime) -> None:
             "receipt_url": payment.receipt_url,
             "promotion_credits": bonus,
         }
-        orders.complete(order, facts, now=now)
-        payment_records.of_order(Order.objects.with_what_it_says().get(pk=order.pk), now=now)
+        orders.mark_paid(order, facts, now=now)
+        payment_records.for_order(Order.objects.with_related().get(pk=order.pk), now=now)
         alerts.resolve(Alert.Kind.REVIEW, order.public_id, now=now)

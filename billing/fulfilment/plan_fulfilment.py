@@ -1,7 +1,7 @@
-"""Bringing a plan's credits in line with its subscription and its paid invoices. By state, not by event.
+"""Fulfilling plans: syncing credits with the subscription and its paid invoices. By state, not by event.
 
 Every function takes an object as Stripe has it now and may be called any number of times, in any order: credits are
-promised by a paid invoice only, once by its source key.
+given for a paid invoice only, once by its source key.
 """
 
 from datetime import datetime, timedelta
@@ -41,7 +41,7 @@ def fulfil_subscription(subscription: Stripe, *, now: datetime) -> None:
 
     Grants nothing: a paid invoice does. When it has ended, what was paid for is still given.
     """
-    account = lookup.account_of(subscription)
+    account = lookup.resolve_account(subscription)
     price = lookup.known_price(payloads.subscription_price_id(subscription))
     next_price_id = payloads.subscription_next_price_id(subscription)
     ended_at, trial_ends = subscription.get("ended_at"), subscription.get("trial_end")
@@ -71,21 +71,21 @@ def fulfil_subscription(subscription: Stripe, *, now: datetime) -> None:
         if ended_at:
             allowances.end(account_id=account.pk, series=series_of(subscription["id"]), keep_paid=True, now=now)
         _set_daily_cap(account)
-        _tell_changes(before, current, now=now)
+        _publish_changes(before, current, now=now)
 
 
 def _pending(subscription: Stripe) -> dict[str, Any]:
     """What of a subscription waits for the customer's bank."""
-    found = payloads.pending_update(subscription)
-    if found is None:
+    result = payloads.pending_update(subscription)
+    if result is None:
         return {"pending_price": None, "pending_until": None, "pending_invoice_id": ""}
-    prices, until, invoice_id = found
+    prices, until, invoice_id = result
     price = Price.objects.filter(stripe_price_id__in=prices, plan__isnull=False).first()
     return {"pending_price": price, "pending_until": until, "pending_invoice_id": invoice_id}
 
 
 def fulfil_invoice(invoice: Stripe, *, now: datetime) -> None:
-    """Promise the credits that a paid invoice of a plan pays for. Raises FulfilmentError when it cannot be placed.
+    """Start the allowance that a paid invoice of a plan pays for. Raises FulfilmentError when it cannot be placed.
 
     A plan's lines are those of a price that we sell it for; whatever else the invoice bills (an add-on, usage, another
     product) is none of ours. Invoices that a person made, or that bill usage, give nothing.
@@ -96,17 +96,17 @@ def fulfil_invoice(invoice: Stripe, *, now: datetime) -> None:
     reason = invoice["billing_reason"]
     if reason not in (*WHOLE_PERIOD, CHANGE):
         return
-    account = lookup.account_of(invoice)
+    account = lookup.resolve_account(invoice)
     if account.closed_at is not None:
         return  # `late_payments` gives the money back
-    if reason == FIRST and duplicate_detection.is_extra(subscription_id):
-        tell_refused(subscription_id)
+    if reason == FIRST and duplicate_detection.is_duplicate(subscription_id):
+        record_refused_plan(subscription_id)
         return
     lines = _plan_lines(invoice)
     whole = [line for line in lines if not line.is_proration or (reason == FIRST and line.listed_minor >= 0)]
     if not lines and reason == CHANGE:
         # An add-on or another product beside the plan was changed: paid, and nothing of ours.
-        _note_fulfilled(invoice, account, lines, now=now)
+        _record_fulfilled(invoice, account, lines, now=now)
         return
     if not lines and not _is_others(subscription_id):
         raise FulfilmentError(
@@ -126,7 +126,7 @@ def _beyond_what_is_paid(
     """The line that pays for time beyond the running period, if one does: it begins a period of its own.
 
     In flexible billing mode a price of another interval keeps to the old anchor, and all of it is prorated
-    (docs.stripe.com/billing/subscriptions/billing-mode/compare). Ours begin anew; the dashboard's and portal's do not.
+    (docs.stripe.com/billing/subscriptions/billing-mode/compare). Ours start over; the dashboard's and portal's do not.
     """
     until = allowances.paid_until(account_id=account.pk, series=series_of(subscription_id), now=now)
     bought = [line for line in lines if line.buys_part]
@@ -143,7 +143,7 @@ def _fulfil_periods(
     *,
     now: datetime,
 ) -> None:
-    """Promise what the whole periods of an invoice pay for, and say so."""
+    """Start the allowances that the whole periods of an invoice pay for, and publish it."""
     reason = invoice["billing_reason"]
     for number, line in enumerate(line for line in whole if line.quantity):
         is_told = _fulfil_period(invoice, line, lines, account, subscription_id, number=number, now=now)
@@ -152,9 +152,9 @@ def _fulfil_periods(
     if reason == RENEWAL:
         _fulfil_changes_before(invoice, account, lines, whole, now=now)
     monthly = sum(lookup.plan_price(line.price_id)[1].monthly_credits * line.quantity for line in whole[:1])
-    _note_fulfilled(invoice, account, lines, monthly=monthly, promise=_source_key(invoice), now=now)
+    _record_fulfilled(invoice, account, lines, monthly=monthly, promise=_source_key(invoice), now=now)
     for order in Order.objects.filter(account=account, stripe_subscription_id=subscription_id):
-        orders.complete(order, now=now)
+        orders.mark_paid(order, now=now)
     alerts.resolve(Alert.Kind.PAYMENT_FAILED, invoice["id"], now=now, note="paid")
     if reason == RENEWAL and whole:
         domain_events.renewed(
@@ -200,7 +200,7 @@ def _fulfil_period(
     number: int,
     now: datetime,
 ) -> bool:
-    """Promise what one line pays for: a whole period of a plan, or the part of one up to a billing anchor.
+    """Start the allowance that one line pays for: a whole period of a plan, or the part of one up to a billing anchor.
 
     False when it was a trial that this person had before: then nothing is given.
     """
@@ -209,8 +209,8 @@ def _fulfil_period(
     is_trial = reason == FIRST and is_free and _is_on_trial(subscription_id)
     if reason == CHANGE and is_free:
         return True  # the next payment was moved: Stripe bills nothing for the days until then, and nothing is given
-    if is_trial and not one_time_benefits.is_had_by(one_time_benefits.Kind.TRIAL, account, cause=subscription_id):
-        tell_refused(subscription_id)
+    if is_trial and not one_time_benefits.is_claimed_by(one_time_benefits.Kind.TRIAL, account, cause=subscription_id):
+        record_refused_plan(subscription_id)
         return False
     # What was paid for before and is credited by a change of interval lowers what this period cost.
     of_change = 0 if number else sum(each.amount_minor for each in lines)
@@ -274,33 +274,33 @@ def _is_on_trial(subscription_id: str) -> bool:
     return known.exclude(trial_ends_at=None).exists()
 
 
-def tell_refused(subscription_id: str) -> None:
+def record_refused_plan(subscription_id: str) -> None:
     """Say on the order of a plan that was ended as it began what became of it: a second trial, or a second plan."""
     plan = Subscription.objects.filter(stripe_subscription_id=subscription_id).first()
-    if duplicate_detection.is_extra(subscription_id):
+    if duplicate_detection.is_duplicate(subscription_id):
         problem = "Another plan was running: the money was given back."
-        # Also where it was completed, before the other one was heard of.
+        # Also where it was completed, before the other one arrived.
         Order.objects.filter(stripe_subscription_id=subscription_id).update(
             status=Order.Status.FAILED, problem=problem, completed_at=None
         )
         return
     if plan is not None and plan.ended_at and plan.trial_ends_at:
         for order in Order.objects.filter(stripe_subscription_id=subscription_id):
-            orders.leave_open(
+            orders.set_payment_status(
                 order, Order.Status.FAILED, problem="The free trial was used before. Nothing was charged."
             )
 
 
-def note_refused(invoice: Stripe, *, needs_owner: bool, now: datetime) -> None:
-    """The bank said no to a plan's invoice, or asks its customer first: tell them how to mend it. Gives nothing.
+def record_refused_invoice(invoice: Stripe, *, needs_owner: bool, now: datetime) -> None:
+    """The bank said no to a plan's invoice, or asks its customer first: they are mailed what to do. Gives nothing.
 
     What a renewing plan's credits lived on for, while its payment was on its way, is over.
     """
-    account = lookup.account_of(invoice)
+    account = lookup.resolve_account(invoice)
     lines = _plan_lines(invoice)
     is_pending_change = Subscription.objects.filter(pending_invoice_id=invoice["id"]).exists()
     if not lines or is_pending_change:
-        return  # (whoever asked for a change is told where they asked)
+        return  # (whoever asked for a change sees it where they asked)
     if invoice.get("billing_reason") == RENEWAL:
         subscription_id = payloads.invoice_subscription_id(invoice)
         allowances.end_grace(account_id=account.pk, series=series_of(subscription_id), now=now)
@@ -320,7 +320,7 @@ def _fulfil_change(invoice: Stripe, subscription_id: str, lines: list[InvoiceLin
 
     Several changes may share an invoice, and a coupon may pay for all of it: what counts is the plan at its end.
     """
-    account = lookup.account_of(invoice)
+    account = lookup.resolve_account(invoice)
     if PaidInvoice.objects.filter(stripe_invoice_id=invoice["id"]).exists():
         return
     bought = [line for line in lines if line.buys_part]
@@ -332,7 +332,7 @@ def _fulfil_change(invoice: Stripe, subscription_id: str, lines: list[InvoiceLin
         _, plan = lookup.plan_price(line.price_id)
         paid = max(0, sum(line.amount_minor for line in lines))
         series = series_of(subscription_id)
-        promise = allowances.promise_of(account_id=account.pk, series=series, paid_until=line.ends_at)
+        promise = allowances.source_key_of(account_id=account.pk, series=series, paid_until=line.ends_at)
         monthly = max(0, plan.monthly_credits * line.quantity - allowances.amount_of(account.pk, promise))
         is_running = allowances.change(
             account_id=account.pk,
@@ -348,7 +348,7 @@ def _fulfil_change(invoice: Stripe, subscription_id: str, lines: list[InvoiceLin
             raise FulfilmentError(f"Invoice {invoice['id']} changes a period whose own invoice was not fulfilled yet.")
     period = f"{subscription_id}:{max(line.ends_at for line in lines):%Y-%m-%dT%H:%M:%S}" if lines else ""
     minor = sum(line.amount_minor for line in lines)
-    _note_fulfilled(invoice, account, lines, period=period, minor=minor, monthly=monthly, promise=promise, now=now)
+    _record_fulfilled(invoice, account, lines, period=period, minor=minor, monthly=monthly, promise=promise, now=now)
 
 
 def _fulfil_changes_before(
@@ -377,7 +377,7 @@ def _fulfil_changes_before(
         )
 
 
-def _note_fulfilled(
+def _record_fulfilled(
     invoice: Stripe,
     account: Account,
     lines: list[InvoiceLine],
@@ -388,9 +388,9 @@ def _note_fulfilled(
     monthly: int = 0,
     promise: str = "",
 ) -> None:
-    told = {"account": account, "fulfilled_at": now, "changed_period": period, "change_minor": minor}
-    told |= {"monthly_credits": monthly, "promise": promise}
-    PaidInvoice.objects.get_or_create(stripe_invoice_id=invoice["id"], defaults=told)
+    reported = {"account": account, "fulfilled_at": now, "changed_period": period, "change_minor": minor}
+    reported |= {"monthly_credits": monthly, "promise": promise}
+    PaidInvoice.objects.get_or_create(stripe_invoice_id=invoice["id"], defaults=reported)
     net = sum(line.amount_minor for line in lines)
     payment_records.record(
         account=account,
@@ -417,8 +417,8 @@ def _set_daily_cap(account: Account) -> None:
     limits.set_daily_cap(account_id=account.pk, cap=plan.daily_cap if plan else None)
 
 
-def _tell_changes(before: Subscription | None, current: Subscription, *, now: datetime) -> None:
-    """Tell the customer what became of their plan, whoever changed it."""
+def _publish_changes(before: Subscription | None, current: Subscription, *, now: datetime) -> None:
+    """Notify the customer of what became of their plan, whoever changed it."""
     ends_at = current.ended_at or current.current_period_end
     if current.ended_at or current.cancel_at_period_end:
         domain_events.cancelled(current, ends_at=ends_at, is_over=bool(current.ended_at), now=now)

@@ -1,6 +1,6 @@
 """Telling of what happened to somebody's money and credits: to the outbox, once each.
 
-What is told is complete: the amounts and names of that moment, as JSON. (E-mails and outgoing webhooks read it later.)
+An event's data is complete: the amounts and names of that moment, as JSON. E-mails and outgoing webhooks read it later.
 """
 
 import uuid
@@ -18,7 +18,7 @@ def account_opened(account: Account, *, now: datetime) -> None:
 
 
 def member_invited(invitation: Invitation, *, now: datetime) -> None:
-    """Told to the address that was invited, each time that it is."""
+    """Mailed to the address that was invited, each time that it is."""
     data = {
         "mail_to": invitation.email,
         "team": str(invitation.account),
@@ -81,7 +81,7 @@ def cancelled(subscription: Subscription, *, ends_at: datetime, is_over: bool, n
     """It will end at `ends_at`, or has."""
     data = {**_plan(subscription.price), "ends_at": ends_at.isoformat(), "is_over": is_over}
     key = f"{subscription.stripe_subscription_id}:{int(ends_at.timestamp())}:{'over' if is_over else 'planned'}"
-    # A plan that ended long ago, and is heard of only now, is no news.
+    # A plan that ended long ago, and arrives only now, is no news.
     happened_at = min(ends_at, now) if is_over else now
     _publish("subscription.cancelled", key, subscription.account_id, data, now=now, happened_at=happened_at)
 
@@ -95,7 +95,7 @@ def payment_failed(
     next_try_at: datetime | None,
     now: datetime,
 ) -> None:
-    """A renewal could not be collected. Tells the customer and the operators."""
+    """A renewal could not be collected. Notifies the customer and the operators."""
     data = {
         **_plan(price),
         "invoice": invoice["id"],

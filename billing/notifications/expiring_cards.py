@@ -1,4 +1,4 @@
-"""Cards that end soon: their customers are told in time."""
+"""Cards that end soon: their customers are mailed in time."""
 
 import calendar
 from datetime import UTC, datetime, timedelta
@@ -11,7 +11,7 @@ NOTICE = timedelta(days=30)
 
 
 def warn(*, now: datetime) -> int:
-    """Tell the customers whose saved card ends within NOTICE and is still needed; how many were told now."""
+    """Mail the customers whose saved card ends within NOTICE and is still needed; how many were mailed now."""
     payers = set(Subscription.objects.filter(status__in=RUNNING).values_list("account_id", flat=True))
     payers |= set(TopUp.objects.filter(is_on=True).values_list("account_id", flat=True))
     warned = 0

@@ -1,4 +1,4 @@
-"""E-mails to customers: one for each kind of event that they should hear of, in their language, as text and HTML.
+"""E-mails to customers: one for each kind of event that they are notified of, in their language, as text and HTML.
 
 The words are in templates/mails, one paragraph after another; both forms are made of them. The outbox sees to it
 that each is sent once.
@@ -22,7 +22,7 @@ from accounts import teams
 from accounts.models import Account
 from billing.money import amount_in_words
 from common import clock
-from common.urls import own
+from common.urls import absolute_url
 from outbox.models import OutboxEvent
 
 Data = dict[str, Any]
@@ -43,7 +43,7 @@ class Mail:
 
 
 def send(event: OutboxEvent) -> None:
-    """Mail the event's account what the event tells; nothing when there is nothing to say, or nobody to say it to."""
+    """Mail the event's account about it; nothing when there is nothing to say, or nobody to say it to."""
     mail, account = _mail_for(event), event.account
     if mail is None or account is None or mail.notice in account.muted or clock.now() - event.happened_at > NEWS:
         return
@@ -71,7 +71,7 @@ def _send(mail: Mail, event: OutboxEvent, account: Account, to: str) -> None:
 
 
 def subject_of(event: OutboxEvent) -> str:
-    """What the event's e-mail is called, in the language that is active; empty when it is told by none."""
+    """What the event's e-mail is called, in the language that is active; empty when none is sent."""
     mail = _mail_for(event) if event.data else None
     if mail is None:
         return ""
@@ -84,7 +84,7 @@ def render(mail: Mail, data: Data, *, to: str, name: str) -> EmailMultiAlternati
     shared = {"site_name": settings.SITE_NAME, "name": name, "url": mail.target(data), "button": _(mail.button)}
     text = render_to_string(f"mails/{mail.template}.txt", {**facts, **shared}).strip()
     paragraphs = [paragraph.strip() for paragraph in text.split("\n\n") if paragraph.strip()]
-    settings_url = own("notifications") if mail.notice else ""
+    settings_url = absolute_url("notifications") if mail.notice else ""
     plain = "\n\n".join([*paragraphs, f"{shared['button']}: {shared['url']}", settings.SITE_NAME])
     subject = " ".join((_(mail.subject) % {**facts, "site_name": settings.SITE_NAME}).split())
     message = EmailMultiAlternatives(subject, plain, to=[to])
@@ -114,7 +114,7 @@ def _in_words(data: Data) -> Data:
 
 def _page(name: str, *path: str) -> Callable[[Data], str]:
     def target(data: Data) -> str:
-        return own(name, *(data[part] for part in path))
+        return absolute_url(name, *(data[part] for part in path))
 
     return target
 
@@ -138,7 +138,7 @@ def example() -> Data:
     }  # fmt: skip
 
 
-# Events that are told in different words, and by what.
+# Events that are worded in different ways, and by what.
 VARIANTS: dict[str, Callable[[Data], str]] = {
     "order.paid": lambda data: "plan" if data["is_plan"] else "pack",
     "subscription.changed": lambda data: "now" if data["is_now"] else "later",
@@ -152,7 +152,7 @@ MAILS = {
     ),
     "team.invited": Mail(
         gettext_noop("Join %(team)s"), "invitation", gettext_noop("See the invitation"),
-        lambda data: own("invitation", teams.link_of(data["invitation"])),
+        lambda data: absolute_url("invitation", teams.link_of(data["invitation"])),
     ),
     "order.paid.pack": Mail(
         gettext_noop("Your credits are here: %(description)s"), "purchase", gettext_noop("See your credits"),

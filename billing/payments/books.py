@@ -37,7 +37,7 @@ LOTS = f"""
     LEFT JOIN credits_allowance a ON a.id = g.allowance_id
     WHERE g.paid_minor > 0 AND greatest(g.effective_at, a.created_at) < %(at)s
 """  # noqa: S608 - constants
-# Months that were paid for and are still to come; what of them will be kept back. Once a promise is over, nothing is.
+# Months that were paid for and are still to come; what of them will be kept back. Nothing, once an allowance is over.
 PROMISES = """
     SELECT a.currency, a.amount, least(a.withheld, a.amount) AS withheld,
            coalesce(a.ended_at < %(at)s, false) OR coalesce(a.paid_until <= %(at)s, false) AS is_over,
@@ -84,7 +84,7 @@ FROM (SELECT currency FROM lots UNION SELECT currency FROM promises UNION SELECT
 LEFT JOIN lots l USING (currency) LEFT JOIN promises p USING (currency) LEFT JOIN money m USING (currency)
 ORDER BY c.currency
 """  # noqa: S608 - constants
-# Each payment's price in the ledger once more, by its lots and promises rather than by what was written down.
+# Each payment's price in the ledger once more, by its lots and allowances rather than by what was written down.
 UNEQUAL = """
 WITH prices AS (
     SELECT split_part(source_key, ':', 3) AS origin, paid_minor + deferred_minor AS minor FROM credits_grant
@@ -125,7 +125,7 @@ class Books:
 
 @dataclass(frozen=True, kw_only=True)
 class Unequal:
-    """A payment whose price is not what its lots and promises cost together, in minor units."""
+    """A payment whose price is not what its lots and allowances cost together, in minor units."""
 
     origin_id: str
     currency: str
@@ -141,11 +141,11 @@ def at(moment: datetime) -> list[Books]:
 def between(since: datetime, until: datetime) -> list[Books]:
     """What a period brought, by currency; what is owed is as of its end."""
     before = {row.currency: row for row in at(since)}
-    found = []
+    result = []
     for row in at(until):
         earlier = before.get(row.currency)
-        found.append(_minus(row, earlier) if earlier else row)
-    return found
+        result.append(_minus(row, earlier) if earlier else row)
+    return result
 
 
 def unequal_payments() -> Iterator[Unequal]:

@@ -20,7 +20,7 @@ ABOUT_EVENTS = (Alert.Kind.UNPLACED, Alert.Kind.WEBHOOK_DEAD)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Waiting:
+class OpenItem:
     """Something that waits for a person, by its kind and id at Stripe."""
 
     kind: str
@@ -34,9 +34,9 @@ def is_settled(kind: str, object_id: str, problem: str | None = None) -> bool:
     return rows.exists() if problem is None else rows.filter(problem=problem).exists()
 
 
-def remember(*, kind: str, object_id: str, problem: str, account_id: uuid.UUID | None, now: datetime) -> None:
+def record_difference(*, kind: str, object_id: str, problem: str, account_id: uuid.UUID | None, now: datetime) -> None:
     """Keep a difference that was found, for the console to show."""
-    told = {
+    reported = {
         "problem": problem,
         "account_id": account_id,
         "found_at": now,
@@ -44,24 +44,24 @@ def remember(*, kind: str, object_id: str, problem: str, account_id: uuid.UUID |
         "reason": "",
         "actor": "",
     }
-    KnownDifference.objects.update_or_create(kind=kind, object_id=object_id, defaults=told)
+    KnownDifference.objects.update_or_create(kind=kind, object_id=object_id, defaults=reported)
 
 
-def forget_older(*, than: datetime) -> None:
+def forget_resolved(*, than: datetime) -> None:
     """What was found before and not since is in order by now."""
     KnownDifference.objects.filter(found_at__lt=than, settled_at=None).delete()
 
 
-def waiting(account: Account) -> list[Waiting]:
+def open_items(account: Account) -> list[OpenItem]:
     """What of an account waits for a person: its orders in review, and what differed last night."""
-    found = {
+    result = {
         (row.kind, row.object_id): row.problem
         for row in KnownDifference.objects.filter(account=account, settled_at=None).order_by("-found_at")
     }
     for order in Order.objects.filter(account=account, status=Order.Status.REVIEW).order_by("-id"):
         kind = "checkout.session" if order.stripe_session_id else "payment_intent"
-        found.setdefault((kind, order.origin_id), order.problem)
-    return [Waiting(kind=kind, object_id=object_id, problem=problem) for (kind, object_id), problem in found.items()]
+        result.setdefault((kind, order.origin_id), order.problem)
+    return [OpenItem(kind=kind, object_id=object_id, problem=problem) for (kind, object_id), problem in result.items()]
 
 
 def settle(
@@ -71,10 +71,10 @@ def settle(
 
     A repeated call keeps the latest reason.
     """
-    told = {"problem": problem, "account_id": account_id, "reason": reason, "actor": actor, "settled_at": now}
+    reported = {"problem": problem, "account_id": account_id, "reason": reason, "actor": actor, "settled_at": now}
     with transaction.atomic():
         KnownDifference.objects.update_or_create(
-            kind=kind, object_id=object_id, defaults=told, create_defaults={**told, "found_at": now}
+            kind=kind, object_id=object_id, defaults=reported, create_defaults={**reported, "found_at": now}
         )
         open_ = InboxEvent.objects.filter(object_id=object_id).exclude(
             state__in=(InboxEvent.State.PROCESSED, InboxEvent.State.IGNORED)

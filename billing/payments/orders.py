@@ -9,7 +9,7 @@ from billing.notifications import domain_events
 OVER = (Order.Status.COMPLETED, Order.Status.SETTLED)
 
 
-def complete(order: Order, facts: dict[str, Any] | None = None, *, now: datetime) -> None:
+def mark_paid(order: Order, facts: dict[str, Any] | None = None, *, now: datetime) -> None:
     """Note that an order is paid, once; what was true then stays, and so does what a person has settled."""
     completed = Order.objects.filter(pk=order.pk).exclude(status__in=OVER)
     if completed.update(status=Order.Status.COMPLETED, completed_at=now, problem="", **(facts or {})):
@@ -17,7 +17,7 @@ def complete(order: Order, facts: dict[str, Any] | None = None, *, now: datetime
         domain_events.order_paid(order, now=now)
 
 
-def leave_open(order: Order, status: Order.Status, *, problem: str = "") -> None:
+def set_payment_status(order: Order, status: Order.Status, *, problem: str = "") -> None:
     """Note how a payment stands; what was completed or settled stays so."""
     unfinished = Order.objects.filter(pk=order.pk).exclude(status__in=OVER)
     unfinished.update(status=status, problem=problem)

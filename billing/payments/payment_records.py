@@ -1,6 +1,6 @@
 """What was paid for credits, and how much of that money is still here: kept once for each payment.
 
-Credits are brought in line with these rows (`clawbacks`), and reports add their steps up. All of it can be made anew
+Credits are synced with these rows (`clawbacks`), and reports add their steps up. All of it can be recreated
 from what the provider says; nothing here asks it.
 """
 
@@ -81,7 +81,7 @@ def record_money_back(
         return row
 
 
-def of_origins(origin_ids: Iterable[str]) -> dict[str, PaymentRecord]:
+def for_origins(origin_ids: Iterable[str]) -> dict[str, PaymentRecord]:
     """The records of these checkouts, payments or invoices, by their id; those that were paid for credits."""
     return PaymentRecord.objects.in_bulk([origin for origin in origin_ids if origin], field_name="origin_id")
 
@@ -96,7 +96,7 @@ def _gone(row: PaymentRecord) -> tuple[int, int]:
     return row.net_minor * row.gone_minor // row.total_minor, tax
 
 
-def of_order(order: Order, *, now: datetime) -> PaymentRecord | None:
+def for_order(order: Order, *, now: datetime) -> PaymentRecord | None:
     """The record of what an order was paid with; made now, where it was completed before there were records."""
     net = order.charged_minor - order.tax_minor
     return record(

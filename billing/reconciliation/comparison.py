@@ -1,7 +1,7 @@
 """Does what Stripe was paid agree with what we granted? Looked at from both sides, and mended from Stripe's.
 
 A webhook that never came, a worker that was down for days, a grant without a payment: all show here. Mending brings
-each object in line as its webhook would have; that is safe however often it is done. What we granted and Stripe was
+each object, as its webhook would have; that is safe however often it is done. What we granted and Stripe was
 not paid for is reported and left to a person.
 """
 
@@ -57,17 +57,17 @@ def differences(*, since: datetime, watch: Watch = iter) -> Iterator[Difference]
 def _all_differences(*, since: datetime, watch: Watch) -> Iterator[Difference]:
     created = {"gte": int(since.timestamp())}
     paid: set[str] = set()
-    for found in watch(stripe_client.list_all("checkout.session", created=created)):
-        yield from _of_session(stripe_client.plain(found), paid)
-    for found in watch(stripe_client.list_all("invoice", created=created, status="paid")):
-        yield from _of_invoice(stripe_client.plain(found), paid)
-    for found in watch(stripe_client.list_all("charge", created=created)):
-        yield from _of_charge(stripe_client.plain(found))
-    for found in watch(stripe_client.list_all("payment_intent", created=created)):
-        yield from _of_intent(stripe_client.plain(found), paid)
+    for result in watch(stripe_client.list_all("checkout.session", created=created)):
+        yield from _of_session(stripe_client.plain(result), paid)
+    for result in watch(stripe_client.list_all("invoice", created=created, status="paid")):
+        yield from _of_invoice(stripe_client.plain(result), paid)
+    for result in watch(stripe_client.list_all("charge", created=created)):
+        yield from _of_charge(stripe_client.plain(result))
+    for result in watch(stripe_client.list_all("payment_intent", created=created)):
+        yield from _of_intent(stripe_client.plain(result), paid)
     yield from _of_subscriptions(watch)
     for kind, prefix in PREFIXES.items():
-        # A promise's months, a bonus and a promotion are named after the payment that brought them.
+        # An allowance's months, a bonus and a promotion are named after the payment that brought them.
         ours = {key.removeprefix(prefix).partition(":")[0] for key in selectors.granted_since(prefix, since)}
         for object_id in sorted(ours):
             if f"{prefix}{object_id}" not in paid and not _is_paid(kind, object_id):
@@ -75,12 +75,12 @@ def _all_differences(*, since: datetime, watch: Watch) -> Iterator[Difference]:
                 yield Difference(kind=kind, object_id=object_id, problem=problem, can_be_mended=False)
 
 
-def mend(difference: Difference, *, now: datetime) -> bool:
-    """Bring one object in line; False, and a line in the log, when it cannot be."""
+def repair(difference: Difference, *, now: datetime) -> bool:
+    """Sync one object; False, and a line in the log, when it cannot be."""
     if not difference.can_be_mended:
         return False
     try:
-        return sync.bring_in_line(kind=difference.kind, object_id=difference.object_id, now=now)
+        return sync.sync_object(kind=difference.kind, object_id=difference.object_id, now=now)
     except (BillingError, FulfilmentError) as error:
         logger.warning("cannot_be_mended", kind=difference.kind, object_id=difference.object_id, error=str(error))
         return False
@@ -127,7 +127,7 @@ def _of_invoice(invoice: Stripe, paid: set[str]) -> Iterator[Difference]:
     if account is not None and account.closed_at is not None:
         yield from _of_closed("invoice", invoice)
         return
-    is_extra = duplicate_detection.is_extra(payloads.invoice_subscription_id(invoice))
+    is_extra = duplicate_detection.is_duplicate(payloads.invoice_subscription_id(invoice))
     if (
         account is not None
         and not is_extra
@@ -140,7 +140,7 @@ def _of_invoice(invoice: Stripe, paid: set[str]) -> Iterator[Difference]:
 
 
 def _of_credit_notes(invoice: Stripe, account: Account) -> Iterator[Difference]:
-    """Whether credits are in line with what credit notes took off an invoice."""
+    """Whether credits agree with what credit notes took off an invoice."""
     known = PaymentRecord.objects.filter(origin_id=invoice["id"]).values_list("credited_minor", flat=True).first()
     lowered = invoice.get("post_payment_credit_notes_amount") or invoice.get("pre_payment_credit_notes_amount")
     if known is None or not (known or lowered):
@@ -155,16 +155,16 @@ def _of_credit_notes(invoice: Stripe, account: Account) -> Iterator[Difference]:
 def _of_closed(kind: str, current: Stripe) -> Iterator[Difference]:
     """What was paid after an account was closed is given back by itself."""
     current = stripe_client.plain(stripe_client.retrieve(kind, current["id"]))
-    if late_payments.is_late(kind, current) and not late_payments.is_given_back(kind, current):
+    if late_payments.is_late_payment(kind, current) and not late_payments.is_refunded(kind, current):
         yield Difference(kind=kind, object_id=current["id"], problem="paid after the account was closed")
 
 
 def _of_subscriptions(watch: Watch) -> Iterator[Difference]:
     """Plans that run at Stripe, or here, and are not the same in both places."""
     seen = set()
-    for found in watch(stripe_client.list_all("subscription")):
-        seen.add(str(found.id))
-        yield from _of_subscription(stripe_client.plain(found))
+    for result in watch(stripe_client.list_all("subscription")):
+        seen.add(str(result.id))
+        yield from _of_subscription(stripe_client.plain(result))
     ours = Subscription.objects.filter(status__in=RUNNING).exclude(stripe_subscription_id__in=seen)
     for object_id in ours.values_list("stripe_subscription_id", flat=True):
         yield from _of_subscription(stripe_client.plain(stripe_client.retrieve("subscription", object_id)))
@@ -198,8 +198,8 @@ def _of_subscription(subscription: Stripe) -> Iterator[Difference]:
         "schedule": known.stripe_schedule_id,
         "waiting invoice": known.pending_invoice_id,
     }
-    if told := [f"{name} is {theirs[name]}, here {ours[name]}" for name in theirs if theirs[name] != ours[name]]:
-        yield Difference(**about, problem="; ".join(told))
+    if reported := [f"{name} is {theirs[name]}, here {ours[name]}" for name in theirs if theirs[name] != ours[name]]:
+        yield Difference(**about, problem="; ".join(reported))
 
 
 def _of_intent(intent: Stripe, paid: set[str]) -> Iterator[Difference]:
@@ -220,21 +220,21 @@ def _of_intent(intent: Stripe, paid: set[str]) -> Iterator[Difference]:
 
 def _of_charge(charge: Stripe) -> Iterator[Difference]:
     account = djstripe_store.account_of_customer(payloads.customer_id(charge))
-    if not clawbacks.concerns(charge) or account is None or account.closed_at is not None:
+    if not clawbacks.has_money_back(charge) or account is None or account.closed_at is not None:
         return  # (another product may share the Stripe account)
     disputes = stripe_client.disputes_of_charge(charge["id"])
-    if not clawbacks.is_settled(charge, disputes) and not _paid_for_an_extra_plan(charge):
+    if not clawbacks.is_reconciled(charge, disputes) and not _paid_for_an_extra_plan(charge):
         problem = f"{clawbacks.standing(charge, disputes)}; credits are not in line with it"
         yield Difference(kind="charge", object_id=charge["id"], problem=problem, account_id=account.pk)
 
 
 def _paid_for_an_extra_plan(charge: Stripe) -> bool:
     """Whether a charge was for a plan that was one too many: that gave nothing, and so nothing is taken back."""
-    found = stripe_client.origin_of_payment(payloads.reference(charge.get("payment_intent")))
-    if not found or found[0] != "invoice":
+    result = stripe_client.origin_of_payment(payloads.reference(charge.get("payment_intent")))
+    if not result or result[0] != "invoice":
         return False
-    invoice = stripe_client.plain(stripe_client.retrieve(*found))
-    return duplicate_detection.is_extra(payloads.invoice_subscription_id(invoice))
+    invoice = stripe_client.plain(stripe_client.retrieve(*result))
+    return duplicate_detection.is_duplicate(payloads.invoice_subscription_id(invoice))
 
 
 def _id(account: Account | None) -> uuid.UUID | None:
@@ -244,9 +244,9 @@ def _id(account: Account | None) -> uuid.UUID | None:
 def _is_paid(kind: str, object_id: str) -> bool:
     """Whether an object that was made before the span is paid all the same."""
     try:
-        found = stripe_client.plain(stripe_client.retrieve(kind, object_id))
+        result = stripe_client.plain(stripe_client.retrieve(kind, object_id))
     except stripe_client.NotAtStripeError:
         return False
     return bool(
-        found.get("status") in ("paid", "succeeded") or found.get("payment_status") in ("paid", "no_payment_required")
+        result.get("status") in ("paid", "succeeded") or result.get("payment_status") in ("paid", "no_payment_required")
     )

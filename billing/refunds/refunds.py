@@ -56,16 +56,16 @@ def preview(payment: PaymentRecord, *, amount_minor: int, source_key: str) -> Pr
     refunded = payment.refunded_minor + amount_minor
     invoice = PaidInvoice.objects.filter(stripe_invoice_id=payment.origin_id).first()
     promise = invoice.promise if invoice else ""
-    found = {grant.pk: grant for grant in selectors.grants_of_cause(payment.account_id, source_key)}
+    result = {grant.pk: grant for grant in selectors.grants_of_cause(payment.account_id, source_key)}
     if promise:
-        found |= {grant.pk: grant for grant in selectors.grants_of_promise(payment.account_id, promise)}
-    months = selectors.periods_to_come(payment.account_id, promise) if promise else 0
+        result |= {grant.pk: grant for grant in selectors.grants_of_allowance(payment.account_id, promise)}
+    months = selectors.remaining_periods(payment.account_id, promise) if promise else 0
     monthly = invoice.monthly_credits if invoice else 0
     return Preview(
-        taken_now=sum(_taken(grant, payment, refunded) for grant in found.values()),
+        taken_now=sum(_taken(grant, payment, refunded) for grant in result.values()),
         a_month=monthly * refunded // payment.total_minor - monthly * payment.gone_minor // payment.total_minor,
         months=months,
-        spent=sum(grant.whole - grant.remaining - clawback_targets.taken_of(grant) for grant in found.values()),
+        spent=sum(grant.whole - grant.remaining - clawback_targets.clawed_back_of(grant) for grant in result.values()),
     )
 
 
@@ -113,19 +113,19 @@ def refund_invoice(
             "the rest: give that back at Stripe."
         )
     for payment_intent_id, part in parts:
-        made = stripe_client.create_refund(
+        created = stripe_client.create_refund(
             idempotency_key=f"tegoed-refund-{payment.origin_id}-{payment_intent_id}-{idempotency_key}",
             payment_intent_id=payment_intent_id,
             amount_minor=part,
             reason=f"{reason} ({actor})",
         )
-        sync.bring_in_line(kind="refund", object_id=made, now=now)
+        sync.sync_object(kind="refund", object_id=created, now=now)
     payment.refresh_from_db()
     return payment
 
 
 def _taken(grant: Grant, payment: PaymentRecord, refunded_minor: int) -> int:
     """What of a lot would go now: as much as is there of what is to be taken in all."""
-    target = clawback_targets.owed_back(grant, payment=payment, refunded_minor=refunded_minor)
-    stays = max(0, grant.remaining + clawback_targets.taken_of(grant) - target)
+    target = clawback_targets.preview_clawback(grant, payment=payment, refunded_minor=refunded_minor)
+    stays = max(0, grant.remaining + clawback_targets.clawed_back_of(grant) - target)
     return max(0, grant.remaining - stays)

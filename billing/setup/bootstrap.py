@@ -23,7 +23,7 @@ ALWAYS = datetime(2000, 1, 1, tzinfo=UTC)
 
 Say = Callable[[str], None]
 
-# What we look at again when Stripe tells of it. (billing.webhooks.inbox follows these kinds.)
+# What is synced when Stripe sends an event about it. (billing.webhooks.inbox follows these kinds.)
 EVENTS = [
     "checkout.session.completed", "checkout.session.async_payment_succeeded", "checkout.session.async_payment_failed",
     "checkout.session.expired",
@@ -75,7 +75,7 @@ def register_endpoint(url: str, *, say: Say) -> None:
         if not known:
             wanted: Any = EVENTS
             version: Any = settings.STRIPE_API_VERSION
-            made = stripe.WebhookEndpoint.create(
+            created = stripe.WebhookEndpoint.create(
                 url=url,
                 enabled_events=wanted,
                 api_version=version,
@@ -83,7 +83,7 @@ def register_endpoint(url: str, *, say: Say) -> None:
                 metadata={"djstripe_uuid": str(uuid.uuid4())},
             )
             say(f"Stripe: webhooks go to {url}. Keep its secret now, it is not shown again:")
-            say(f"STRIPE_WEBHOOK_SECRETS={made.secret}")
+            say(f"STRIPE_WEBHOOK_SECRETS={created.secret}")
             return
         (endpoint, *_) = known
         missing = set() if "*" in endpoint.enabled_events else set(EVENTS) - set(endpoint.enabled_events)

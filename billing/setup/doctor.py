@@ -20,7 +20,7 @@ from billing.setup.permissions import Permission
 from billing.stripe import portal_configuration, stripe_client
 from billing.stripe.payloads import Stripe, reference
 from common import clock
-from common.urls import own
+from common.urls import absolute_url
 
 DASHBOARD = "https://dashboard.stripe.com"
 FEW = 5  # of one kind are named, the others counted
@@ -30,12 +30,12 @@ class Verdict(enum.StrEnum):
     """How a point stands; only a problem makes the doctor fail."""
 
     GOOD = "good"
-    LOOK = "look"  # Stripe's API does not tell: a person looks
+    LOOK = "look"  # Stripe's API does not say: a person checks
     PROBLEM = "problem"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Point:
+class Check:
     """One thing that was looked at: what it is, how it stands, and what to do."""
 
     about: str
@@ -47,7 +47,7 @@ class Point:
         return asdict(self)
 
 
-def examine() -> Iterator[Point]:
+def run_checks() -> Iterator[Check]:
     """Every point, in the order of a set-up. What cannot be asked is a problem of that point; the others go on."""
     for about, look in _EXAMINATIONS:
         try:
@@ -57,22 +57,22 @@ def examine() -> Iterator[Point]:
             yield _problem(about, f"Stripe does not answer this: {cause}", "See the point about the key.")
 
 
-def _good(about: str, text: str) -> Point:
-    return Point(about=about, verdict=Verdict.GOOD, text=text)
+def _good(about: str, text: str) -> Check:
+    return Check(about=about, verdict=Verdict.GOOD, text=text)
 
 
-def _problem(about: str, text: str, remedy: str) -> Point:
-    return Point(about=about, verdict=Verdict.PROBLEM, text=text, remedy=remedy)
+def _problem(about: str, text: str, remedy: str) -> Check:
+    return Check(about=about, verdict=Verdict.PROBLEM, text=text, remedy=remedy)
 
 
-def _look(about: str, text: str, remedy: str) -> Point:
-    return Point(about=about, verdict=Verdict.LOOK, text=text, remedy=remedy)
+def _look(about: str, text: str, remedy: str) -> Check:
+    return Check(about=about, verdict=Verdict.LOOK, text=text, remedy=remedy)
 
 
 # --- the key -----------------------------------------------------------------------------------------
 
 
-def _key() -> Iterator[Point]:
+def _key() -> Iterator[Check]:
     key, public = settings.STRIPE_SECRET_KEY, settings.STRIPE_PUBLISHABLE_KEY
     mode = "live" if settings.STRIPE_LIVE_MODE else "test"
     if not key:
@@ -85,7 +85,7 @@ def _key() -> Iterator[Point]:
         yield _look("key", "A secret key may do everything.", "A restricted key with the permissions below is safer.")
 
 
-def _permissions() -> Iterator[Point]:
+def _permissions() -> Iterator[Check]:
     """Each permission is tried with a call about an object that does not exist: allowed is 404, forbidden 403."""
     for permission in permissions.PERMISSIONS:
         if permission.is_for_tax and not settings.STRIPE_TAX:
@@ -122,7 +122,7 @@ def _missing_permission(permission: Permission) -> str | None:
     return None
 
 
-def _account() -> Iterator[Point]:
+def _account() -> Iterator[Check]:
     with stripe_client.calling():
         account = stripe_client.plain(stripe.Account.retrieve())
     name = (account.get("settings") or {}).get("dashboard", {}).get("display_name") or account["id"]
@@ -136,8 +136,8 @@ def _account() -> Iterator[Point]:
 # --- webhooks ----------------------------------------------------------------------------------------
 
 
-def _webhooks() -> Iterator[Point]:
-    url = own("stripe-webhook")
+def _webhooks() -> Iterator[Check]:
+    url = absolute_url("stripe-webhook")
     if not settings.STRIPE_WEBHOOK_SECRETS:
         yield _problem(
             "webhooks", "STRIPE_WEBHOOK_SECRETS is empty: nothing would be credited.", "stripe_bootstrap prints it."
@@ -147,12 +147,12 @@ def _webhooks() -> Iterator[Point]:
         return
     with stripe_client.calling():
         rows = [stripe_client.plain(row) for row in stripe.WebhookEndpoint.list(limit=100).auto_paging_iter()]
-    found = [row for row in rows if row["url"] == url]
-    if not found:
+    result = [row for row in rows if row["url"] == url]
+    if not result:
         yield _problem("webhooks", f"{url} is not registered.", "Run stripe_bootstrap.")
-    for row in found:
+    for row in result:
         yield from _endpoint(row)
-    if len(found) > 1:
+    if len(result) > 1:
         yield _look("webhooks", "The address is registered twice.", "Put both secrets in STRIPE_WEBHOOK_SECRETS.")
     latest = InboxEvent.objects.order_by("-received_at").values_list("received_at", flat=True).first()
     if latest is None:
@@ -161,7 +161,7 @@ def _webhooks() -> Iterator[Point]:
         yield _good("webhooks", f"The latest came in {_ago(clock.now() - latest)} ago.")
 
 
-def _endpoint(row: Stripe) -> Iterator[Point]:
+def _endpoint(row: Stripe) -> Iterator[Check]:
     url, version = row["url"], settings.STRIPE_API_VERSION
     missing = [] if "*" in row["enabled_events"] else sorted(set(bootstrap.EVENTS) - set(row["enabled_events"]))
     if row["status"] != "enabled":
@@ -181,7 +181,7 @@ def _endpoint(row: Stripe) -> Iterator[Point]:
 # --- what customers meet -----------------------------------------------------------------------------
 
 
-def _portal() -> Iterator[Point]:
+def _portal() -> Iterator[Check]:
     known = portal_configuration.find()
     if known is None:
         yield _problem("portal", "It has no settings of ours.", "Run stripe_bootstrap.")
@@ -191,7 +191,7 @@ def _portal() -> Iterator[Point]:
         yield _good("portal", f"Set up ({known['id']}).")
 
 
-def _ways_to_pay() -> Iterator[Point]:
+def _ways_to_pay() -> Iterator[Check]:
     with stripe_client.calling():
         rows = [
             stripe_client.plain(row) for row in stripe.PaymentMethodConfiguration.list(limit=100).auto_paging_iter()
@@ -211,7 +211,7 @@ def _ways_to_pay() -> Iterator[Point]:
         )
 
 
-def _tax() -> Iterator[Point]:
+def _tax() -> Iterator[Check]:
     if not settings.STRIPE_TAX:
         yield _look("tax", "STRIPE_TAX is off: no VAT is charged or shown.", "Right only if you need not charge any.")
         return
@@ -235,7 +235,7 @@ def _tax() -> Iterator[Point]:
             yield _problem("tax", f"{_some(unsaid)} say not whether VAT is inside.", f"Choose a default at {where}.")
 
 
-def _dunning() -> Iterator[Point]:
+def _dunning() -> Iterator[Check]:
     yield _look(
         "renewals",
         "Stripe's API does not tell how failed renewals are tried again.",
@@ -253,7 +253,7 @@ def _dunning() -> Iterator[Point]:
 # --- the catalogue -----------------------------------------------------------------------------------
 
 
-def _catalogue() -> Iterator[Point]:
+def _catalogue() -> Iterator[Check]:
     theirs = {str(row["id"]): row for row in map(stripe_client.plain, stripe_client.list_all("price"))}
     wrong = 0
     for price in Price.objects.select_related("plan", "pack"):
@@ -284,7 +284,7 @@ def _differences(price: Price, theirs: Stripe | None) -> Iterator[str]:
         yield f"{'on' if theirs['active'] else 'off'} sale at Stripe"
 
 
-_EXAMINATIONS: tuple[tuple[str, Callable[[], Iterator[Point]]], ...] = (
+_EXAMINATIONS: tuple[tuple[str, Callable[[], Iterator[Check]]], ...] = (
     ("key", _key),
     ("permission", _permissions),
     ("account", _account),

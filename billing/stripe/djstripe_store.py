@@ -1,4 +1,4 @@
-"""dj-stripe's mirror of Stripe: the only module that touches its models."""
+"""The dj-stripe store, its copies of Stripe's objects: the only module that touches its models."""
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
@@ -9,10 +9,10 @@ import structlog
 from django.apps import apps
 from django.conf import settings
 from django.db.models import F, Q
-from djstripe import models as mirrored
+from djstripe import models as djstripe_models
 
 from accounts.models import Account
-from billing.models import MirrorFailure, StripeCustomer
+from billing.models import StoreFailure, StripeCustomer
 from common import clock
 from outbox import alerts
 from outbox.models import Alert
@@ -23,51 +23,62 @@ FIRST_RETRY, LONGEST_RETRY = timedelta(minutes=1), timedelta(hours=6)
 RETRY_BATCH = 100
 
 MODELS = {
-    "checkout.session": mirrored.Session,
-    "customer": mirrored.Customer,
-    "dispute": mirrored.Dispute,
-    "refund": mirrored.Refund,
-    "invoice": mirrored.Invoice,
-    "payment_intent": mirrored.PaymentIntent,
-    "charge": mirrored.Charge,
-    "payment_method": mirrored.PaymentMethod,
-    "price": mirrored.Price,
-    "product": mirrored.Product,
-    "subscription": mirrored.Subscription,
+    "checkout.session": djstripe_models.Session,
+    "customer": djstripe_models.Customer,
+    "dispute": djstripe_models.Dispute,
+    "refund": djstripe_models.Refund,
+    "invoice": djstripe_models.Invoice,
+    "payment_intent": djstripe_models.PaymentIntent,
+    "charge": djstripe_models.Charge,
+    "payment_method": djstripe_models.PaymentMethod,
+    "price": djstripe_models.Price,
+    "product": djstripe_models.Product,
+    "subscription": djstripe_models.Subscription,
 }
 
 
-def sync(kind: str, found: Any, *, now: datetime | None = None) -> bool:
+def store(kind: str, found: Any, *, now: datetime | None = None) -> bool:
     """Store an object as Stripe answered it, with what it refers to; whether that worked. May call Stripe itself.
 
     The copy is for looking things up. What dj-stripe cannot store (it reads fields that move between Stripe's versions)
     is noted, alerted, and tried again by `retry`: it never stands in the way of what was paid.
     """
     object_id = str(found["id"])
+    if kind != "customer" and _is_stored(kind, found):
+        return True
     try:
         MODELS[kind].sync_from_stripe_data(found, api_key=settings.STRIPE_SECRET_KEY)
     except Exception as error:  # noqa: BLE001 - whatever it was, it is kept, counted and tried again
         _record_failure(kind, object_id, error, now=now or clock.now())
         return False
-    settle_failure(object_id, "copied", now=now or clock.now())
+    dismiss_failure(object_id, "copied", now=now or clock.now())
     return True
 
 
-def settle_failure(object_id: str, note: str, *, now: datetime) -> None:
+def _is_stored(kind: str, found: Any) -> bool:
+    """Whether the copy says the same already: several events are about one object, and a copy costs a dozen queries.
+
+    (A customer is always copied: one that was deleted here by mistake comes back as it was.)
+    """
+    known = MODELS[kind]._default_manager.filter(id=found["id"]).values_list("stripe_data", flat=True).first()
+    return known is not None and known == found.to_dict(for_json=True)
+
+
+def dismiss_failure(object_id: str, note: str, *, now: datetime) -> None:
     """An object that could not be copied is tried no more: `note` says why."""
-    if MirrorFailure.objects.filter(object_id=object_id).delete()[0]:
+    if StoreFailure.objects.filter(object_id=object_id).delete()[0]:
         alerts.resolve(Alert.Kind.MIRROR, object_id, now=now, note=note)
 
 
 def failures_due(*, now: datetime) -> list[tuple[str, str]]:
     """The objects that are to be tried again, by kind and id; at most RETRY_BATCH."""
-    rows = MirrorFailure.objects.filter(next_attempt_at__lte=now).order_by("next_attempt_at")
+    rows = StoreFailure.objects.filter(next_attempt_at__lte=now).order_by("next_attempt_at")
     return list(rows.values_list("kind", "object_id")[:RETRY_BATCH])
 
 
 def _record_failure(kind: str, object_id: str, error: Exception, *, now: datetime) -> None:
-    logger.warning("mirror_failed", kind=kind, object_id=object_id, exc_info=error)
-    row, _ = MirrorFailure.objects.get_or_create(
+    logger.warning("djstripe_store_failed", kind=kind, object_id=object_id, exc_info=error)
+    row, _ = StoreFailure.objects.get_or_create(
         object_id=object_id, defaults={"kind": kind, "error": "", "next_attempt_at": now}
     )
     row.attempts += 1
@@ -80,8 +91,8 @@ def _record_failure(kind: str, object_id: str, error: Exception, *, now: datetim
 
 def change_objects_of(customer_id: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
     """Put something else in the place of each stored object of a customer, and of the customer itself."""
-    mirrored.Customer.objects.filter(id=customer_id).update(email="")
-    paid = mirrored.Charge.objects.filter(stripe_data__customer=customer_id)
+    djstripe_models.Customer.objects.filter(id=customer_id).update(email="")
+    paid = djstripe_models.Charge.objects.filter(stripe_data__customer=customer_id)
     charges = list(paid.values_list("id", flat=True))
     # A card that was not kept is of no customer; whose it was, its charge says.
     cards = [method for method in paid.values_list("stripe_data__payment_method", flat=True) if method]
@@ -99,14 +110,14 @@ def change_objects_of(customer_id: str, change: Callable[[dict[str, Any]], dict[
 def customers_of_account(account_id: uuid.UUID) -> list[str]:
     """The account's customers that there are at Stripe."""
     gone = StripeCustomer.objects.filter(account_id=account_id).exclude(deleted_at=None)
-    rows = mirrored.Customer.objects.filter(subscriber_id=account_id, date_purged=None)
+    rows = djstripe_models.Customer.objects.filter(subscriber_id=account_id, date_purged=None)
     own = StripeCustomer.objects.filter(account_id=account_id, deleted_at=None).values_list("customer_id", flat=True)
     return sorted({*rows.values_list("id", flat=True), *own} - {*gone.values_list("customer_id", flat=True)})
 
 
 def all_customers_of_account(account_id: uuid.UUID) -> list[str]:
     """The account's customers, deleted ones included."""
-    rows = mirrored.Customer.objects.filter(subscriber_id=account_id).values_list("id", flat=True)
+    rows = djstripe_models.Customer.objects.filter(subscriber_id=account_id).values_list("id", flat=True)
     own = StripeCustomer.objects.filter(account_id=account_id).values_list("customer_id", flat=True)
     return sorted({*rows, *own})
 
@@ -119,11 +130,11 @@ def account_of_customer(customer_id: str) -> Account | None:
     if known is not None and known.account is not None:
         own: Account = known.account
         return own
-    found = Account.objects.select_related("merged_into").filter(djstripe_customers__id=customer_id).first()
-    return found.merged_into or found if found else None
+    result = Account.objects.select_related("merged_into").filter(djstripe_customers__id=customer_id).first()
+    return result.merged_into or result if result else None
 
 
-def keep_customer(customer_id: str, account: Account | None, *, email: str = "", now: datetime) -> None:
+def record_customer(customer_id: str, account: Account | None, *, email: str = "", now: datetime) -> None:
     """Remember whose a customer at Stripe is: an account's, or (None) nobody's of ours. What is known stays.
 
     `email` is the address that Stripe has of it.
@@ -148,16 +159,16 @@ def customer_of_account(account_id: uuid.UUID) -> str:
     if known := own.values_list("customer_id", flat=True).first():
         return str(known)
     gone = StripeCustomer.objects.exclude(deleted_at=None).values("customer_id")
-    customers = mirrored.Customer.objects.filter(
+    customers = djstripe_models.Customer.objects.filter(
         subscriber_id=account_id, livemode=settings.STRIPE_LIVE_MODE, date_purged=None
     ).exclude(id__in=gone)
     return customers.values_list("id", flat=True).order_by("-created").first() or ""
 
 
 def customer_data(account_id: uuid.UUID) -> dict[str, Any]:
-    """The account's Stripe customer as we last heard of it; empty without one."""
+    """The account's Stripe customer as last received; empty without one."""
     customer_id = customer_of_account(account_id)
-    rows = mirrored.Customer.objects.filter(id=customer_id).values_list("stripe_data", flat=True)
+    rows = djstripe_models.Customer.objects.filter(id=customer_id).values_list("stripe_data", flat=True)
     return (rows.first() if customer_id else None) or {}
 
 
@@ -166,68 +177,74 @@ def count_customers(account_id: uuid.UUID) -> int:
     return len(all_customers_of_account(account_id))
 
 
-def note_deleted_customer(customer_id: str, *, now: datetime) -> None:
+def record_deleted_customer(customer_id: str, *, now: datetime) -> None:
     """Somebody deleted the customer at Stripe: the account stays, and gets a new one with its next purchase."""
-    mirrored.Customer.objects.filter(id=customer_id, date_purged=None).update(date_purged=now)
+    djstripe_models.Customer.objects.filter(id=customer_id, date_purged=None).update(date_purged=now)
     StripeCustomer.objects.filter(customer_id=customer_id, deleted_at=None).update(deleted_at=now)
 
 
 def accounts_of_customers(customer_ids: Iterable[str]) -> set[uuid.UUID]:
     """The accounts that these Stripe customers belong to, deleted customers included."""
     wanted = list(customer_ids)
-    rows = mirrored.Customer.objects.filter(id__in=wanted, subscriber__isnull=False)
+    rows = djstripe_models.Customer.objects.filter(id__in=wanted, subscriber__isnull=False)
     own = StripeCustomer.objects.filter(customer_id__in=wanted, account__isnull=False)
     return {*rows.values_list("subscriber_id", flat=True), *own.values_list("account_id", flat=True)}
 
 
 def customers_of(object_id: str) -> set[str]:
-    """The customers that a mirrored object belongs to, whatever kind it is."""
-    found: set[str] = set()
+    """The customers that a stored object belongs to, whatever kind it is."""
+    result: set[str] = set()
     for model in (
-        mirrored.Subscription, mirrored.Invoice, mirrored.Charge, mirrored.PaymentIntent, mirrored.Session,
-        mirrored.PaymentMethod,
-    ):  # fmt: skip
-        found |= set(model.objects.filter(id=object_id).values_list("customer__id", flat=True))
-    for model in (mirrored.Refund, mirrored.Dispute):
-        found |= set(model.objects.filter(id=object_id).values_list("charge__customer__id", flat=True))
-    return {customer_id for customer_id in found if customer_id}
+        djstripe_models.Subscription,
+        djstripe_models.Invoice,
+        djstripe_models.Charge,
+        djstripe_models.PaymentIntent,
+        djstripe_models.Session,
+        djstripe_models.PaymentMethod,
+    ):
+        result |= set(model.objects.filter(id=object_id).values_list("customer__id", flat=True))
+    for model in (djstripe_models.Refund, djstripe_models.Dispute):
+        result |= set(model.objects.filter(id=object_id).values_list("charge__customer__id", flat=True))
+    return {customer_id for customer_id in result if customer_id}
 
 
 def invoices_of(account_id: uuid.UUID, *, limit: int) -> list[dict[str, Any]]:
     """The account's latest invoices, as Stripe has them."""
-    rows = mirrored.Invoice.objects.filter(customer__id__in=all_customers_of_account(account_id)).order_by("-created")
+    rows = djstripe_models.Invoice.objects.filter(customer__id__in=all_customers_of_account(account_id)).order_by(
+        "-created"
+    )
     return list(rows.values_list("stripe_data", flat=True)[:limit])
 
 
 def prices_of(product_id: str) -> list[dict[str, Any]]:
     """The prices of a product that we have seen, as Stripe has them."""
-    return list(mirrored.Price.objects.filter(product__id=product_id).values_list("stripe_data", flat=True))
+    return list(djstripe_models.Price.objects.filter(product__id=product_id).values_list("stripe_data", flat=True))
 
 
 def latest_invoice_of(subscription_id: str) -> dict[str, Any] | None:
     """The latest invoice of a subscription that we have seen, as Stripe has it."""
     if not subscription_id:
         return None
-    rows = mirrored.Invoice.objects.filter(
+    rows = djstripe_models.Invoice.objects.filter(
         stripe_data__parent__subscription_details__subscription=subscription_id
     ).order_by("-created")
-    found: dict[str, Any] | None = rows.values_list("stripe_data", flat=True).first()
-    return found
+    result: dict[str, Any] | None = rows.values_list("stripe_data", flat=True).first()
+    return result
 
 
 def saved_card(account_id: uuid.UUID) -> str:
     """The payment method that the account's customer left for later: the default one, else the newest; or nothing."""
-    customers = mirrored.Customer.objects.filter(subscriber_id=account_id, date_purged=None)
+    customers = djstripe_models.Customer.objects.filter(subscriber_id=account_id, date_purged=None)
     for data in customers.values_list("stripe_data", flat=True):
         if default := (data.get("invoice_settings") or {}).get("default_payment_method"):
             return str(default if isinstance(default, str) else default["id"])
-    cards = mirrored.PaymentMethod.objects.filter(customer__subscriber_id=account_id).order_by("-created")
+    cards = djstripe_models.PaymentMethod.objects.filter(customer__subscriber_id=account_id).order_by("-created")
     return cards.values_list("id", flat=True).first() or ""
 
 
 def cards_of(account_ids: Iterable[uuid.UUID]) -> Iterator[tuple[uuid.UUID, str, dict[str, Any]]]:
     """The cards that these accounts left for later: whose, its id, and what Stripe knows of it."""
-    rows = mirrored.PaymentMethod.objects.filter(customer__subscriber_id__in=account_ids)
+    rows = djstripe_models.PaymentMethod.objects.filter(customer__subscriber_id__in=account_ids)
     for account_id, card_id, data in rows.values_list("customer__subscriber_id", "id", "stripe_data"):
         if data.get("card"):
             yield account_id, card_id, data["card"]

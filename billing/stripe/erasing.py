@@ -1,4 +1,4 @@
-"""Taking personal facts off what Stripe told us: stored webhooks, and dj-stripe's copies of a closed account's objects.
+"""Taking personal facts off what Stripe sent us: stored webhooks, and dj-stripe's copies of a closed account's objects.
 
 What stays are ids, amounts, times and states: what the ledger and the books are checked against.
 """
@@ -30,13 +30,13 @@ NOT_A_PERSON = frozenset({"product", "price", "plan", "coupon", "promotion_code"
 BATCH = 500
 
 
-def without_personal_facts(value: Any) -> Any:
+def redacted(value: Any) -> Any:
     """A copy of Stripe's object in which personal fields are empty."""
     if isinstance(value, list):
-        return [without_personal_facts(inner) for inner in value]
+        return [redacted(inner) for inner in value]
     if not isinstance(value, dict) or str(value.get("object")) in NOT_A_PERSON:
         return value
-    return {key: _emptied(inner) if key in PERSONAL else without_personal_facts(inner) for key, inner in value.items()}
+    return {key: _emptied(inner) if key in PERSONAL else redacted(inner) for key, inner in value.items()}
 
 
 def erase_at_stripe(account: Account, *, now: datetime) -> None:
@@ -48,22 +48,22 @@ def erase_at_stripe(account: Account, *, now: datetime) -> None:
     for customer_id in djstripe_store.customers_of_account(account.pk):
         with suppress(NotAtStripeError):
             stripe_client.delete_customer(customer_id)
-        djstripe_store.note_deleted_customer(customer_id, now=now)
+        djstripe_store.record_deleted_customer(customer_id, now=now)
 
 
-def erase_here(account: Account) -> None:
-    """Take personal facts off everything that Stripe told us of this account, and off its orders."""
+def redact_stored(account: Account) -> None:
+    """Take personal facts off everything that Stripe sent us about this account, and off its orders."""
     customer_ids = djstripe_store.all_customers_of_account(account.pk)
     for customer_id in customer_ids:
-        djstripe_store.change_objects_of(customer_id, without_personal_facts)
+        djstripe_store.change_objects_of(customer_id, redacted)
     for row in InboxEvent.objects.filter(customer_id__in=customer_ids).iterator(BATCH):
-        InboxEvent.objects.filter(pk=row.pk).update(payload=without_personal_facts(row.payload))
+        InboxEvent.objects.filter(pk=row.pk).update(payload=redacted(row.payload))
     StripeCustomer.objects.filter(account=account).update(email="")
     Order.objects.filter(account=account).update(receipt_url="", checkout_url="", success_url="", cancel_url="")
 
 
-def forget_payloads(*, now: datetime) -> int:
-    """Empty the stored webhooks that are older than INBOX_PAYLOAD_DAYS; how many. What they named can be asked anew."""
+def purge_payloads(*, now: datetime) -> int:
+    """Empty the stored webhooks that are older than INBOX_PAYLOAD_DAYS; how many. Objects can be fetched again."""
     old = InboxEvent.objects.filter(received_at__lt=now - timedelta(days=settings.INBOX_PAYLOAD_DAYS))
     return old.exclude(payload={}).exclude(state__in=InboxEvent.UNFINISHED).update(payload={})
 

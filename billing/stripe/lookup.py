@@ -13,7 +13,7 @@ from common.public_ids import MalformedIdError, parse_id
 from common.sides import Side
 
 
-def account_of(row: Stripe) -> Account:
+def resolve_account(row: Stripe) -> Account:
     customer_id = payloads.customer_id(row)
     account = djstripe_store.account_of_customer(customer_id)
     if account is None:
@@ -21,13 +21,13 @@ def account_of(row: Stripe) -> Account:
     return account
 
 
-def account_named(text: object) -> Account | None:
+def resolve_named_account(text: object) -> Account | None:
     """The account that a Stripe customer's metadata names, or that it became a part of; None for none."""
     try:
-        found = Account.objects.select_related("merged_into").filter(pk=uuid.UUID(str(text))).first()
+        result = Account.objects.select_related("merged_into").filter(pk=uuid.UUID(str(text))).first()
     except ValueError:
         return None
-    return found.merged_into or found if found else None
+    return result.merged_into or result if result else None
 
 
 def plan_price(price_id: str) -> tuple[Price, Plan]:
@@ -58,18 +58,18 @@ def has_order(session: Stripe) -> bool:
     """Whether a checkout was begun here: an order has it, or it names one."""
     return (
         Order.objects.filter(stripe_session_id=session["id"]).exists()
-        or order_named(payloads.session_order_id(session)) is not None
+        or resolve_named_order(payloads.session_order_id(session)) is not None
     )
 
 
-def order_of_session(session: Stripe) -> Order:
+def resolve_order(session: Stripe) -> Order:
     """The order of a checkout; one that a known customer paid by a payment link gets one, by its price."""
     order = _orders().filter(stripe_session_id=session["id"]).first()
     if order is None:
         # Stripe answered our call after we had stopped waiting: the session still knows its order.
-        named = order_named(payloads.session_order_id(session))
+        named = resolve_named_order(payloads.session_order_id(session))
         order = named if named is not None and named.stripe_session_id is None else None
-    if order is None and (order := _order_of_link(session)) is None:
+    if order is None and (order := _order_of_payment_link(session)) is None:
         raise FulfilmentError(f"Session {session['id']} belongs to no order of ours.")
     account = djstripe_store.account_of_customer(payloads.customer_id(session))
     if account is None or account.pk != order.account_id:
@@ -79,7 +79,7 @@ def order_of_session(session: Stripe) -> Order:
     return order
 
 
-def _order_of_link(session: Stripe) -> Order | None:
+def _order_of_payment_link(session: Stripe) -> Order | None:
     """Make the order of a checkout that a known customer paid elsewhere, if it is for one pack that is sold here.
 
     As a payment link of the dashboard does it: nobody asked us for a page, and the money is here.
@@ -89,26 +89,26 @@ def _order_of_link(session: Stripe) -> Order | None:
     if account is None or session["payment_status"] != "paid" or len(lines) != 1:
         return None
     price = Price.objects.filter(stripe_price_id=payloads.reference(lines[0]["price"]), pack__isnull=False)
-    found, quantity = price.select_related("pack").first(), lines[0].get("quantity") or 0
-    if found is None or found.pack is None or session["amount_subtotal"] != found.amount_minor * quantity:
+    result, quantity = price.select_related("pack").first(), lines[0].get("quantity") or 0
+    if result is None or result.pack is None or session["amount_subtotal"] != result.amount_minor * quantity:
         return None
-    made, _ = Order.objects.get_or_create(
+    created, _ = Order.objects.get_or_create(
         account=account,
         side=Side.INTERNAL,
         idempotency_key=f"stripe:{session['id']}",
         defaults={
-            **found.frozen(quantity),
-            "price": found,
+            **result.frozen(quantity),
+            "price": result,
             "quantity": quantity,
             "stripe_session_id": session["id"],
             "actor": "payment_link",
             "created_at": payloads.moment(session["created"]),
         },
     )
-    return _orders().get(pk=made.pk)
+    return _orders().get(pk=created.pk)
 
 
-def order_named(named: str) -> Order | None:
+def resolve_named_order(named: str) -> Order | None:
     try:
         return _orders().filter(pk=parse_id("co", named)).first()
     except MalformedIdError:
@@ -116,4 +116,4 @@ def order_named(named: str) -> Order | None:
 
 
 def _orders() -> QuerySet[Order]:
-    return Order.objects.with_what_it_says()
+    return Order.objects.with_related()

@@ -120,7 +120,7 @@ def receipt_url(intent: Stripe) -> str:
 
 
 def card_fingerprint(intent: Stripe) -> str:
-    """What tells the card that paid from others, the same for every customer (`latest_charge` expanded)."""
+    """What distinguishes the card that paid from others, the same for every customer (`latest_charge` expanded)."""
     charge = intent.get("latest_charge")
     details = (charge.get("payment_method_details") or {}) if isinstance(charge, dict) else {}
     return str((details.get("card") or {}).get("fingerprint") or "")
@@ -183,7 +183,7 @@ def has_more_lines(invoice: Stripe) -> bool:
 
 def cancels_at(subscription: Stripe) -> datetime | None:
     """When a subscription will end; None while it renews. In flexible billing mode (the default of API versions from
-    2025-09-30 on) a stop is told by `cancel_at` alone, in classic mode by `cancel_at_period_end` as well."""
+    2025-09-30 on) a stop is given by `cancel_at` alone, in classic mode by `cancel_at_period_end` as well."""
     if subscription.get("cancel_at"):
         return moment(subscription["cancel_at"])
     return subscription_period_end(subscription) if subscription.get("cancel_at_period_end") else None

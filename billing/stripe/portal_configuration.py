@@ -42,14 +42,14 @@ def features() -> dict[str, Any]:
 
 
 def keep(*, say: Say) -> str:
-    """Make the configuration, or bring it in line with the catalogue; its id. Running it again changes nothing."""
+    """Make the configuration, or sync it with the catalogue; its id. Running it again changes nothing."""
     wanted: Any = features()
     known = find()
     with stripe_client.calling():
         if known is None:
-            made = stripe.billing_portal.Configuration.create(features=wanted, metadata=MARK, name="Tegoed")
+            created = stripe.billing_portal.Configuration.create(features=wanted, metadata=MARK, name="Tegoed")
             say("Stripe: made the settings of the billing portal.")
-            known = stripe_client.plain(made)
+            known = stripe_client.plain(created)
         elif differences(known):
             stripe.billing_portal.Configuration.modify(known["id"], features=wanted)
             say("Stripe: the billing portal follows the catalogue.")
@@ -64,20 +64,20 @@ def find() -> dict[str, Any] | None:
         shown = ["data.features.subscription_update.products"]
         rows = stripe.billing_portal.Configuration.list(active=True, limit=100, expand=shown)
         for row in rows.auto_paging_iter():
-            found = stripe_client.plain(row)
-            if MARK.items() <= (found.get("metadata") or {}).items():
-                return found
+            result = stripe_client.plain(row)
+            if MARK.items() <= (result.get("metadata") or {}).items():
+                return result
     return None
 
 
 def known_id() -> str:
     """The id of our configuration, remembered for an hour; empty when there is none, and Stripe's default is used."""
-    found = cache.get(CACHE_KEY)
-    if found is None:
+    result = cache.get(CACHE_KEY)
+    if result is None:
         known = find()
-        found = str(known["id"]) if known else ""
-        cache.set(CACHE_KEY, found, CACHED_S)
-    return str(found)
+        result = str(known["id"]) if known else ""
+        cache.set(CACHE_KEY, result, CACHED_S)
+    return str(result)
 
 
 def forget() -> None:
@@ -103,8 +103,8 @@ def _holds(wanted: Any, there: Any) -> bool:
 
 def _products() -> list[dict[str, Any]]:
     plans = Plan.objects.filter(is_active=True, stripe_product_id__isnull=False).order_by("position", "code")
-    found = [{"product": plan.stripe_product_id, "prices": _prices(plan)} for plan in plans]
-    return [product for product in found if product["prices"]][:MOST_PRODUCTS]
+    result = [{"product": plan.stripe_product_id, "prices": _prices(plan)} for plan in plans]
+    return [product for product in result if product["prices"]][:MOST_PRODUCTS]
 
 
 def _prices(plan: Plan) -> list[str]:

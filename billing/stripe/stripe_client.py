@@ -1,4 +1,4 @@
-"""Calls to Stripe: bounded in time, never inside a transaction, their failures told apart.
+"""Calls to Stripe: bounded in time, never inside a transaction, their failures distinguished.
 
 The official client is set up once (`configure`); dj-stripe uses the same one, so both go where we say.
 """
@@ -145,8 +145,8 @@ def with_all_lines(invoice: Stripe) -> Stripe:
     if not payloads.has_more_lines(invoice):
         return invoice
     with calling():
-        found = stripe.Invoice.list_lines(invoice["id"], limit=100, expand=["data.discounts"]).auto_paging_iter()
-        lines = [plain(line) for line in found]
+        result = stripe.Invoice.list_lines(invoice["id"], limit=100, expand=["data.discounts"]).auto_paging_iter()
+        lines = [plain(line) for line in result]
     return {**invoice, "lines": {**invoice["lines"], "data": lines, "has_more": False}}
 
 
@@ -159,7 +159,7 @@ def retrieve(kind: str, identifier: str) -> Any:
 
 def plain(found: Any) -> Stripe:
     """A client's object as a plain dictionary."""
-    return cast(Stripe, json.loads(str(found)))
+    return cast(Stripe, found.to_dict(for_json=True))
 
 
 def origin_of_payment(payment_intent_id: str) -> tuple[str, str] | None:
@@ -218,7 +218,7 @@ def create_refund(*, idempotency_key: str, payment_intent_id: str, amount_minor:
             if (plain(known).get("metadata") or {}).get("key") == idempotency_key:
                 return str(known.id)
         try:
-            made = stripe.Refund.create(
+            created = stripe.Refund.create(
                 payment_intent=payment_intent_id,
                 amount=amount_minor,
                 metadata={"reason": reason, "key": idempotency_key},
@@ -226,7 +226,7 @@ def create_refund(*, idempotency_key: str, payment_intent_id: str, amount_minor:
             )
         except stripe.InvalidRequestError as error:
             raise RefundRefusedError(f"Stripe refuses this refund: {error.user_message or error}") from error
-    return str(made.id)
+    return str(created.id)
 
 
 def create_customer(*, account_id: str, number: int, email: str, name: str) -> Any:
@@ -312,8 +312,8 @@ def create_payment(*, order: str, customer: str, is_repeated: bool = False, **pa
 def payment_of_order(order: str, *, customer: str) -> Stripe | None:
     """The payment that a customer's order has at Stripe; None when there is none."""
     with calling():
-        for found in stripe.PaymentIntent.list(customer=customer, limit=100).auto_paging_iter():
-            known = plain(found)
+        for result in stripe.PaymentIntent.list(customer=customer, limit=100).auto_paging_iter():
+            known = plain(result)
             if (known.get("metadata") or {}).get("order") == order:
                 return known
     return None
@@ -335,7 +335,7 @@ def calculate_tax(*, customer_id: str, price_id: str, amount_minor: int, currenc
         if behavior in ("inclusive", "exclusive"):
             line["tax_behavior"] = behavior
         try:
-            made = stripe.tax.Calculation.create(
+            created = stripe.tax.Calculation.create(
                 customer=customer_id,
                 currency=currency,
                 line_items=[line],
@@ -344,7 +344,7 @@ def calculate_tax(*, customer_id: str, price_id: str, amount_minor: int, currenc
             if error.code == "customer_tax_location_invalid" or "address" in (error.param or ""):
                 raise AddressNeededError("Fill in the address on your invoices first: VAT depends on it.") from error
             raise
-        return plain(made)
+        return plain(created)
 
 
 def saved_card(customer_id: str) -> str:
@@ -381,14 +381,14 @@ def card_of_subscription(subscription: Stripe) -> str:
 
 
 def _key(name: str, parameters: dict[str, Any], *, since: datetime) -> str:
-    """An idempotency key for a request that may be made anew: with other parameters, or later.
+    """An idempotency key for a request that may be recreated: with other parameters, or later.
 
     (An answer of 500 is repeated for its key for a day: a new try has a key of its own, every ten minutes counted from
     `since`. What is made twice by that is a page or a customer that nobody has seen.)
     """
-    told = json.dumps(parameters, sort_keys=True, default=str)
+    reported = json.dumps(parameters, sort_keys=True, default=str)
     span = (clock.now() - since) // KEY_SPAN
-    return f"{name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}-{span}"
+    return f"{name}-{hashlib.sha256(reported.encode()).hexdigest()[:16]}-{span}"
 
 
 def _item_of(items: list[Any], price_id: str) -> Any:
@@ -429,12 +429,12 @@ def change_subscription(
         if not is_billed:
             change = {"items": change["items"], "proration_behavior": "none"}
         try:
-            made = stripe.Subscription.modify(subscription_id, payment_behavior="pending_if_incomplete", **change)
+            created = stripe.Subscription.modify(subscription_id, payment_behavior="pending_if_incomplete", **change)
         except stripe.InvalidRequestError as error:
             # How it is paid (a bank's debit, an invoice) may know no pending updates.
             logger.info("no_pending_update", subscription_id=subscription_id, error=str(error))
-            made = stripe.Subscription.modify(subscription_id, payment_behavior="error_if_incomplete", **change)
-    changed = plain(made)
+            created = stripe.Subscription.modify(subscription_id, payment_behavior="error_if_incomplete", **change)
+    changed = plain(created)
     if not changed.get("pending_update"):
         return
     invoice_id = reference(changed.get("latest_invoice"))
@@ -478,7 +478,7 @@ def preview_change(subscription_id: str, *, old_price_id: str, price_id: str, be
         return plain(stripe.Invoice.create_preview(subscription=subscription_id, subscription_details=details))
 
 
-def collect_draft(invoice_id: str) -> None:
+def finalize_and_collect(invoice_id: str) -> None:
     """Finalise a draft invoice and charge it now, instead of in an hour. One that went on by itself stays as it is."""
     with calling():
         try:
@@ -578,7 +578,7 @@ def release_schedule(schedule_id: str) -> None:
         stripe.SubscriptionSchedule.release(schedule_id)
 
 
-def keep_going(subscription_id: str) -> None:
+def undo_cancellation(subscription_id: str) -> None:
     """Take back that a subscription will end, in whichever way it was said (`stripe_objects.cancels_at`)."""
     with calling():
         current = plain(stripe.Subscription.retrieve(subscription_id))
@@ -627,19 +627,19 @@ def expire_session(session_id: str) -> None:
 def payments_of_invoice(invoice_id: str) -> list[tuple[str, int]]:
     """What an invoice was paid with: payment intents, and how much each."""
     with calling():
-        found = stripe.InvoicePayment.list(invoice=invoice_id, status="paid", limit=100).data
-    rows = [plain(row) for row in found]
+        result = stripe.InvoicePayment.list(invoice=invoice_id, status="paid", limit=100).data
+    rows = [plain(row) for row in result]
     return [(reference(row["payment"]["payment_intent"]), row["amount_paid"]) for row in rows]
 
 
 def charges_of_invoice(invoice_id: str) -> list[Stripe]:
     """Every charge that paid an invoice: there may be several."""
     with calling():
-        found = [
+        result = [
             stripe.PaymentIntent.retrieve(payment_id, expand=["latest_charge"])
             for payment_id, _amount in payments_of_invoice(invoice_id)
         ]
-    charges = [plain(intent).get("latest_charge") for intent in found]
+    charges = [plain(intent).get("latest_charge") for intent in result]
     return [charge for charge in charges if isinstance(charge, dict)]
 
 
@@ -679,12 +679,12 @@ def create_portal_session(*, customer_id: str, return_url: str, configuration: s
     chosen: Any = {"configuration": configuration} if configuration else {}
     with calling():
         try:
-            made = stripe.billing_portal.Session.create(customer=customer_id, return_url=return_url, **chosen)
+            created = stripe.billing_portal.Session.create(customer=customer_id, return_url=return_url, **chosen)
         except stripe.InvalidRequestError as error:
             if error.param == "configuration":
                 raise PortalNotSetUpError("The billing portal's settings are gone. Please try again.") from error
             raise
-        return str(made.url)
+        return str(created.url)
 
 
 def list_all(kind: str, **filters: Any) -> Iterator[Any]:

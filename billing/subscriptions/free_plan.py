@@ -11,12 +11,12 @@ from credits.calendar import day_at
 from credits.models import Allowance, Source
 
 # Spent before anything else, today's first: they are the first to be gone.
-# Who closed an account and comes back after this long begins anew.
+# Who closed an account and comes back after this long starts over.
 CLOSED_LONG_AGO = timedelta(days=90)
 
 
 def start(*, account: Account, now: datetime, is_proven: bool = True) -> None:
-    """Promise an account the default plan's free credits, today's at once.
+    """Start the default plan's free allowances of an account, today's credits at once.
 
     A team gets none, nor does a second account of one mailbox, nor one whose address is only claimed.
 
@@ -28,7 +28,7 @@ def start(*, account: Account, now: datetime, is_proven: bool = True) -> None:
     limits.set_daily_cap(account_id=account.pk, cap=plan.daily_cap)
     if account.kind == Account.Kind.TEAM or not is_proven:
         return  # free credits are a person's: a team for each of them would be credits without end
-    if _is_one_more_of_a_mailbox(account, now=now):
+    if _mailbox_has_free_plan(account, now=now):
         return
     today = day_at(now, account.time_zone)
     offers = (
@@ -49,7 +49,7 @@ def start(*, account: Account, now: datetime, is_proven: bool = True) -> None:
             )
 
 
-def _is_one_more_of_a_mailbox(account: Account, *, now: datetime) -> bool:
+def _mailbox_has_free_plan(account: Account, *, now: datetime) -> bool:
     """Whether another account of the same mailbox is open, or was closed not long ago."""
     if not account.mailbox:
         return False

@@ -1,4 +1,4 @@
-"""Looking after one account's money by hand: invoices tried again, everything of it asked anew."""
+"""Looking after one account's money by hand: invoices tried again, everything of it fetched again."""
 
 from datetime import datetime
 from typing import Any
@@ -12,21 +12,21 @@ LATEST = 24
 
 
 def open_invoices(account: Account) -> list[dict[str, Any]]:
-    """The account's latest invoices that wait to be paid, as we last heard of them."""
+    """The account's latest invoices that wait to be paid, as last received."""
     rows = djstripe_store.invoices_of(account.pk, limit=LATEST)
     return [row for row in rows if row.get("status") == "open" and row.get("amount_due")]
 
 
-def pay(invoice_id: str, *, now: datetime) -> None:
+def retry_invoice(invoice_id: str, *, now: datetime) -> None:
     """Have Stripe collect an invoice now. Raises PaymentDeclinedError or PaymentProviderUnavailableError."""
     try:
         stripe_client.pay_invoice(invoice_id)
     finally:
-        sync.bring_in_line(kind="invoice", object_id=invoice_id, now=now)
+        sync.sync_object(kind="invoice", object_id=invoice_id, now=now)
 
 
-def ask_anew(account: Account, *, now: datetime) -> int:
-    """Bring all that Stripe has of an account in line, as if its webhooks came again; how many objects that is."""
+def resync_account(account: Account, *, now: datetime) -> int:
+    """Sync all that Stripe has of an account, as if its webhooks came again; how many objects that is."""
     customer_id = djstripe_store.customer_of_account(account.pk)
     named = [("customer", customer_id)] if customer_id else []
     subscriptions = Subscription.objects.filter(account=account).order_by("started_at")
@@ -37,5 +37,5 @@ def ask_anew(account: Account, *, now: datetime) -> int:
     orders = Order.objects.filter(account=account).exclude(stripe_session_id=None).order_by("-id")[:LATEST]
     named += [("checkout.session", order.stripe_session_id or "") for order in orders]
     for kind, object_id in named:
-        sync.bring_in_line(kind=kind, object_id=object_id, now=now)
+        sync.sync_object(kind=kind, object_id=object_id, now=now)
     return len(named)

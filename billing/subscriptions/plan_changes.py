@@ -1,6 +1,6 @@
 """Changing a plan: dearer or for longer at once, cheaper or for shorter when the running period ends.
 
-Each asks Stripe, and then brings everything in line with what Stripe made of it, as its webhooks will once more.
+Each calls Stripe, and then syncs everything with what Stripe made of it, as its webhooks will once more.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ from billing.models import RUNNING, Price, Subscription, series_of
 from billing.stripe import stripe_client
 from billing.stripe.stripe_client import NotAtStripeError
 from billing.webhooks import sync
-from common.advisory_locks import BusyError, alone_with
+from common.advisory_locks import BusyError, exclusive
 from credits import allowances
 from credits.models import Allowance, Source
 
@@ -38,14 +38,14 @@ logger = structlog.get_logger(__name__)
 SHORTEST_MONTH_DAYS = 28
 
 
-def _one_at_a_time(act: Callable[P, Subscription]) -> Callable[P, Subscription]:
-    """Two changes of one plan that are asked for at once come one after the other: the second is told to wait."""
+def _exclusive(act: Callable[P, Subscription]) -> Callable[P, Subscription]:
+    """One change of an account's plan at a time: a second one meanwhile is refused (WorkUnderWayError)."""
 
     @wraps(act)
     def alone(*args: P.args, **named: P.kwargs) -> Subscription:
         account: Any = named["account"]
         try:
-            with alone_with(f"plan:{account.pk}"):
+            with exclusive(f"plan:{account.pk}"):
                 return act(*args, **named)
         except BusyError:
             raise PaymentOnItsWayError("Another change of this plan is under way. Look again in a minute.") from None
@@ -55,9 +55,9 @@ def _one_at_a_time(act: Callable[P, Subscription]) -> Callable[P, Subscription]:
 
 def find_running(account: Account) -> Subscription | None:
     """The account's plan, if it has one that is paid for."""
-    found = Subscription.objects.filter(account=account, status__in=RUNNING)
+    result = Subscription.objects.filter(account=account, status__in=RUNNING)
     return (
-        found.select_related("price__plan", "account", "next_price__plan", "pending_price__plan")
+        result.select_related("price__plan", "account", "next_price__plan", "pending_price__plan")
         .order_by("started_at")
         .first()
     )
@@ -71,7 +71,7 @@ def running(account: Account) -> Subscription:
     return subscription
 
 
-def is_at_once(before: Price, after: Price) -> bool:
+def is_immediate(before: Price, after: Price) -> bool:
     """Whether a change counts from now (the customer gets more) or from the next period (they pay for less)."""
     return (after.months, after.amount_minor) > (before.months, before.amount_minor)
 
@@ -99,14 +99,14 @@ def begins_on_trial(current: Subscription) -> bool:
     )
 
 
-def is_now(current: Subscription, price: Price, *, on_trial: bool) -> bool:
+def takes_effect_now(current: Subscription, price: Price, *, on_trial: bool) -> bool:
     """Whether a change counts from now: in a trial always, in free days never, else when the customer gets more."""
     if current.status == Subscription.Status.TRIALING:
         return on_trial
-    return is_at_once(current.price, price)
+    return is_immediate(current.price, price)
 
 
-@_one_at_a_time
+@_exclusive
 def change(*, account: Account, price: Price, now: datetime) -> Subscription:
     """Go on with another plan, or the same by the year or month. Back to the running one undoes a planned change.
 
@@ -117,9 +117,9 @@ def change(*, account: Account, price: Price, now: datetime) -> Subscription:
     current = running(account)
     check(current, price)
     planned = current.next_price
-    _clear_the_way(current)
+    _cancel_planned_changes(current)
     on_trial = begins_on_trial(current)
-    at_once = is_now(current, price, on_trial=on_trial)
+    at_once = takes_effect_now(current, price, on_trial=on_trial)
     try:
         if price != current.price and at_once:
             stripe_client.change_subscription(
@@ -132,17 +132,17 @@ def change(*, account: Account, price: Price, now: datetime) -> Subscription:
     except PaymentDeclinedError:
         if planned is not None:
             _plan(current, planned)  # all is as it was
-        _in_line(current, now=now)
+        _synced(current, now=now)
         raise
     except PaymentActionRequiredError:
-        _in_line(current, now=now)
+        _synced(current, now=now)
         raise
     # Only now: a stop that was asked for before stands until a change is paid for.
     if current.cancel_at_period_end:
-        stripe_client.keep_going(current.stripe_subscription_id)
+        stripe_client.undo_cancellation(current.stripe_subscription_id)
     if price != current.price and not at_once:
         _plan(current, price)
-    return _in_line(current, now=now)
+    return _synced(current, now=now)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,44 +169,44 @@ def approval(subscription: Subscription) -> Approval:
     )
 
 
-def look_again(*, account: Account, now: datetime) -> Subscription:
+def refresh_pending(*, account: Account, now: datetime) -> Subscription:
     """See what became of a change that waited for the customer's approval.
 
     Raises PaymentDeclinedError when the bank has said no: then nothing waits any more.
     """
-    current = _in_line(running(account), now=now)
+    current = _synced(running(account), now=now)
     if current.pending_invoice_id and stripe_client.attempt_of_invoice(current.pending_invoice_id).is_refused:
         drop_pending(account=account, now=now)
         raise PaymentDeclinedError("Your bank has not approved the payment. Your plan stays as it is.")
     return current
 
 
-@_one_at_a_time
+@_exclusive
 def drop_pending(*, account: Account, now: datetime) -> Subscription:
     """Go on as it is: a change that waits for the customer's approval does not take place."""
     current = running(account)
     _drop_pending(current)
-    return _in_line(current, now=now)
+    return _synced(current, now=now)
 
 
-@_one_at_a_time
+@_exclusive
 def cancel(*, account: Account, now: datetime) -> Subscription:
     """Let the plan end with the period that is paid for."""
     current = running(account)
-    _clear_the_way(current)
+    _cancel_planned_changes(current)
     stripe_client.update_subscription(current.stripe_subscription_id, cancel_at_period_end=True)
-    return _in_line(current, now=now)
+    return _synced(current, now=now)
 
 
-@_one_at_a_time
+@_exclusive
 def resume(*, account: Account, now: datetime) -> Subscription:
     """Go on after all: take back a cancellation, or a pause."""
     current = running(account)
     if current.cancel_at_period_end:
-        stripe_client.keep_going(current.stripe_subscription_id)
+        stripe_client.undo_cancellation(current.stripe_subscription_id)
     if current.is_paused:
         stripe_client.update_subscription(current.stripe_subscription_id, pause_collection="")
-    return _in_line(current, now=now)
+    return _synced(current, now=now)
 
 
 def extended_until(subscription: Subscription, *, days: int) -> datetime:
@@ -214,15 +214,15 @@ def extended_until(subscription: Subscription, *, days: int) -> datetime:
     return subscription.current_period_end + timedelta(days=days)
 
 
-@_one_at_a_time
-def extend(*, account: Account, days: int, key: str, now: datetime) -> Subscription:
+@_exclusive
+def extend_period(*, account: Account, days: int, key: str, now: datetime) -> Subscription:
     """Give days on top of what is paid for, with credits for each month that begins in them. Nothing is charged.
 
     Stripe answers a repeated `key` without moving anything again.
     """
     current = running(account)
     planned = current.next_price
-    _clear_the_way(current)
+    _cancel_planned_changes(current)
     starts, until = current.current_period_end, extended_until(current, days=days)
     stripe_client.move_next_payment(current.stripe_subscription_id, to=int(until.timestamp()), idempotency_key=key)
     if planned is not None:
@@ -245,16 +245,16 @@ def extend(*, account: Account, days: int, key: str, now: datetime) -> Subscript
             rollover_limit=plan.rollover_limit,
             now=now,
         )
-    return _in_line(current, now=now)
+    return _synced(current, now=now)
 
 
-@_one_at_a_time
+@_exclusive
 def cancel_now(*, account: Account, now: datetime) -> Subscription:
     """End the plan at once. What was paid for is still given, as after any end; nothing more is charged."""
     current = running(account)
-    _clear_the_way(current)
+    _cancel_planned_changes(current)
     stripe_client.cancel_subscription(current.stripe_subscription_id)
-    return _in_line(current, now=now)
+    return _synced(current, now=now)
 
 
 def end_all(*, account: Account, now: datetime) -> None:
@@ -268,10 +268,10 @@ def end_all(*, account: Account, now: datetime) -> None:
             if current.stripe_schedule_id:
                 stripe_client.release_schedule(current.stripe_schedule_id)
         stripe_client.cancel_subscription(current.stripe_subscription_id)
-        _in_line(current, now=now)
+        _synced(current, now=now)
 
 
-@_one_at_a_time
+@_exclusive
 def pause(*, account: Account, until: datetime | None, now: datetime) -> Subscription:
     """Neither bill nor give credits for the periods that begin until then; what is paid for goes on."""
     current = running(account)
@@ -280,7 +280,7 @@ def pause(*, account: Account, until: datetime | None, now: datetime) -> Subscri
     if until is not None:
         pausing["resumes_at"] = int(until.timestamp())
     stripe_client.update_subscription(current.stripe_subscription_id, pause_collection=pausing)
-    return _in_line(current, now=now)
+    return _synced(current, now=now)
 
 
 def _plan(current: Subscription, price: Price) -> None:
@@ -292,7 +292,7 @@ def _plan(current: Subscription, price: Price) -> None:
     )
 
 
-def _clear_the_way(current: Subscription) -> None:
+def _cancel_planned_changes(current: Subscription) -> None:
     """What was planned, or waits for an approval, makes way for what is asked for now."""
     _drop_pending(current)
     if current.stripe_schedule_id:
@@ -311,9 +311,9 @@ def _drop_pending(current: Subscription) -> None:
     stripe_client.void_invoice(current.pending_invoice_id)
 
 
-def _in_line(subscription: Subscription, *, now: datetime) -> Subscription:
+def _synced(subscription: Subscription, *, now: datetime) -> Subscription:
     try:
-        sync.bring_changed_subscription_in_line(subscription.stripe_subscription_id, now=now)
+        sync.sync_changed_subscription(subscription.stripe_subscription_id, now=now)
     except FulfilmentError as error:
         # Its webhook will meet the same, try again, and alert the operators.
         logger.warning("change_not_in_line", subscription_id=subscription.stripe_subscription_id, error=str(error))

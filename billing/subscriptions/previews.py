@@ -26,7 +26,7 @@ class ChangePreview:
     starts_at: datetime
 
 
-def of_change(*, account: Account, price: Price, now: datetime) -> ChangePreview:
+def preview_change(*, account: Account, price: Price, now: datetime) -> ChangePreview:
     """What `plan_changes.change` would do now. Asks Stripe, and changes nothing.
 
     Raises what it would raise, and PaymentProviderUnavailableError.
@@ -36,7 +36,7 @@ def of_change(*, account: Account, price: Price, now: datetime) -> ChangePreview
     plan = price.plan
     assert plan is not None  # noqa: S101 - `check` saw to it
     is_on_trial = plan_changes.begins_on_trial(current)
-    is_at_once = plan_changes.is_now(current, price, on_trial=is_on_trial)
+    is_at_once = plan_changes.takes_effect_now(current, price, on_trial=is_on_trial)
     is_billed = is_at_once and not is_on_trial and price != current.price
     bill = (
         stripe_client.preview_change(

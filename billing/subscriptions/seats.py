@@ -5,7 +5,7 @@ from billing.catalogue import price_list
 from billing.subscriptions import plan_changes
 
 
-def of(account: Account) -> int:
+def seat_limit(account: Account) -> int:
     """The seats of the account's plan, or of the one that everybody has."""
     running = plan_changes.find_running(account)
     plan = running.price.plan if running else price_list.default_plan()

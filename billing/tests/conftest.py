@@ -37,7 +37,7 @@ class Shop:
 
     def checkout(self, account: Account, item: str = "credits-20", key: str = "k", quantity: int = 1) -> Order:
         """Start a checkout, as the API does."""
-        started = purchases.start(
+        started = purchases.start_checkout(
             account=account,
             price=price_list.find_price(item=item),
             quantity=quantity,

@@ -1,4 +1,4 @@
-"""Stories of customers, each told through the local Stripe. A story calls `hear` wherever webhooks may come in."""
+"""Stories of customers, each played through the local Stripe. A story calls `hear` wherever webhooks may come in."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -193,9 +193,9 @@ def the_bank_wants_to_hear_from_its_customer(shop: Shop, ada: Account, hear: Hea
         with suppress(PaymentActionRequiredError):
             _change(ada, item)
         hear()
-        asked = [row for row in shop.stripe.store.all("payment_intent") if row["status"] == "requires_action"]
+        fields = [row for row in shop.stripe.store.all("payment_intent") if row["status"] == "requires_action"]
         if answer:
-            pages.answer_bank(shop.stripe, asked[-1]["id"], {"answer": answer, "back": "/"})
+            pages.answer_bank(shop.stripe, fields[-1]["id"], {"answer": answer, "back": "/"})
         shop.advance(hours=25)
         hear()
     invoice_collection.set_declines(shop.stripe, _customer(shop), is_on=False)

@@ -161,7 +161,7 @@ class Oracle:
 
     def problems(self, now: datetime) -> list[str]:
         """Every lot of a payment that is not as it must be."""
-        found = []
+        result = []
         debts: Counter[Any] = Counter()
         for entry in Entry.objects.filter(transaction__kind="debt"):
             debts[entry.grant_id] -= entry.amount
@@ -177,24 +177,24 @@ class Oracle:
             owes = most < grant.remaining and self.target(grant)[1] and not self._debt(grant)
             # (Where what was spent is owed, credits that come back later stay, and pay that.)
             if grant.remaining != most and not owes:
-                found.append(
+                result.append(
                     f"{grant.source_key}: {grant.remaining} left, and {most} should be (of {grant.amount} + "
                     f"{grant.spent_before}, {self.target(grant)[0]} back, {self.used[grant.source_key]} used)"
                 )
-        return found
+        return result
 
     def wrongly_deferred(self) -> list[str]:
-        """Promises whose months to come are not owed at what they cost: by the calendar, a cent a month either way.
+        """Allowances whose months to come are not owed at what they cost: by the calendar, a cent a month either way.
 
         (Not those that took over from another one, or were moved: what they brought along is in the sums.)
         """
-        found = []
+        result = []
         running = Allowance.objects.filter(periods__gt=1, ended_at=None, next_at__isnull=False, carried_minor=0)
         for promise in running:
             expected = sum(self._to_come(promise, row) for row in self._payments_of(promise))
             if abs(expected - promise.undelivered_minor) > (promise.periods or 0) + 1:
-                found.append(f"{promise.source_key}: {promise.undelivered_minor} deferred, {expected:.2f} should be")
-        return found
+                result.append(f"{promise.source_key}: {promise.undelivered_minor} deferred, {expected:.2f} should be")
+        return result
 
     def _payments_of(self, promise: Allowance) -> list[Row]:
         base = self.stripe.get("invoice", promise.source_key.split(":")[2])

@@ -25,9 +25,14 @@ def get(client: Client, customer: Account) -> Any:
 
 
 def test_without_a_plan_there_is_the_free_one(get: Any) -> None:
-    told = get("subscription")
+    reported = get("subscription")
 
-    assert (told["plan"], told["status"], told["interval"], told["ends_then"]) == ("free", "none", None, False)
+    assert (reported["plan"], reported["status"], reported["interval"], reported["ends_then"]) == (
+        "free",
+        "none",
+        None,
+        False,
+    )
     assert get("invoices")["data"] == []
 
 
@@ -35,8 +40,13 @@ def test_a_plan_and_its_invoice_are_told(get: Any, shop: Shop, customer: Account
     shop.pay(shop.checkout(customer, "pro"))
     shop.deliver()
 
-    told = get("subscription")
-    assert (told["plan"], told["status"], told["interval"], told["amount"]) == ("pro", "active", "month", 2_000)
+    reported = get("subscription")
+    assert (reported["plan"], reported["status"], reported["interval"], reported["amount"]) == (
+        "pro",
+        "active",
+        "month",
+        2_000,
+    )
     (invoice,) = get("invoices")["data"]
     assert (invoice["status"], invoice["total"], invoice["currency"]) == ("paid", 2_000, "eur")
 
@@ -99,9 +109,9 @@ def test_orders_and_invoices_say_what_became_of_their_money(shop: Shop, customer
     stripe.Refund.create(charge=[row["id"] for row in shop.stripe.store.all("charge")][-1], amount=500)
     shop.deliver()
 
-    found = get("orders?limit=4")
-    rest = get(f"orders?cursor={found['next']}")
-    rows = list(reversed(found["data"] + rest["data"]))
+    result = get("orders?limit=4")
+    rest = get(f"orders?cursor={result['next']}")
+    rows = list(reversed(result["data"] + rest["data"]))
 
     assert [row["money"] for row in rows] == [
         "paid", "partly_refunded", "refunded", "disputed", "lost", None, "paid",

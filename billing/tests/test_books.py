@@ -109,10 +109,10 @@ def test_a_dearer_year_takes_over_the_months_that_were_paid_for(shop: Shop, year
     )  # fmt: skip
     shop.deliver()
 
-    found = now_in_books()
-    assert found.paid == sum(charge["amount"] for charge in shop.stripe.store.all("charge"))
-    assert found.owed + found.recognised == found.paid
-    assert found.owed > found.paid - 20000
+    result = now_in_books()
+    assert result.paid == sum(charge["amount"] for charge in shop.stripe.store.all("charge"))
+    assert result.owed + result.recognised == result.paid
+    assert result.owed > result.paid - 20000
 
 
 def test_a_refund_of_what_was_used_is_earned_no_more(shop: Shop, customer: Account) -> None:
@@ -194,14 +194,14 @@ def test_what_the_dashboard_credits_is_money_back(shop: Shop, customer: Account)
     (row,) = shop.stripe.store.all("subscription")
     pages.change_subscription(shop.stripe, row["id"], "switch", price_list.find_price(item="pro").stripe_price_id)
     shop.deliver()
-    found = now_in_books()
+    result = now_in_books()
     (credited,) = [bill for bill in shop.stripe.store.all("invoice") if bill["total"] < 0]
-    assert found.refunded == -credited["total"]
+    assert result.refunded == -credited["total"]
 
     shop.advance(days=32)
     shop.deliver()
     renewal = [bill for bill in shop.stripe.store.all("invoice") if bill["billing_reason"] == "subscription_cycle"]
-    assert now_in_books().paid == found.paid + renewal[-1]["total"]
+    assert now_in_books().paid == result.paid + renewal[-1]["total"]
 
 
 def test_a_price_that_nobody_paid_is_found(shop: Shop, customer: Account, capsys: pytest.CaptureFixture[str]) -> None:

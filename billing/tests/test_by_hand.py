@@ -47,7 +47,7 @@ def in_review(shop: Shop, customer: Account) -> Order:
 
 def test_an_order_in_review_is_settled_once_and_for_all(shop: Shop, customer: Account, in_review: Order) -> None:
     tasks.reconcile()
-    (waiting,) = manual_settlement.waiting(customer)
+    (waiting,) = manual_settlement.open_items(customer)
     assert (waiting.kind, waiting.problem) == ("checkout.session", "paid, and not granted")
 
     manual_settlement.settle(
@@ -60,7 +60,7 @@ def test_an_order_in_review_is_settled_once_and_for_all(shop: Shop, customer: Ac
 
     in_review.refresh_from_db()
     assert (in_review.status, in_review.problem) == ("settled", "EUR 5 in cash")
-    assert (differences(), manual_settlement.waiting(customer), shop.failures()) == ([], [], [])
+    assert (differences(), manual_settlement.open_items(customer), shop.failures()) == ([], [], [])
     assert not Alert.objects.filter(resolved_at=None).exists()
     assert not Grant.objects.filter(source=Source.PURCHASE).exists()
 
@@ -129,11 +129,11 @@ class TestPaymentLinks:
     def link(self, shop: Shop, price_id: str, quantity: int = 1) -> None:
         """Pay a payment link's session: of the same customer, with a price of ours, and without an order."""
         customer = next(iter(shop.stripe.store.all("customer")))["id"]
-        made = stripe.checkout.Session.create(
+        created = stripe.checkout.Session.create(
             mode="payment", customer=customer, line_items=[{"price": price_id, "quantity": quantity}],
             success_url="https://example.com", metadata={},
         )  # fmt: skip
-        hosted.complete(shop.stripe, made.id, Outcome.SUCCESS)
+        hosted.complete(shop.stripe, created.id, Outcome.SUCCESS)
 
     @pytest.fixture
     def known(self, shop: Shop, customer: Account) -> Account:
@@ -164,7 +164,7 @@ class TestPaymentLinks:
         shop.deliver()
         tasks.reconcile()
 
-        (waiting,) = manual_settlement.waiting(known)
+        (waiting,) = manual_settlement.open_items(known)
         assert Alert.objects.filter(kind=Alert.Kind.UNPLACED, resolved_at=None).exists()
         reconcile("--settle", f"{waiting.kind}:{waiting.object_id}", "--reason", "A mug, sent by post")
         assert not Alert.objects.filter(resolved_at=None).exists()

@@ -137,20 +137,20 @@ def test_the_webhook_endpoint_is_registered_once_with_all_that_we_follow(shop: S
     call_command("stripe_bootstrap", stdout=first)
     call_command("stripe_bootstrap", stdout=second)
 
-    (made,) = [row for row in shop.stripe.store.all("webhook_endpoint") if row["url"] == url]
-    assert f"STRIPE_WEBHOOK_SECRETS={made['secret']}" in first.getvalue()
+    (created,) = [row for row in shop.stripe.store.all("webhook_endpoint") if row["url"] == url]
+    assert f"STRIPE_WEBHOOK_SECRETS={created['secret']}" in first.getvalue()
     assert "STRIPE_WEBHOOK_SECRETS" not in second.getvalue()
-    assert {inbox.kind_of(kind) for kind in made["enabled_events"]} == set(inbox.KIND_OF_TYPE.values())
+    assert {inbox.kind_of(kind) for kind in created["enabled_events"]} == set(inbox.KIND_OF_TYPE.values())
 
 
 def test_an_endpoint_that_hears_too_little_hears_more(shop: Shop, settings: Settings) -> None:
     settings.BASE_URL = "https://credits.example.com"
     url = "https://credits.example.com/api/webhooks/stripe"
-    made = stripe.WebhookEndpoint.create(url=url, enabled_events=["invoice.paid", "topup.created"])
+    created = stripe.WebhookEndpoint.create(url=url, enabled_events=["invoice.paid", "topup.created"])
 
     call_command("stripe_bootstrap", "--no-webhook", stdout=StringIO())
-    assert len(stripe.WebhookEndpoint.retrieve(made.id).enabled_events) == 2
+    assert len(stripe.WebhookEndpoint.retrieve(created.id).enabled_events) == 2
     call_command("stripe_bootstrap", stdout=StringIO())
 
-    heard = set(stripe.WebhookEndpoint.retrieve(made.id).enabled_events)
-    assert {*bootstrap.EVENTS, "topup.created"} == heard
+    received = set(stripe.WebhookEndpoint.retrieve(created.id).enabled_events)
+    assert {*bootstrap.EVENTS, "topup.created"} == received

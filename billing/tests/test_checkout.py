@@ -25,8 +25,8 @@ from common import clock
 from sandbox.local_stripe.transport import InProcessClient
 
 
-def start(account: Account, *, item: str = "credits-20", key: str = "k", **how: Any) -> purchases.Started:
-    return purchases.start(
+def start(account: Account, *, item: str = "credits-20", key: str = "k", **how: Any) -> purchases.StartedCheckout:
+    return purchases.start_checkout(
         account=account,
         price=how.pop("price", None) or price_list.find_price(item=item),
         quantity=how.pop("quantity", 1),

@@ -53,9 +53,9 @@ def test_a_bank_transfer_that_arrives_later_goes_back(shop: Shop, customer: Acco
         for row in list(shop.stripe.store.all(events.DELIVERY)):
             shop.stripe.store.remove(events.DELIVERY, row["id"])
         since = clock.now() - timedelta(days=1)
-        found = [row for row in comparison.differences(since=since) if "after the account was closed" in row.problem]
-        assert len(found) == 1
-        assert comparison.mend(found[0], now=clock.now())
+        result = [row for row in comparison.differences(since=since) if "after the account was closed" in row.problem]
+        assert len(result) == 1
+        assert comparison.repair(result[0], now=clock.now())
         shop.deliver()
 
     order.refresh_from_db()
@@ -72,7 +72,7 @@ def test_a_bank_transfer_that_arrives_later_goes_back(shop: Shop, customer: Acco
 def test_a_plan_that_somebody_begins_for_it_at_stripe_ends_and_goes_back(
     shop: Shop, customer: Account, ada: User
 ) -> None:
-    """The customer at Stripe was not deleted: an erasing that failed there, or a customer made anew by hand."""
+    """The customer at Stripe was not deleted: an erasing that failed there, or a customer recreated by hand."""
     shop.pay(shop.checkout(customer), saves_card=True)
     shop.deliver()
     Account.objects.filter(pk=customer.pk).update(closed_at=clock.now())

@@ -312,10 +312,10 @@ class TestChangingPlans:
         return Subscription.objects.get(account=customer)
 
     def change(self, subscribed: Subscription, price: Price, proration: str) -> None:
-        found = stripe.Subscription.retrieve(subscribed.stripe_subscription_id)
+        result = stripe.Subscription.retrieve(subscribed.stripe_subscription_id)
         stripe.Subscription.modify(
-            found.id,
-            items=[{"id": found["items"]["data"][0]["id"], "price": price.stripe_price_id}],
+            result.id,
+            items=[{"id": result["items"]["data"][0]["id"], "price": price.stripe_price_id}],
             proration_behavior=proration,  # type: ignore[arg-type]
         )
 
@@ -458,7 +458,7 @@ class TestFailedPayments:
         assert (renewal_failed.status, renewal_failed.is_running) == ("canceled", False)
         assert self.plan_grants() == [(100, 0)]
         assert balance(customer) == FREE
-        assert shop.checkout(customer, item="pro", key="again").checkout_url  # and may begin anew
+        assert shop.checkout(customer, item="pro", key="again").checkout_url  # and may start over
 
 
 def test_a_customer_deleted_at_stripe_keeps_the_account_and_can_buy_again(shop: Shop, customer: Account) -> None:

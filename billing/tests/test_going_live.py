@@ -38,19 +38,19 @@ def quiet(_line: str) -> None:
 
 def told() -> dict[tuple[str, str], str]:
     """What the doctor says that is not good: by point and verdict, its text."""
-    return {(p.about, p.verdict): p.text for p in doctor.examine() if p.verdict != Verdict.GOOD}
+    return {(p.about, p.verdict): p.text for p in doctor.run_checks() if p.verdict != Verdict.GOOD}
 
 
 def problems() -> set[str]:
-    return {point.about for point in doctor.examine() if point.verdict == Verdict.PROBLEM}
+    return {point.about for point in doctor.run_checks() if point.verdict == Verdict.PROBLEM}
 
 
 class TestPortal:
     """docs.stripe.com/api/customer_portal/configurations."""
 
     def test_bootstrap_makes_its_settings_by_our_rules(self, shop: Shop) -> None:
-        (made,) = shop.stripe.store.all(CONFIGURATION)
-        features = made["features"]
+        (created,) = shop.stripe.store.all(CONFIGURATION)
+        features = created["features"]
 
         update, plans = features["subscription_update"], Plan.objects.filter(stripe_product_id__isnull=False)
         assert update["proration_behavior"] == "always_invoice"
@@ -67,15 +67,15 @@ class TestPortal:
         portal_configuration.keep(say=said.append)
         portal_configuration.keep(say=said.append)
 
-        (made,) = shop.stripe.store.all(CONFIGURATION)
-        offered = {row["product"] for row in made["features"]["subscription_update"]["products"]}
+        (created,) = shop.stripe.store.all(CONFIGURATION)
+        offered = {row["product"] for row in created["features"]["subscription_update"]["products"]}
         assert ("tegoed_plan_studio" in offered, len(said)) == (False, 1)
 
     def test_without_plans_nothing_can_be_changed_there(self, local_stripe: LocalStripe, db: None) -> None:
         bootstrap.push(presets.load("pay-per-use"), say=quiet)
 
-        (made,) = local_stripe.store.all(CONFIGURATION)
-        assert not made["features"]["subscription_update"]["enabled"]
+        (created,) = local_stripe.store.all(CONFIGURATION)
+        assert not created["features"]["subscription_update"]["enabled"]
 
     def test_a_session_names_them(self, shop: Shop, customer: Account) -> None:
         shop.pay(shop.checkout(customer))
@@ -142,7 +142,9 @@ class TestDoctor:
         call_command("stripe_doctor", stdout=out)
 
         assert "Ready to take payments" in out.getvalue()
-        assert {"permission", "portal", "catalogue", "renewals", "ways to pay"} <= {p.about for p in doctor.examine()}
+        assert {"permission", "portal", "catalogue", "renewals", "ways to pay"} <= {
+            p.about for p in doctor.run_checks()
+        }
 
     @pytest.mark.parametrize("permission", PERMISSIONS, ids=lambda permission: permission.name)
     def test_each_permission_that_is_missing_is_named(
@@ -153,9 +155,9 @@ class TestDoctor:
         paths = "|".join(permission.paths)
         faults.plan(shop.stripe, {"kinds": ["403"], "path": rf"^/v1/({paths})$"})
 
-        found = [point for point in doctor.examine() if point.about == "permission"]
+        result = [point for point in doctor.run_checks() if point.about == "permission"]
 
-        (missing,) = [point for point in found if point.verdict != Verdict.GOOD]
+        (missing,) = [point for point in result if point.verdict != Verdict.GOOD]
         assert missing.text.startswith(permission.name)
         assert (missing.verdict == Verdict.LOOK) == permission.is_for_setup
         assert "rak_sandbox" in missing.text
@@ -179,10 +181,10 @@ class TestDoctor:
         assert "catalogue" in problems()
 
     def test_a_portal_that_somebody_changed_is_a_problem(self, shop: Shop) -> None:
-        (made,) = shop.stripe.store.all(CONFIGURATION)
-        made["features"]["subscription_cancel"]["mode"] = "immediately"
+        (created,) = shop.stripe.store.all(CONFIGURATION)
+        created["features"]["subscription_cancel"]["mode"] = "immediately"
         assert "subscription_cancel" in told()["portal", Verdict.PROBLEM]
-        made["active"] = False
+        created["active"] = False
         assert "no settings of ours" in told()["portal", Verdict.PROBLEM]
 
     def test_keys_of_two_modes_are_a_problem(self, shop: Shop, settings: Settings) -> None:

@@ -22,9 +22,8 @@ from accounts.models import Account, User
 from accounts.opening import personal_account
 from billing.models import InboxEvent, Order, Subscription
 from billing.reconciliation import comparison
-from billing.setup import bootstrap, presets
 from billing.stripe import stripe_client
-from billing.tests.conftest import Shop, post_webhook
+from billing.tests.conftest import Shop, post_webhook, stock
 from billing.tests.lifecycles import STORIES, Hear, Story
 from billing.webhooks import inbox
 from common import clock
@@ -60,7 +59,7 @@ def fresh_shop(folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
         settings.STRIPE_API_BASE = f"http://127.0.0.1:{listening.server_port}"
         stripe_client.configure()
         threading.Thread(target=listening.serve_forever, daemon=True).start()
-        bootstrap.push(presets.load("demo"), say=lambda _line: None)
+        stock(local)
         events.listen(local, url="http://127.0.0.1/x", secret=settings.STRIPE_WEBHOOK_SECRETS[0])
         yield Shop(local, post_webhook)
         listening.shutdown()
@@ -89,7 +88,7 @@ def lost(shop: Shop) -> Hear:
             shop.stripe.store.remove(DELIVERY, row["id"])
         now = clock.now()
         for difference in list(comparison.differences(since=now - timedelta(days=500))):
-            comparison.mend(difference, now=now)
+            comparison.repair(difference, now=now)
 
     return hear
 
@@ -108,7 +107,8 @@ def in_parallel(shop: Shop) -> Hear:
     return hear
 
 
-# In `make test` a shuffle stands for the reverse, and billing/tests/test_recovery.py for what is lost.
+# Every story in every way is for the night. In `make test`, half of the stories are shuffled and half in parallel; a
+# shuffle stands for the reverse, and billing/tests/test_recovery.py for what is lost.
 AT_LENGTH: dict[str, Callable[[Shop], Hear]] = {"reversed": reversed_, "lost": lost}
 WAYS: dict[str, Callable[[Shop], Hear]] = {
     "in order": in_order,
@@ -154,7 +154,7 @@ def the_end(account: Account, began: datetime) -> dict[str, Any]:
         )
         back = moved.pop("revoke", 0) + moved.pop("restore", 0)
         if back == -grant.amount and set(moved) == {"grant"}:
-            continue  # taken back whole: as if it had never been (a plan too many, which was heard of first)
+            continue  # taken back whole: as if it had never been (a duplicate plan, which arrived first)
         until = grant.expires_at and round((grant.expires_at - began) / timedelta(hours=1))
         facts = (str(grant.source), grant.amount, grant.remaining, grant.paid_minor, until)
         grants.append((*facts, back, sorted(moved.items())))
@@ -166,12 +166,19 @@ def the_end(account: Account, began: datetime) -> dict[str, Any]:
     }
 
 
+def _ways(story: Story) -> dict[str, Callable[[Shop], Hear]]:
+    if SEEDS > 1:
+        return WAYS
+    left_out = "parallel" if STORIES.index(story) % 2 else "shuffled-0"
+    return {name: way for name, way in WAYS.items() if name != left_out}
+
+
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
 def test_a_story_ends_the_same_however_it_is_heard(
     story: Story, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends = {}
-    for name, way in WAYS.items():
+    for name, way in _ways(story).items():
         with fresh_shop(tmp_path, settings, monkeypatch) as shop:
             began = clock.now()
             ada = User.objects.create_user("ada@example.com", name="Ada")

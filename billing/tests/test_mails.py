@@ -27,10 +27,10 @@ from sandbox.local_stripe import faults, invoice_collection
 
 
 def post() -> list[str]:
-    """Have everything told that waits to be told; the subjects of what was mailed."""
+    """Dispatch every event that waits; the subjects of what was mailed."""
     mail.outbox.clear()
     for event_id in dispatching.due(now=clock.now() + timedelta(minutes=1)):
-        dispatching.relay(event_id=event_id, now=clock.now())
+        dispatching.dispatch(event_id=event_id, now=clock.now())
     return [message.subject for message in mail.outbox]
 
 
@@ -171,7 +171,7 @@ def test_a_plan_that_ended_long_ago_is_no_news(shop: Shop, customer: Account) ->
     post()
     plan_changes.cancel_now(account=customer, now=clock.now())
     OutboxEvent.objects.filter(name="subscription.cancelled").delete()
-    Subscription.objects.update(status="active", ended_at=None)  # as if nobody had told us
+    Subscription.objects.update(status="active", ended_at=None)  # as if no event had arrived
     shop.advance(days=5)
     shop.deliver()
 
@@ -191,7 +191,7 @@ def test_a_mail_server_that_is_down_costs_time_and_no_mail(
         assert post() == []
     shop.advance(minutes=2)
 
-    assert dispatching.relay(event_id=event.pk, now=clock.now())
+    assert dispatching.dispatch(event_id=event.pk, now=clock.now())
     assert [message.subject for message in mail.outbox] == ["Welcome to Tegoed"]
 
 

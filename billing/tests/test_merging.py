@@ -1,4 +1,4 @@
-"""Two accounts become one: money that comes or goes finds the account that stays, whenever it is heard of."""
+"""Two accounts become one: money that comes or goes finds the account that stays, whenever its webhook arrives."""
 
 from datetime import timedelta
 
@@ -50,7 +50,7 @@ def spend(account: Account, amount: int) -> None:
     ledger.spend(account_id=account.pk, amount=amount, idempotency_key=f"{now.isoformat()}:{amount}", now=now)
 
 
-def merge(source: Account, target: Account, key: str = "m") -> merging.Moved:
+def merge(source: Account, target: Account, key: str = "m") -> merging.MergePlan:
     moved = merging.merge(source=source, target=target, key=key, actor="user:1", now=clock.now())
     source.refresh_from_db()
     return moved
@@ -147,7 +147,7 @@ def test_what_was_paid_before_is_heard_of_after_it(shop: Shop, customer: Account
 def test_hearing_of_everything_once_more_gives_nothing_twice(
     shop: Shop, customer: Account, bought: Order, other: Account
 ) -> None:
-    """All of it was used before: the account that stays has no such lot, and must not get it anew."""
+    """All of it was used before: the account that stays has no such lot, and must not get it again."""
     shop.pay(shop.checkout(customer, item="pro", key="plan"))
     shop.deliver()
     plan_changes.cancel_now(account=customer, now=clock.now())
@@ -157,8 +157,8 @@ def test_hearing_of_everything_once_more_gives_nothing_twice(
     merge(customer, other)
     for row in list(shop.stripe.store.all("event")):
         inbox.replay(event_id=row["id"], now=clock.now())
-    for found in list(comparison.differences(since=clock.now() - timedelta(days=9))):
-        comparison.mend(found, now=clock.now())
+    for result in list(comparison.differences(since=clock.now() - timedelta(days=9))):
+        comparison.repair(result, now=clock.now())
 
     assert stands(other) == (0, 0)
     in_order()
@@ -227,7 +227,7 @@ def test_both_customers_at_stripe_are_its_own(
     other: Account,
     django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
 ) -> None:
-    """New purchases keep to its own; the other one says whose it is now, for a ledger that is made anew."""
+    """New purchases keep to its own; the other one says whose it is now, for a ledger that is recreated."""
     shop.pay(shop.checkout(other))
     shop.deliver()
     own = djstripe_store.customer_of_account(other.pk)
@@ -255,13 +255,13 @@ def test_a_running_plan_is_not_merged_away(shop: Shop, customer: Account, other:
 def test_work_under_way_is_waited_for(shop: Shop, customer: Account, bought: Order, other: Account) -> None:
     """What is set aside belongs to a piece of work: whoever does it would find nothing to capture."""
     now = clock.now()
-    held = ledger.hold(
+    on_hold = ledger.hold(
         account_id=customer.pk, amount=5, idempotency_key="h", expires_at=now + timedelta(hours=1), now=now
     )
     with pytest.raises(WorkUnderWayError, match="5 credits are set aside"):
         merge(customer, other)
 
-    ledger.capture(account_id=customer.pk, hold_id=held.hold_id, cost=3, now=clock.now())
+    ledger.capture(account_id=customer.pk, hold_id=on_hold.hold_id, cost=3, now=clock.now())
     merge(customer, other)
     assert stands(other) == (17, 0)
     in_order()

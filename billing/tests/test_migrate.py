@@ -1,7 +1,7 @@
 """The quick way to a new database and dj-stripe's long way end in the same schema.
 
 The long way takes a minute and a half, and depends on nothing but dj-stripe's release: what it makes is kept here as a
-digest for each table, and made anew every night (FULL_HISTORY=1).
+digest for each table, and recreated every night (FULL_HISTORY=1).
 """
 
 import hashlib
@@ -64,14 +64,14 @@ def long_way(db: None) -> Iterator[psycopg.Connection]:
 
 def digests(cursor: Any) -> dict[str, str]:
     """What dj-stripe's tables are, as a digest of each."""
-    told: dict[str, list[str]] = defaultdict(list)
+    reported: dict[str, list[str]] = defaultdict(list)
     for query in (COLUMNS, CONSTRAINTS, INDEXES):
         cursor.execute(query)
         for row in cursor.fetchall():
-            told[row[0]].append(repr(tuple(row)))
+            reported[row[0]].append(repr(tuple(row)))
     return {
         table: hashlib.sha256("\n".join(sorted(rows)).encode()).hexdigest()[:16]
-        for table, rows in sorted(told.items())
+        for table, rows in sorted(reported.items())
         if table.startswith("djstripe_")
     }
 
@@ -97,5 +97,5 @@ if os.environ.get("FULL_HISTORY"):
                 assert set(quick.fetchall()) == set(long_way.execute(query).fetchall())
         applied = [name for app, name in long_way.execute(APPLIED).fetchall() if app == "djstripe"]
         tables = digests(long_way.cursor())
-        told = {"release": version("dj-stripe"), "applied": applied, "tables": tables}
-        KNOWN.write_text(json.dumps(told, indent=1) + "\n")
+        reported = {"release": version("dj-stripe"), "applied": applied, "tables": tables}
+        KNOWN.write_text(json.dumps(reported, indent=1) + "\n")

@@ -1,4 +1,4 @@
-"""Refunds and disputes: credits follow the money, as a target, in whatever order and number it is heard of."""
+"""Refunds and disputes: credits follow the money, as a target, in whatever order and number webhooks arrive."""
 
 from datetime import timedelta
 from typing import Any
@@ -138,8 +138,8 @@ def test_a_refund_that_fails_gives_back_what_was_taken_later_too(shop: Shop, bou
     charge = shop.stripe.get("charge", charge_of(shop))
     charge |= {"amount_refunded": 0, "refunded": False}
     shop.stripe.emit("charge.updated", charge)
-    money_back_here.settle(
-        paid=[money_back_here.Paid(charge=charge, disputes=[])],
+    money_back_here.reconcile_payment(
+        paid=[money_back_here.PaidCharge(charge=charge, disputes=[])],
         origin=shop.stripe.get("checkout.session", bought.stripe_session_id or ""),
         now=clock.now(),
     )
@@ -163,11 +163,11 @@ def test_a_share_is_of_the_invoice_and_not_of_one_charge(shop: Shop, customer: A
     (bill,) = shop.stripe.store.all("invoice")
     first = dict(shop.stripe.get("charge", charge_of(shop))) | {"amount": 1000, "amount_refunded": 1000}
     second = first | {"id": "ch_second", "amount": 500, "amount_refunded": 0}
-    paid = [money_back_here.Paid(charge=charge, disputes=[]) for charge in (first, second)]
+    paid = [money_back_here.PaidCharge(charge=charge, disputes=[]) for charge in (first, second)]
 
     for back, left in ((0, 50), (250, 38), (500, 25), (0, 50)):
         second["amount_refunded"] = back
-        money_back_here.settle(paid=paid, origin=dict(bill), now=clock.now())
+        money_back_here.reconcile_payment(paid=paid, origin=dict(bill), now=clock.now())
         assert Grant.objects.get(source=Source.PLAN).remaining == left
 
 
@@ -269,8 +269,8 @@ def test_every_step_is_in_the_ledger_with_its_cause(shop: Shop, bought: Order, c
     refunds_and_disputes.close_dispute(shop.stripe, opened, "won")
     shop.deliver()
 
-    told = selectors.transactions(customer.pk).filter(kind__in=("revoke", "restore")).order_by("id")
-    words = [(row.kind, row.amount, row.description.partition(":")[0]) for row in told]
+    reported = selectors.transactions(customer.pk).filter(kind__in=("revoke", "restore")).order_by("id")
+    words = [(row.kind, row.amount, row.description.partition(":")[0]) for row in reported]
     assert words == [("revoke", -10, "Refund"), ("revoke", -10, "Dispute"), ("restore", 10, "Dispute")]
 
 
@@ -387,9 +387,9 @@ class TestCreditNotes:
 
     def test_one_that_nobody_told_of_is_found(self, shop: Shop, customer: Account, bill: str) -> None:
         stripe.CreditNote.create(invoice=bill, amount=500, credit_amount=500)
-        (found,) = comparison.differences(since=clock.now() - timedelta(days=1))
-        assert found.problem == "500 taken off by credit notes, here 0"
-        assert comparison.mend(found, now=clock.now())
+        (result,) = comparison.differences(since=clock.now() - timedelta(days=1))
+        assert result.problem == "500 taken off by credit notes, here 0"
+        assert comparison.repair(result, now=clock.now())
 
         assert self.left() == 75
         assert not list(comparison.differences(since=clock.now() - timedelta(days=1)))

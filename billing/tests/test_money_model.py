@@ -64,8 +64,8 @@ class Lives:
         prices = Price.objects.filter(plan__isnull=False).select_related("plan")
         monthly = {price.stripe_price_id: price.plan.monthly_credits for price in prices if price.plan}
         self.oracle = Oracle(shop.stripe, monthly)
-        self.holds: list[tuple[Account, ledger.Held]] = []
-        self.spends: list[tuple[Account, ledger.Spent]] = []
+        self.holds: list[tuple[Account, ledger.HoldResult]] = []
+        self.spends: list[tuple[Account, ledger.SpendResult]] = []
         self.number = 0
 
     def _open(self, name: str) -> Account:
@@ -82,10 +82,10 @@ class Lives:
         act = self.dice.choices([act for act, _ in weighted], [weight for _, weight in weighted])[0]
         self.number += 1
         try:
-            told = act()
+            reported = act()
         except (BillingError, CreditsError, stripe.StripeError, StripeApiError) as refusal:
-            told = f"refused: {refusal}"
-        self.done.append(f"{act.__name__}: {told}")
+            reported = f"refused: {refusal}"
+        self.done.append(f"{act.__name__}: {reported}")
 
     def _anyone(self) -> Account:
         return self.dice.choice([account for account in self.accounts if account.closed_at is None])
@@ -135,60 +135,60 @@ class Lives:
 
     def spend(self) -> str:
         account, amount = self._anyone(), self.dice.randint(1, 60)
-        made = ledger.spend(account_id=account.pk, amount=amount, idempotency_key=f"s{self.number}", now=clock.now())
-        self.oracle.spent(made.lots)
-        self.spends.append((account, made))
+        created = ledger.spend(account_id=account.pk, amount=amount, idempotency_key=f"s{self.number}", now=clock.now())
+        self.oracle.spent(created.lots)
+        self.spends.append((account, created))
         return f"{account} {amount}"
 
     def hold(self) -> str:
         account, amount = self._anyone(), self.dice.randint(1, 60)
         now = clock.now()
-        held = ledger.hold(
+        on_hold = ledger.hold(
             account_id=account.pk, amount=amount, idempotency_key=f"h{self.number}", now=now,
             expires_at=now + timedelta(hours=self.dice.randint(1, 20)),
         )  # fmt: skip
-        self.oracle.set_aside(held.lots)
-        self.holds.append((account, held))
+        self.oracle.set_aside(on_hold.lots)
+        self.holds.append((account, on_hold))
         return f"{account} {amount}"
 
-    def _a_hold(self) -> tuple[Account, ledger.Held]:
+    def _a_hold(self) -> tuple[Account, ledger.HoldResult]:
         self._lapse()
         if not self.holds:
             raise CreditsError("no hold")
         return self.holds.pop(self.dice.randrange(len(self.holds)))
 
     def _lapse(self) -> None:
-        for account, held in list(self.holds):
-            if held.expires_at <= clock.now():
-                self.oracle.set_aside(held.lots, -1)
-                self.holds.remove((account, held))
+        for account, on_hold in list(self.holds):
+            if on_hold.expires_at <= clock.now():
+                self.oracle.set_aside(on_hold.lots, -1)
+                self.holds.remove((account, on_hold))
 
     def release(self) -> str:
-        account, held = self._a_hold()
-        ledger.release(account_id=account.pk, hold_id=held.hold_id, now=clock.now())
-        self.oracle.set_aside(held.lots, -1)
-        return f"{account} {held.amount}"
+        account, on_hold = self._a_hold()
+        ledger.release(account_id=account.pk, hold_id=on_hold.hold_id, now=clock.now())
+        self.oracle.set_aside(on_hold.lots, -1)
+        return f"{account} {on_hold.amount}"
 
     def capture(self) -> str:
-        account, held = self._a_hold()
-        cost = self.dice.randint(1, held.amount + 10)
-        made = ledger.capture(account_id=account.pk, hold_id=held.hold_id, cost=cost, now=clock.now())
-        self.oracle.set_aside(held.lots, -1)
-        self.oracle.spent(made.lots)
-        return f"{account} {made.captured} of {held.amount}"
+        account, on_hold = self._a_hold()
+        cost = self.dice.randint(1, on_hold.amount + 10)
+        created = ledger.capture(account_id=account.pk, hold_id=on_hold.hold_id, cost=cost, now=clock.now())
+        self.oracle.set_aside(on_hold.lots, -1)
+        self.oracle.spent(created.lots)
+        return f"{account} {created.captured} of {on_hold.amount}"
 
     def reverse(self) -> str:
         if not self.spends:
             raise CreditsError("nothing was spent")
-        account, made = self.spends.pop(self.dice.randrange(len(self.spends)))
-        amount = None if self.dice.random() < 0.5 else self.dice.randint(1, -made.amount)
+        account, created = self.spends.pop(self.dice.randrange(len(self.spends)))
+        amount = None if self.dice.random() < 0.5 else self.dice.randint(1, -created.amount)
         back = ledger.reverse(
-            account_id=account.pk, transaction_id=made.transaction_id, amount=amount,
+            account_id=account.pk, transaction_id=created.transaction_id, amount=amount,
             idempotency_key=f"r{self.number}", reason="It failed", now=clock.now(),
         )  # fmt: skip
         for entry in back.transaction.entries.select_related("grant"):
             self.oracle.used[entry.grant.source_key] -= entry.amount
-        return f"{account} {amount} of {-made.amount}"
+        return f"{account} {amount} of {-created.amount}"
 
     # --- their money ----------------------------------------------------------------------------
 
@@ -295,8 +295,8 @@ class Lives:
         """Hear of everything, mend what was lost, and ask the oracle."""
         self._deliver()
         since = clock.now() - timedelta(days=1000)
-        for found in list(comparison.differences(since=since)):
-            comparison.mend(found, now=clock.now())
+        for result in list(comparison.differences(since=since)):
+            comparison.repair(result, now=clock.now())
         self._deliver()
         self._lapse()
         for account in self.accounts:
@@ -320,6 +320,6 @@ def test_what_remains_of_each_payment_is_what_the_oracle_says(shop: Shop, seed: 
         for number in range(STEPS_OF_A_LIFE):
             lives.step()
             if number % LOOKED_AT == LOOKED_AT - 1 and (problems := lives.look()):
-                told = "\n".join([*lives.done, "---", *problems])
-                pytest.fail(f"seed {seed}, after {number + 1} steps:\n{told}", pytrace=False)
+                reported = "\n".join([*lives.done, "---", *problems])
+                pytest.fail(f"seed {seed}, after {number + 1} steps:\n{reported}", pytrace=False)
     assert Transaction.objects.exists()

@@ -123,13 +123,13 @@ def test_an_upgrade_that_the_bank_asks_about_waits_for_its_owner(
     shop: Shop, customer: Account, pro: Subscription, big: Plan, bank_asks: str
 ) -> None:
     """docs.stripe.com/billing/subscriptions/pending-updates: the plan is as it was until the invoice is paid."""
-    with pytest.raises(PaymentActionRequiredError) as asked:
+    with pytest.raises(PaymentActionRequiredError) as fields:
         change(customer, "team")
     shop.deliver()
 
     waits = Subscription.objects.get()
     assert (waits.price, waits.pending_price, waits.status) == (price("pro"), price("team"), "active")
-    assert "/invoices/" in asked.value.extra["url"]
+    assert "/invoices/" in fields.value.extra["url"]
     assert (plan_credits(customer), shop.failures(), told("payment.failed")) == (100, [], [])
     assert not reconciled_differences()
 
@@ -137,7 +137,7 @@ def test_an_upgrade_that_the_bank_asks_about_waits_for_its_owner(
     pages.answer_bank(shop.stripe, intent["id"], {"answer": "yes", "back": "/"})
     shop.deliver(copies=2)
 
-    now = plan_changes.look_again(account=customer, now=clock.now())
+    now = plan_changes.refresh_pending(account=customer, now=clock.now())
     assert (now.price, now.pending_price, plan_credits(customer)) == (price("team"), None, 400)
     assert agrees()
 
@@ -158,7 +158,7 @@ def test_an_upgrade_that_is_not_approved_leaves_the_plan(
         (intent,) = [row for row in shop.stripe.store.all("payment_intent") if row["status"] == "requires_action"]
         pages.answer_bank(shop.stripe, intent["id"], {"answer": "no", "back": "/"})
         with pytest.raises(PaymentDeclinedError):
-            plan_changes.look_again(account=customer, now=clock.now())
+            plan_changes.refresh_pending(account=customer, now=clock.now())
     shop.deliver()
 
     stays = Subscription.objects.get()
@@ -204,7 +204,7 @@ def test_what_waits_for_the_bank_makes_way_for_what_is_asked_next(
     elif then == "pauses":
         plan_changes.pause(account=customer, until=None, now=now)
     elif then == "gets free days":
-        plan_changes.extend(account=customer, days=3, key="k", now=now)
+        plan_changes.extend_period(account=customer, days=3, key="k", now=now)
     else:
         change(customer, "studio")
     shop.deliver()
@@ -248,7 +248,7 @@ def test_a_payment_that_is_on_its_way_is_waited_for(
     (intent,) = [row for row in shop.stripe.store.all("payment_intent") if row["status"] == "requires_action"]
     payments.process(shop.stripe, intent)
 
-    waits = plan_changes.look_again(account=customer, now=clock.now())
+    waits = plan_changes.refresh_pending(account=customer, now=clock.now())
     assert waits.pending_price == price("team")
     assert plan_changes.approval(waits).is_on_its_way
     with pytest.raises(PaymentOnItsWayError):
@@ -294,7 +294,7 @@ def test_what_is_not_paid_for_is_not_changed(
         with pytest.raises(PlanNotPaidError):
             change(customer, "team", interval)
         with pytest.raises(PlanNotPaidError):
-            previews.of_change(account=customer, price=price("team", interval), now=clock.now())
+            previews.preview_change(account=customer, price=price("team", interval), now=clock.now())
     assert Subscription.objects.get().price == price("pro")
 
 
@@ -384,7 +384,7 @@ class TestFreeDays:
     def test_a_dearer_plan_comes_after_them_and_is_paid(
         self, shop: Shop, customer: Account, pro: Subscription, big: Plan
     ) -> None:
-        plan_changes.extend(account=customer, days=7, key="k", now=clock.now())
+        plan_changes.extend_period(account=customer, days=7, key="k", now=clock.now())
         shop.deliver()
 
         planned = change(customer, "team")
@@ -401,7 +401,7 @@ class TestFreeDays:
     ) -> None:
         change(customer, "team")
         change(customer, "pro")
-        plan_changes.extend(account=customer, days=7, key="k", now=clock.now())
+        plan_changes.extend_period(account=customer, days=7, key="k", now=clock.now())
         shop.deliver()
 
         assert Subscription.objects.get().next_price == price("pro")
@@ -413,7 +413,7 @@ class TestFreeDays:
     def test_a_stop_of_the_portal_moves_along(self, shop: Shop, customer: Account, pro: Subscription) -> None:
         pages.change_subscription(shop.stripe, pro.stripe_subscription_id, "cancel")
         shop.deliver()
-        plan_changes.extend(account=customer, days=7, key="k", now=clock.now())
+        plan_changes.extend_period(account=customer, days=7, key="k", now=clock.now())
         shop.advance(days=31 + 3)
         shop.deliver()
 
@@ -462,7 +462,7 @@ def test_an_upgrade_gives_the_part_that_it_pays_for(
     """An attacker's wish: go up for five cents in the last hour of a month, and down again, every month."""
     shop.advance(days=days)
     left = Subscription.objects.get().current_period_end - clock.now()
-    promised = previews.of_change(account=customer, price=price("team"), now=clock.now()).credits_now
+    promised = previews.preview_change(account=customer, price=price("team"), now=clock.now()).credits_now
     change(customer, "team")
     shop.deliver(copies=2)
 

@@ -1,4 +1,4 @@
-"""What no webhook told is found by asking Stripe, and mended; what Stripe does not know is left to a person."""
+"""What no webhook reported is found by asking Stripe, and repaired; what Stripe does not know is left to a person."""
 
 import json
 from collections.abc import Callable
@@ -121,14 +121,14 @@ def test_beat_mends_by_itself_and_says_what_it_could_not(
     shop: Shop, customer: Account, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shop.pay(shop.checkout(customer))
-    told: list[tuple[str, Any]] = []
+    reported: list[tuple[str, Any]] = []
     for level in ("warning", "error"):
-        monkeypatch.setattr(tasks.logger, level, _teller(told, level))
+        monkeypatch.setattr(tasks.logger, level, _teller(reported, level))
 
     tasks.reconcile()
 
     assert Grant.objects.get(source=Source.PURCHASE).amount == 20
-    assert told == [("warning", "reconciliation_mended")]
+    assert reported == [("warning", "reconciliation_mended")]
 
 
 def _teller(told: list[tuple[str, Any]], level: str) -> Callable[..., None]:

@@ -1,4 +1,4 @@
-"""What was missed, lost or never heard of: fetched, replayed, rebuilt, and told to an operator."""
+"""What was missed, lost or never received: fetched, replayed, rebuilt, and reported to an operator."""
 
 from collections.abc import Callable
 from datetime import timedelta
@@ -16,6 +16,7 @@ from accounts.models import Account, User
 from billing import tasks
 from billing.catalogue import price_list
 from billing.checkout import purchases, top_ups
+from billing.errors import LedgerNotEmptyError
 from billing.models import (
     Clawback,
     InboxEvent,
@@ -31,7 +32,6 @@ from billing.models import (
 )
 from billing.payments import books
 from billing.reconciliation import rebuilding
-from billing.reconciliation.rebuilding import LedgerNotEmptyError
 from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
 from billing.tests.test_plan_changes import big, change  # noqa: F401 - a fixture
@@ -121,7 +121,7 @@ def test_a_webhook_that_is_given_up_is_an_alert_until_it_is_replayed(shop: Shop,
 
 
 def test_twenty_tries_take_about_a_day() -> None:
-    waited = sum(map(inbox.pause, range(1, 20)), timedelta())
+    waited = sum(map(inbox.backoff, range(1, 20)), timedelta())
 
     assert timedelta(hours=20) < waited < timedelta(hours=28)
 
@@ -203,13 +203,13 @@ def lose_everything() -> None:
 
 
 def paid_grants(account: Account) -> list[tuple[Any, ...]]:
-    """Everything about the grants; when a plan's counts from, too. (A pack's counts from when it was heard of.)"""
-    found = []
+    """Everything about the grants; when a plan's counts from, too. (A pack's counts from when its webhook arrived.)"""
+    result = []
     for grant in Grant.objects.filter(account=account).exclude(source=Source.FREE).order_by("source_key"):
         since = grant.effective_at.replace(microsecond=0) if grant.source == Source.PLAN else None
         paid = grant.paid_minor, grant.currency
-        found.append((grant.source_key, grant.source, grant.amount, paid, since, grant.expires_at))
-    return found
+        result.append((grant.source_key, grant.source, grant.amount, paid, since, grant.expires_at))
+    return result
 
 
 def live_a_life(shop: Shop, customer: Account, big: Any) -> None:  # noqa: F811
@@ -251,11 +251,11 @@ def test_an_empty_ledger_is_made_anew_from_stripe_alone(shop: Shop, customer: Ac
     with pytest.raises(CommandError, match=r"0 mended"):
         run("reconcile", "--from-stripe", "--repair", "--dry-run")
     assert paid_grants(customer) == []
-    told = run("reconcile", "--from-stripe", "--repair")
+    reported = run("reconcile", "--from-stripe", "--repair")
 
     assert paid_grants(customer) == before
     assert list(left.all().values_list("source_key", "remaining")) == remaining
-    assert "0 could not be placed" in told
+    assert "0 could not be placed" in reported
     assert list(audit.all_disagreements()) == []
 
 

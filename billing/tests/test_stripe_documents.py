@@ -1,6 +1,6 @@
 """Stripe's objects as its documents describe them, and not as a shop of one plan and one price meets them.
 
-Each case names its source. What is promised is looked at as customers see it: credits, their end, what was paid.
+Each case names its source. Allowances are checked as customers see them: credits, their end, what was paid.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ from billing.errors import (
     StaleCustomerError,
 )
 from billing.fulfilment import plan_fulfilment
-from billing.models import MirrorFailure, PaidInvoice, Price, Subscription
+from billing.models import PaidInvoice, Price, StoreFailure, Subscription
 from billing.stripe import djstripe_store, lookup, payloads, stripe_client
 from billing.tests.conftest import Shop
 from billing.webhooks import sync
@@ -36,10 +36,10 @@ DAY = timedelta(days=1)
 
 @pytest.fixture
 def pro(shop: Shop, customer: Account) -> Subscription:
-    """A running plan whose own invoice was not heard of yet."""
+    """A running plan whose own invoice has not arrived yet."""
     shop.pay(shop.checkout(customer, item="pro"))
     (row,) = shop.stripe.store.all("subscription")
-    sync.bring_in_line(kind="subscription", object_id=row["id"], now=clock.now())
+    sync.sync_object(kind="subscription", object_id=row["id"], now=clock.now())
     return Subscription.objects.get()
 
 
@@ -89,22 +89,22 @@ def fulfil(told: dict[str, Any]) -> list[tuple[int, int]]:
 
 
 def test_a_plan_beside_an_add_on_in_either_order(pro: Subscription, begins: datetime) -> None:
-    """docs.stripe.com/billing/subscriptions/quantities#multiple-product-sub: 20 items, in no order that is promised."""
+    """docs.stripe.com/billing/subscriptions/quantities#multiple-product-sub: 20 items, in no guaranteed order."""
     add_on = line("price_add_on", begins, amount=500)
 
-    told = invoice(pro, add_on, line(pro.price.stripe_price_id, begins))
+    reported = invoice(pro, add_on, line(pro.price.stripe_price_id, begins))
 
-    assert fulfil(told) == [(100, 2000)]
-    assert fulfil({**told, "lines": {"data": told["lines"]["data"][::-1], "has_more": False}}) == [(100, 2000)]
+    assert fulfil(reported) == [(100, 2000)]
+    assert fulfil({**reported, "lines": {"data": reported["lines"]["data"][::-1], "has_more": False}}) == [(100, 2000)]
 
 
 def test_the_plan_s_item_is_found_among_others(shop: Shop, pro: Subscription) -> None:
     """An add-on before the plan: the subscription is the plan's, and changing the plan leaves the add-on alone."""
-    found = stripe.Subscription.retrieve(pro.stripe_subscription_id)
-    told = stripe_client.plain(found)
-    own = told["items"]["data"][0]
+    result = stripe.Subscription.retrieve(pro.stripe_subscription_id)
+    reported = stripe_client.plain(result)
+    own = reported["items"]["data"][0]
     add_on = {**own, "id": "si_add_on", "price": {**own["price"], "id": "price_add_on"}, "quantity": 7}
-    mixed = {**told, "items": {**told["items"], "data": [add_on, own]}}
+    mixed = {**reported, "items": {**reported["items"], "data": [add_on, own]}}
 
     plan_fulfilment.fulfil_subscription(lookup.with_plan_first(mixed), now=clock.now())
 
@@ -114,14 +114,14 @@ def test_the_plan_s_item_is_found_among_others(shop: Shop, pro: Subscription) ->
 
 def test_a_discount_and_vat_inside_the_price_are_not_what_credits_cost(pro: Subscription, begins: datetime) -> None:
     """docs.stripe.com/tax/products-prices-tax-codes-tax-behavior#tax-behavior: `inclusive` amounts hold the tax."""
-    told = line(
+    reported = line(
         pro.price.stripe_price_id,
         begins,
         discount_amounts=[{"amount": 500, "discount": "di_1"}],
         taxes=[{"amount": 260, "tax_behavior": "inclusive"}, {"amount": 99, "tax_behavior": "exclusive"}],
     )
 
-    assert fulfil(invoice(pro, told)) == [(100, 2000 - 500 - 260)]
+    assert fulfil(invoice(pro, reported)) == [(100, 2000 - 500 - 260)]
 
 
 def test_as_many_plans_as_were_bought(pro: Subscription, begins: datetime) -> None:
@@ -136,9 +136,9 @@ def test_a_quantity_of_none_gives_nothing(pro: Subscription, begins: datetime) -
 @pytest.mark.parametrize("reason", ["manual", "subscription_threshold", "quote_accept", "upcoming"])
 def test_an_invoice_that_pays_for_no_period_gives_nothing(pro: Subscription, begins: datetime, reason: str) -> None:
     """docs.stripe.com/api/invoices/object#invoice_object-billing_reason."""
-    told = invoice(pro, line(pro.price.stripe_price_id, begins), billing_reason=reason)
+    reported = invoice(pro, line(pro.price.stripe_price_id, begins), billing_reason=reason)
 
-    assert (fulfil(told), PaidInvoice.objects.count()) == ([], 0)
+    assert (fulfil(reported), PaidInvoice.objects.count()) == ([], 0)
 
 
 def test_a_line_of_no_plan_on_a_plan_s_invoice_is_told(pro: Subscription, begins: datetime) -> None:
@@ -164,9 +164,9 @@ def test_a_first_part_of_a_month_gives_its_part(pro: Subscription, begins: datet
 
 def test_what_is_paid_late_gives_a_month_from_then(pro: Subscription, begins: datetime) -> None:
     """docs.stripe.com/billing/collection-method: `send_invoice` gives 30 days to pay."""
-    told = invoice(pro, line(pro.price.stripe_price_id, begins - 25 * DAY), billing_reason="subscription_cycle")
+    reported = invoice(pro, line(pro.price.stripe_price_id, begins - 25 * DAY), billing_reason="subscription_cycle")
 
-    assert fulfil(told) == [(100, 2000)]
+    assert fulfil(reported) == [(100, 2000)]
     assert Allowance.objects.get(source=Source.PLAN).paid_until >= month_boundary(begins, 1, "UTC") - DAY
 
 
@@ -194,9 +194,9 @@ def test_lines_beyond_the_tenth_are_asked_for(monkeypatch: pytest.MonkeyPatch, b
     monkeypatch.setattr(stripe.Invoice, "list_lines", lambda *_, **__: Pages())
     shown = {"id": "in_1", "lines": {"data": [line("price_0", begins)], "has_more": True}}
 
-    found = payloads.invoice_lines(stripe_client.with_all_lines(shown))
+    result = payloads.invoice_lines(stripe_client.with_all_lines(shown))
 
-    assert [row.price_id for row in found] == [f"price_{number}" for number in range(25)]
+    assert [row.price_id for row in result] == [f"price_{number}" for number in range(25)]
 
 
 @pytest.mark.parametrize(
@@ -309,37 +309,37 @@ def test_a_copy_that_cannot_be_stored_stops_no_payment(
     monkeypatch.undo()
     shop.advance(minutes=5)
     tasks.retry_copies()
-    assert not MirrorFailure.objects.exists()
+    assert not StoreFailure.objects.exists()
     assert not Alert.objects.filter(kind=Alert.Kind.MIRROR, resolved_at=None).exists()
 
 
 def test_a_copy_of_what_is_gone_is_not_tried_for_ever(shop: Shop) -> None:
-    MirrorFailure.objects.create(kind="customer", object_id="cus_gone", error="x", next_attempt_at=clock.now())
+    StoreFailure.objects.create(kind="customer", object_id="cus_gone", error="x", next_attempt_at=clock.now())
 
     tasks.retry_copies()
 
-    assert not MirrorFailure.objects.exists()
+    assert not StoreFailure.objects.exists()
 
 
 def test_a_draft_that_stripe_does_not_finalise_is_tried_once(
     shop: Shop, pro: Subscription, begins: datetime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """docs.stripe.com/tax/customer-locations: without a location, finalising an invoice with automatic tax fails."""
-    told = invoice(
+    reported = invoice(
         pro, line(pro.price.stripe_price_id, begins), status="draft", auto_advance=True,
         billing_reason="subscription_cycle",
     )  # fmt: skip
-    real, asked = stripe_client.retrieve, []
+    real, fields = stripe_client.retrieve, []
 
     def retrieve(kind: str, identifier: str) -> Any:
-        draft = stripe.Invoice.construct_from(told, "k")
+        draft = stripe.Invoice.construct_from(reported, "k")
         return draft if kind == "invoice" else real(kind, identifier)
 
     monkeypatch.setattr(stripe_client, "retrieve", retrieve)
-    monkeypatch.setattr(stripe_client, "collect_draft", asked.append)
+    monkeypatch.setattr(stripe_client, "finalize_and_collect", fields.append)
 
-    assert sync.bring_in_line(kind="invoice", object_id=told["id"], now=clock.now())
-    assert asked == [told["id"]]
+    assert sync.sync_object(kind="invoice", object_id=reported["id"], now=clock.now())
+    assert fields == [reported["id"]]
     assert not Grant.objects.filter(source=Source.PLAN).exists()
 
 

@@ -136,14 +136,14 @@ class TestOnlyUseBuys:
         assert OutboxEvent.objects.filter(name="top_up.stopped").count() == 1
 
     def test_one_that_is_switched_on_again_stays_on(self, shop: Shop, topped_up: Account) -> None:
-        """The same refund, told once more, does not switch it off a second time."""
+        """The same refund, reported once more, does not switch it off a second time."""
         (charge,) = shop.stripe.store.all("charge")
         refund = stripe.Refund.create(charge=charge["id"], amount=100)
         shop.deliver()
         price = price_list.find_price(item="credits-20")
         top_ups.switch_on(account=topped_up, price=price, below=5, max_per_month=1, now=clock.now())
 
-        sync.bring_in_line(kind="refund", object_id=refund.id, now=clock.now())
+        sync.sync_object(kind="refund", object_id=refund.id, now=clock.now())
 
         assert TopUp.objects.get().is_on
 
@@ -164,7 +164,7 @@ class TestOnlyUseBuys:
             grant = Grant.objects.get(source=Source.PURCHASE)
             ledger.revoke(
                 account_id=topped_up.pk, grant_source_key=grant.source_key, amount=18, source_key="r",
-                rest_becomes_debt=False, now=now,
+                create_debt=False, now=now,
             )  # fmt: skip
         else:
             ends = now + timedelta(minutes=1)
@@ -266,14 +266,14 @@ class TestApi:
         return call
 
     def test_it_is_read_changed_and_switched_off(self, api: Any, topped_up: Account) -> None:
-        status, told = api("GET")
-        assert (status, told["is_on"], told["below"], told["pack"]) == (200, True, 5, "credits-20")
-        assert told["has_saved_card"]
+        status, reported = api("GET")
+        assert (status, reported["is_on"], reported["below"], reported["pack"]) == (200, True, 5, "credits-20")
+        assert reported["has_saved_card"]
 
-        asked = {"below": 10, "pack": "credits-50", "at_most_a_month": 3}
-        status, told = api("PUT", asked)
-        assert (status, {name: told[name] for name in asked}) == (200, asked)
-        assert (told["is_on"], told["currency"], told["amount"]) == (True, "eur", 1000)
+        fields = {"below": 10, "pack": "credits-50", "at_most_a_month": 3}
+        status, reported = api("PUT", fields)
+        assert (status, {name: reported[name] for name in fields}) == (200, fields)
+        assert (reported["is_on"], reported["currency"], reported["amount"]) == (True, "eur", 1000)
 
         assert api("DELETE")[1]["is_on"] is False
         assert not TopUp.objects.get().is_on
@@ -286,9 +286,9 @@ class TestApi:
     def test_what_cannot_be_agreed_to_changes_nothing(
         self, api: Any, topped_up: Account, change: dict[str, Any], code: str
     ) -> None:
-        status, told = api("PUT", {"below": 10, "pack": "credits-50", "at_most_a_month": 3, **change})
+        status, reported = api("PUT", {"below": 10, "pack": "credits-50", "at_most_a_month": 3, **change})
 
-        assert (status >= 400, told["code"]) == (True, code)
+        assert (status >= 400, reported["code"]) == (True, code)
         assert TopUp.objects.get().below == 5
 
     def test_looking_at_it_and_at_the_balance_charges_nobody(self, shop: Shop, api: Any, topped_up: Account) -> None:

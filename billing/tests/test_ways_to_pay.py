@@ -15,7 +15,7 @@ from billing.catalogue import price_list
 from billing.checkout import purchases, top_ups, waiting_orders
 from billing.customers import billing_profile
 from billing.errors import AddressNeededError, OrderKeyReusedError, PriceNotSellableError
-from billing.models import MirrorFailure, Order, Pack, TopUp
+from billing.models import Order, Pack, StoreFailure, TopUp
 from billing.reconciliation import comparison
 from billing.refunds import refunds
 from billing.stripe import payloads
@@ -34,10 +34,10 @@ FREE = 8
 @pytest.fixture
 def api(client: Client, customer: Account) -> Client:
     """A client with Ada's key."""
-    made = keys.create_key(
+    created = keys.create_key(
         account=customer, name="t", scopes=list(keys.ACCOUNT_KEY_SCOPES), created_by=None, now=clock.now()
     )
-    client.defaults["HTTP_AUTHORIZATION"] = f"Bearer {made.secret}"
+    client.defaults["HTTP_AUTHORIZATION"] = f"Bearer {created.secret}"
     return client
 
 
@@ -55,14 +55,14 @@ def ask(api: Client, **body: object) -> tuple[int, dict[str, object]]:
 
 
 def test_a_qr_code_is_a_picture_of_the_payment_page(shop: Shop, api: Client) -> None:
-    status, made = ask(api, ui="qr")
+    status, created = ask(api, ui="qr")
 
-    address = str(made["qr_svg_url"]).removeprefix("http://127.0.0.1:8000")
+    address = str(created["qr_svg_url"]).removeprefix("http://127.0.0.1:8000")
     picture = Client().get(address)  # whoever has the address: an <img> sends no key
     assert (status, picture.status_code, picture.headers["Content-Type"]) == (201, 200, "image/svg+xml")
     assert ET.fromstring(picture.content).tag.endswith("svg")
     order = Order.objects.get()
-    assert (order.ui, order.checkout_url) == ("qr", made["url"])
+    assert (order.ui, order.checkout_url) == ("qr", created["url"])
 
 
 @pytest.mark.parametrize("name", ["co_1", "co_01m7ywyccje3kvbd43g53v5p3w:x", "x"])
@@ -89,11 +89,11 @@ def test_the_page_with_the_code_waits_for_the_payment(shop: Shop, customer: Acco
 
 
 def test_a_card_form_gets_a_secret_and_the_pack_s_own_amount(shop: Shop, api: Client, customer: Account) -> None:
-    status, made = ask(api, ui="elements", quantity=2, amount=1, credits=9999)
+    status, created = ask(api, ui="elements", quantity=2, amount=1, credits=9999)
 
     assert status == 201
-    intent = stripe.PaymentIntent.retrieve(str(made["session_id"]))
-    assert (intent.amount, intent.currency, intent.client_secret) == (1000, "eur", made["client_secret"])
+    intent = stripe.PaymentIntent.retrieve(str(created["session_id"]))
+    assert (intent.amount, intent.currency, intent.client_secret) == (1000, "eur", created["client_secret"])
     payments.confirm(shop.stripe, intent.id, is_there=True)
     shop.deliver(copies=3)
     assert selectors.balance(account_id=customer.pk, now=clock.now()).available == FREE + 40
@@ -329,8 +329,8 @@ def test_an_operator_syncs_prices_with_a_button(shop: Shop, client: Client) -> N
     client.force_login(User.objects.create_superuser("op@example.com"))
     stripe.Product.modify("tegoed_pack_credits-20", name="Twenty")
 
-    asked = client.get("/admin/billing/pack/sync", follow=True).content.decode()
-    assert "Products and prices are read from Stripe" in asked
+    fields = client.get("/admin/billing/pack/sync", follow=True).content.decode()
+    assert "Products and prices are read from Stripe" in fields
     assert Pack.objects.get(code="credits-20").name == "20 credits"  # looking changes nothing
     answer = client.post("/admin/billing/pack/sync/", follow=True)
 
@@ -345,7 +345,8 @@ def taxed(shop: Shop, customer: Account, settings: Settings) -> Account:
     """Ada pays VAT, and has said where she lives."""
     settings.STRIPE_TAX = True
     billing_profile.save(
-        customer, billing_profile.Details(name="Ada", line1="Dam 1", postal_code="1012 NP", city="A", country="NL")
+        customer,
+        billing_profile.BillingProfile(name="Ada", line1="Dam 1", postal_code="1012 NP", city="A", country="NL"),
     )
     return customer
 
@@ -420,8 +421,8 @@ def test_a_pack_with_vat_has_an_invoice(shop: Shop, customer: Account, settings:
     shop.pay(shop.checkout(customer))
     shop.deliver()
 
-    (made,) = shop.stripe.store.all("invoice")
-    assert (made["status"], made["total"], made["total_taxes"][0]["amount"]) == ("paid", 605, 105)
+    (created,) = shop.stripe.store.all("invoice")
+    assert (created["status"], created["total"], created["total_taxes"][0]["amount"]) == ("paid", 605, 105)
     assert Grant.objects.filter(account=customer, source=Source.PURCHASE).count() == 1
     assert shop.failures() == []
 
@@ -430,7 +431,7 @@ def test_a_pack_with_vat_has_an_invoice(shop: Shop, customer: Account, settings:
 def test_a_plan_with_a_code_and_vat(
     shop: Shop, customer: Account, settings: Settings, behavior: str, total: int
 ) -> None:
-    """docs.stripe.com/api/invoices/object: `discounts` are ids, `total_taxes` by behaviour; the mirror takes both."""
+    """docs.stripe.com/api/invoices/object: `discounts` are ids, `total_taxes` by behaviour; dj-stripe takes both."""
     settings.STRIPE_TAX = settings.STRIPE_PROMOTION_CODES = True
     shop.stripe.get("price", price_list.find_price(item="pro").stripe_price_id)["tax_behavior"] = behavior
     coupon = stripe.Coupon.create(percent_off=50, duration="once")
@@ -442,7 +443,7 @@ def test_a_plan_with_a_code_and_vat(
     grant = Grant.objects.get(account=customer, source=Source.PLAN)
     assert (bill["amount_paid"], grant.amount) == (total, 100)
     assert grant.paid_minor == (1000 if behavior == "exclusive" else 826)
-    assert (shop.failures(), [row.error for row in MirrorFailure.objects.all()]) == ([], [])
+    assert (shop.failures(), [row.error for row in StoreFailure.objects.all()]) == ([], [])
     shop.advance(days=31, hours=2)
     shop.deliver()
     renewed = [row for row in shop.stripe.store.all("invoice") if row["billing_reason"] == "subscription_cycle"]

@@ -14,7 +14,7 @@ from billing.models import InboxEvent
 from billing.stripe import djstripe_store, erasing
 from billing.stripe.payloads import reference
 from billing.webhooks import sync
-from common.advisory_locks import BusyError, alone_with
+from common.advisory_locks import BusyError, exclusive
 from outbox import alerts
 from outbox.models import Alert
 
@@ -60,20 +60,20 @@ def process(*, event_id: str, now: datetime) -> InboxEvent.State | None:
     attempts = row.attempts + 1
     # (Another worker may have done it since: what is done stays done.)
     mine = InboxEvent.objects.filter(pk=row.pk, state__in=InboxEvent.UNFINISHED)
-    if not mine.update(attempts=F("attempts") + 1, next_attempt_at=now + pause(attempts)):
+    if not mine.update(attempts=F("attempts") + 1, next_attempt_at=now + backoff(attempts)):
         return None
     try:
-        with alone_with(row.customer_id or row.object_id):
-            state = _act(row, now=now)
+        with exclusive(row.customer_id or row.object_id):
+            state = _process_object(row, now=now)
     except BusyError:
         mine.update(attempts=row.attempts, next_attempt_at=now + FIRST_PAUSE / 10)
         return STATE(row.state)
     except Exception as error:  # noqa: BLE001 - whatever it was, the event is kept, counted and tried again
-        return _note_failure(row, attempts, error, now=now)
-    done = InboxEvent.objects.filter(pk=row.pk)
-    # What it said of a person was for the journey only: the object itself was asked for anew.
-    payload = erasing.without_personal_facts(row.payload)
-    done.update(state=state, error="", processed_at=now, next_attempt_at=None, payload=payload)
+        return _record_failure(row, attempts, error, now=now)
+    result = InboxEvent.objects.filter(pk=row.pk)
+    # What it said of a person was for the journey only: the object itself was fetched again.
+    payload = erasing.redacted(row.payload)
+    result.update(state=state, error="", processed_at=now, next_attempt_at=None, payload=payload)
     if state == STATE.PROCESSED:
         for kind in (Alert.Kind.UNPLACED, Alert.Kind.WEBHOOK_DEAD):
             alerts.resolve(kind, row.event_id, now=now, note="processed")
@@ -94,7 +94,7 @@ def due(*, now: datetime) -> list[str]:
     return list(rows.values_list("event_id", flat=True)[:SWEEP_BATCH])
 
 
-def pause(attempts: int) -> timedelta:
+def backoff(attempts: int) -> timedelta:
     """How long to wait after this many attempts: 10 s, doubling, at most 2 h; twenty attempts take about a day."""
     doubled: timedelta = FIRST_PAUSE * 2 ** (attempts - 1)
     return min(doubled, LONGEST_PAUSE)
@@ -105,31 +105,31 @@ def kind_of(event_type: str) -> str:
     return next((kind for prefix, kind in KIND_OF_TYPE.items() if event_type.startswith(prefix)), "")
 
 
-def _act(row: InboxEvent, *, now: datetime) -> InboxEvent.State:
+def _process_object(row: InboxEvent, *, now: datetime) -> InboxEvent.State:
     kind = kind_of(row.type)
     about = row.payload["data"]["object"]
     if not kind or about.get("object") != kind:
         return STATE.IGNORED
     if row.type == "invoice.finalization_failed":
-        _tell_not_finalised(row, now=now)
+        _notify_not_finalised(row, now=now)
     if kind == "subscription_schedule":
         # What is planned is read with its subscription.
         subscription_id = reference(about.get("subscription")) or reference(about.get("released_subscription"))
         if not subscription_id:
             return STATE.IGNORED
-        is_there = sync.bring_in_line(kind="subscription", object_id=subscription_id, now=now)
+        is_there = sync.sync_object(kind="subscription", object_id=subscription_id, now=now)
         return STATE.PROCESSED if is_there else STATE.IGNORED
-    is_there = sync.bring_in_line(kind=kind, object_id=row.object_id, now=now)
+    is_there = sync.sync_object(kind=kind, object_id=row.object_id, now=now)
     if not is_there and row.type in PAID_TYPES:
         # A key of another account than the webhooks' would hide every payment.
         detail = (
             f"{row.type}: Stripe does not know {row.object_id}. Is STRIPE_SECRET_KEY of the account that sends this?"
         )
         alerts.raise_alert(Alert.Kind.UNPLACED, row.event_id, detail=detail, now=now)
-    return STATE.PROCESSED if is_there else STATE.IGNORED  # deleted since: there is nothing to bring in line
+    return STATE.PROCESSED if is_there else STATE.IGNORED  # deleted since: there is nothing to sync
 
 
-def _tell_not_finalised(row: InboxEvent, *, now: datetime) -> None:
+def _notify_not_finalised(row: InboxEvent, *, now: datetime) -> None:
     """An invoice cannot be finalised (its tax has no address): nobody is charged for it, or it goes on without tax."""
     account = djstripe_store.account_of_customer(row.customer_id)
     if account is not None:
@@ -138,11 +138,11 @@ def _tell_not_finalised(row: InboxEvent, *, now: datetime) -> None:
         alerts.raise_alert(Alert.Kind.REVIEW, row.object_id, detail=detail, account_id=account.pk, now=now)
 
 
-def _note_failure(row: InboxEvent, attempts: int, error: Exception, *, now: datetime) -> InboxEvent.State:
+def _record_failure(row: InboxEvent, attempts: int, error: Exception, *, now: datetime) -> InboxEvent.State:
     is_dead = attempts >= settings.WEBHOOK_MAX_ATTEMPTS
     state = STATE.DEAD if is_dead else STATE.FAILED
     unfinished = InboxEvent.objects.filter(pk=row.pk, state__in=InboxEvent.UNFINISHED)
-    next_attempt_at = None if is_dead else now + pause(attempts)
+    next_attempt_at = None if is_dead else now + backoff(attempts)
     if not unfinished.update(state=state, error=f"{type(error).__name__}: {error}", next_attempt_at=next_attempt_at):
         return STATE(InboxEvent.objects.get(pk=row.pk).state)  # another worker has done it meanwhile
     detail = f"{row.type} about {row.object_id}: {error}"

@@ -1,4 +1,4 @@
-"""Money that arrives for an account that was closed: it is given back by itself, and operators hear of it.
+"""Money that arrives for an account that was closed: it is refunded by itself, and operators are alerted.
 
 A page that was open in another tab, a bank transfer that took days, a plan that somebody began for them at Stripe.
 """
@@ -17,7 +17,7 @@ from outbox.models import Alert
 PROBLEM = "Paid after the account was closed: the money was given back."
 
 
-def is_late(kind: str, current: Stripe) -> bool:
+def is_late_payment(kind: str, current: Stripe) -> bool:
     """Whether an object of Stripe's was paid for an account that is closed, and brought it nothing."""
     account = _account_of(kind, current)
     if account is None or account.closed_at is None:
@@ -35,11 +35,11 @@ def is_late(kind: str, current: Stripe) -> bool:
     )
 
 
-def give_back(kind: str, current: Stripe, *, now: datetime) -> None:
-    """Give all of it back, and end the plan that it was for. Safe to repeat; what cannot be is told operators."""
+def refund_late_payment(kind: str, current: Stripe, *, now: datetime) -> None:
+    """Give all of it back, and end the plan that it was for. Safe to repeat; what cannot be is alerted."""
     if kind == "invoice" and (subscription_id := payloads.invoice_subscription_id(current)):
         stripe_client.cancel_subscription(subscription_id)
-    if is_given_back(kind, current):
+    if is_refunded(kind, current):
         return
     account = _account_of(kind, current)
     failed = []
@@ -54,7 +54,7 @@ def give_back(kind: str, current: Stripe, *, now: datetime) -> None:
         except RefundRefusedError as error:
             failed.append(str(error))
     if (order := _order_of(kind, current)) is not None:
-        orders.leave_open(order, Order.Status.FAILED, problem=PROBLEM)
+        orders.set_payment_status(order, Order.Status.FAILED, problem=PROBLEM)
     detail = f"{current['id']} was paid after {account.public_id if account else 'its account'} was closed. "
     detail += f"Give the money back at Stripe: {failed[0]}" if failed else "The money was given back."
     alerts.raise_alert(
@@ -62,7 +62,7 @@ def give_back(kind: str, current: Stripe, *, now: datetime) -> None:
     )
 
 
-def is_given_back(kind: str, current: Stripe) -> bool:
+def is_refunded(kind: str, current: Stripe) -> bool:
     """Whether all of it went back, as Stripe has it now."""
     intents = [
         stripe_client.plain(stripe_client.retrieve("payment_intent", found)) for found, _ in _payments_of(kind, current)
@@ -81,9 +81,9 @@ def _account_of(kind: str, current: Stripe) -> Account | None:
 
 def _order_of(kind: str, current: Stripe) -> Order | None:
     if kind == "checkout.session":
-        return Order.objects.with_what_it_says().filter(stripe_session_id=current["id"]).first()
+        return Order.objects.with_related().filter(stripe_session_id=current["id"]).first()
     if kind == "payment_intent" and payloads.is_paid_here(current):
-        return lookup.order_named(str((current.get("metadata") or {}).get("order") or ""))
+        return lookup.resolve_named_order(str((current.get("metadata") or {}).get("order") or ""))
     return None
 
 

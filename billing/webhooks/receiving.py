@@ -37,19 +37,19 @@ def check_size(content_length: str) -> None:
         raise RefusedWebhookError(413, f"the body is over {settings.WEBHOOK_MAX_BYTES} bytes")
 
 
-def accept(*, body: bytes, signature: str, now: datetime) -> None:
+def receive(*, body: bytes, signature: str, now: datetime) -> None:
     """Store a webhook's event in the inbox, unless it is there already, and queue it.
 
     Raises RefusedWebhookError; then nothing was stored.
     """
     _verify(body, signature, now=now)
-    keep(_parse(body), now=now)
+    store_event(_parse(body), now=now)
 
 
-def keep(event: dict[str, Any], *, now: datetime) -> bool:
+def store_event(event: dict[str, Any], *, now: datetime) -> bool:
     """Store an event of Stripe's, whichever way it came, and queue it; False when it was there already."""
     about = event["data"]["object"]
-    state, error = _standing(event)
+    state, error = _initial_state(event)
     row = InboxEvent(
         event_id=event["id"],
         type=event["type"],
@@ -99,8 +99,8 @@ def _parse(body: bytes) -> dict[str, Any]:
         raise RefusedWebhookError(400, "not JSON") from None
     if not _is_event(event):
         raise RefusedWebhookError(400, "not an event")
-    found: dict[str, Any] = event
-    return found
+    result: dict[str, Any] = event
+    return result
 
 
 def _is_event(event: Any) -> bool:
@@ -125,7 +125,7 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME
 
 
-def _standing(event: dict[str, Any]) -> tuple[InboxEvent.State, str]:
+def _initial_state(event: dict[str, Any]) -> tuple[InboxEvent.State, str]:
     """Events of another mode or account are kept to be seen, and not acted on."""
     if bool(event.get("livemode")) != settings.STRIPE_LIVE_MODE:
         return InboxEvent.State.IGNORED, f"livemode is {event.get('livemode')}, ours is {settings.STRIPE_LIVE_MODE}"

@@ -1,4 +1,4 @@
-"""Webhooks that do not come: found by the orders that they should have told of."""
+"""Webhooks that do not come: found by the orders that they should have been about."""
 
 from datetime import datetime, timedelta
 
@@ -6,7 +6,7 @@ from billing.models import InboxEvent, Order
 from outbox import alerts
 from outbox.models import Alert
 
-# Stripe's webhook of a paid checkout is there within seconds; an abandoned page is told of after a day.
+# Stripe's webhook of a paid checkout is there within seconds; the event of an abandoned page comes after a day.
 PAID_UNHEARD = timedelta(minutes=10)
 EXPIRED_UNHEARD = timedelta(hours=26)
 LOOK_BACK = timedelta(days=3)

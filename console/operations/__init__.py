@@ -3,16 +3,25 @@
 from console.operations import customers, plans, wallet
 from console.operations.base import (
     OPERATIONS,
-    Asked,
-    Done,
     Effect,
-    Given,
+    Gift,
     Operation,
     OperationForm,
     OperationRefusedError,
+    OperationRequest,
+    OperationResult,
 )
 
 __all__ = [
-    "OPERATIONS", "Asked", "Done", "Effect", "Given", "Operation", "OperationForm", "OperationRefusedError",
-    "customers", "plans", "wallet",
-]  # fmt: skip
+    "OPERATIONS",
+    "Effect",
+    "Gift",
+    "Operation",
+    "OperationForm",
+    "OperationRefusedError",
+    "OperationRequest",
+    "OperationResult",
+    "customers",
+    "plans",
+    "wallet",
+]

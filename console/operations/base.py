@@ -44,7 +44,7 @@ class Effect:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Given:
+class Gift:
     """What an operation gives that nobody paid for: credits, or money back. It counts against a day's limits."""
 
     amount: int
@@ -53,7 +53,7 @@ class Given:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Done:
+class OperationResult:
     """What was done, in a sentence; and how to undo it: an operation's code and its form."""
 
     text: str
@@ -62,7 +62,7 @@ class Done:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class OperationRequest:
     """Who asks for what, when. `key` names this one time that it was asked for."""
 
     account: Account
@@ -119,25 +119,25 @@ class Operation:
         """Whether it makes sense for this account as it is."""
         return True
 
-    def check(self, asked: Asked) -> None:
+    def check(self, asked: OperationRequest) -> None:
         """Raises OperationRefusedError for what this operator may not do, whatever the form says."""
 
-    def accounts(self, asked: Asked) -> list[Account]:
+    def accounts(self, asked: OperationRequest) -> list[Account]:
         """Every account whose credits or money it moves."""
         return [asked.account]
 
-    def gives(self, asked: Asked) -> Given | None:
+    def gives(self, asked: OperationRequest) -> Gift | None:
         """What it gives, to be counted; None for nothing."""
         return None
 
-    def needs_second_person(self, asked: Asked) -> bool:
+    def needs_second_person(self, asked: OperationRequest) -> bool:
         return False
 
-    def effects(self, asked: Asked) -> list[Effect]:
-        """What would change. Raises OperationRefusedError, or what the rooms below refuse."""
+    def effects(self, asked: OperationRequest) -> list[Effect]:
+        """What would change. Raises OperationRefusedError, or what the packages below refuse."""
         raise NotImplementedError
 
-    def run(self, asked: Asked) -> Done:
+    def run(self, asked: OperationRequest) -> OperationResult:
         """Do it. A repeated key changes nothing more."""
         raise NotImplementedError
 

@@ -18,13 +18,13 @@ from billing.notifications import mails
 from billing.subscriptions import plan_changes
 from common.public_ids import MalformedIdError, parse_id
 from console.operations.base import (
-    Asked,
-    Done,
     Effect,
-    Given,
+    Gift,
     Operation,
     OperationForm,
     OperationRefusedError,
+    OperationRequest,
+    OperationResult,
     register,
 )
 from credits import selectors
@@ -40,11 +40,11 @@ class Note(Operation):
     is_for_own_account = is_for_closed_account = True
     place = 10
 
-    def effects(self, asked: Asked) -> list[Effect]:
+    def effects(self, asked: OperationRequest) -> list[Effect]:
         return [Effect(_("Timeline"), "–", asked.reason)]
 
-    def run(self, asked: Asked) -> Done:
-        return Done(text=_("The note is kept."))
+    def run(self, asked: OperationRequest) -> OperationResult:
+        return OperationResult(text=_("The note is kept."))
 
 
 class ResendForm(OperationForm):
@@ -74,7 +74,7 @@ class ResendMail(Operation):
     def is_offered(self, account: Account, now: datetime) -> bool:
         return bool(account.email) and account.outbox_events.exists()
 
-    def effects(self, asked: Asked) -> list[Effect]:
+    def effects(self, asked: OperationRequest) -> list[Effect]:
         event = OutboxEvent.objects.get(account=asked.account, pk=asked.data["event"])
         return [
             Effect(
@@ -84,10 +84,10 @@ class ResendMail(Operation):
             )
         ]
 
-    def run(self, asked: Asked) -> Done:
+    def run(self, asked: OperationRequest) -> OperationResult:
         event = OutboxEvent.objects.select_related("account").get(account=asked.account, pk=asked.data["event"])
         to = mails.send_again(event)
-        return Done(text=_("Sent to %s.") % _masked(to))
+        return OperationResult(text=_("Sent to %s.") % _masked(to))
 
 
 def _masked(email: str) -> str:
@@ -103,11 +103,13 @@ class ViewAs(Operation):
     is_for_own_account = is_for_closed_account = True
     place = 9
 
-    def effects(self, asked: Asked) -> list[Effect]:
+    def effects(self, asked: OperationRequest) -> list[Effect]:
         return [Effect(_("You see"), _("the console"), _("the customer's pages, to look at only; this is logged"))]
 
-    def run(self, asked: Asked) -> Done:
-        return Done(text=_("You see what they see. Nothing can be changed there."), go_to=reverse("dashboard"))
+    def run(self, asked: OperationRequest) -> OperationResult:
+        return OperationResult(
+            text=_("You see what they see. Nothing can be changed there."), go_to=reverse("dashboard")
+        )
 
 
 class MergeForm(OperationForm):
@@ -118,12 +120,12 @@ class MergeForm(OperationForm):
 
     def clean_target(self) -> Account:
         try:
-            found = opening.find_account(parse_id("acc", self.cleaned_data["target"].strip()))
+            result = opening.find_account(parse_id("acc", self.cleaned_data["target"].strip()))
         except MalformedIdError:
-            found = None
-        if found is None or found.closed_at or found.pk == self.account.pk:
+            result = None
+        if result is None or result.closed_at or result.pk == self.account.pk:
             raise forms.ValidationError(_("There is no other open account of that name."))
-        return found
+        return result
 
 
 @register
@@ -133,21 +135,21 @@ class Merge(Operation):
     is_grave = True
     place = 70
 
-    def accounts(self, asked: Asked) -> list[Account]:
+    def accounts(self, asked: OperationRequest) -> list[Account]:
         return [asked.account, asked.data["target"]]
 
-    def gives(self, asked: Asked) -> Given:
-        moved = merging.plan(asked.account, asked.data["target"], now=asked.now)
-        return Given(amount=moved.credits, to=asked.data["target"])
+    def gives(self, asked: OperationRequest) -> Gift:
+        moved = merging.plan_merge(asked.account, asked.data["target"], now=asked.now)
+        return Gift(amount=moved.credits, to=asked.data["target"])
 
-    def needs_second_person(self, asked: Asked) -> bool:
+    def needs_second_person(self, asked: OperationRequest) -> bool:
         """Who goes over may spend what the other account has, and sees what it did."""
-        moved = merging.plan(asked.account, asked.data["target"], now=asked.now)
+        moved = merging.plan_merge(asked.account, asked.data["target"], now=asked.now)
         return bool(moved.members or moved.names)
 
-    def effects(self, asked: Asked) -> list[Effect]:
+    def effects(self, asked: OperationRequest) -> list[Effect]:
         target = asked.data["target"]
-        moved = merging.plan(asked.account, target, now=asked.now)
+        moved = merging.plan_merge(asked.account, target, now=asked.now)
         here = selectors.balance(account_id=asked.account.pk, now=asked.now).available
         there = selectors.balance(account_id=target.pk, now=asked.now).available
         return [
@@ -160,10 +162,10 @@ class Merge(Operation):
             Effect(_("This account"), _("open"), _("closed; its history stays here")),
         ]
 
-    def run(self, asked: Asked) -> Done:
+    def run(self, asked: OperationRequest) -> OperationResult:
         target = asked.data["target"]
         moved = merging.merge(source=asked.account, target=target, key=asked.key, actor=asked.actor, now=asked.now)
-        return Done(
+        return OperationResult(
             text=_("%(credits)d credits went over to %(target)s.")
             % {"credits": moved.credits, "target": target.public_id},
             go_to=reverse("admin:accounts_account_change", args=[target.pk]),
@@ -180,15 +182,15 @@ class Export(Operation):
     is_for_closed_account = True
     place = 13
 
-    def effects(self, asked: Asked) -> list[Effect]:
+    def effects(self, asked: OperationRequest) -> list[Effect]:
         return [
             Effect(_("A file"), "–", _("everything that is kept of this account, as JSON and CSV (GDPR, article 15)"))
         ]
 
-    def run(self, asked: Asked) -> Done:
+    def run(self, asked: OperationRequest) -> OperationResult:
         address = reverse("admin:accounts_account_export", args=[asked.account.pk])
         # The file is for who asked for it, and for this one time: its address alone opens nothing.
-        return Done(
+        return OperationResult(
             text=_("The file is ready; send it to nobody but the customer."),
             go_to=f"{address}?asked={quote(asked.key)}",
         )
@@ -220,10 +222,10 @@ class Erase(Operation):
         """Also for an account that was merged into another one, and so is closed with its name."""
         return account.closed_at is None or bool(account.name or account.email)
 
-    def needs_second_person(self, asked: Asked) -> bool:
+    def needs_second_person(self, asked: OperationRequest) -> bool:
         return True
 
-    def effects(self, asked: Asked) -> list[Effect]:
+    def effects(self, asked: OperationRequest) -> list[Effect]:
         user = self._user(asked.account)
         if user and (alone := teams.owned_alone(user)):
             raise OperationRefusedError(
@@ -239,9 +241,9 @@ class Erase(Operation):
             Effect(_("Ledger and invoices"), _("kept"), _("kept, without a name (GDPR, article 17(3)(b))")),
         ]
 
-    def run(self, asked: Asked) -> Done:
+    def run(self, asked: OperationRequest) -> OperationResult:
         closing.close_account(account=asked.account, user=self._user(asked.account), actor=asked.actor, now=asked.now)
-        return Done(text=_("Nothing here names the customer any more."))
+        return OperationResult(text=_("Nothing here names the customer any more."))
 
     def _user(self, account: Account) -> User | None:
         row = account.memberships.filter(is_personal=True).select_related("user").first()

@@ -1,4 +1,4 @@
-"""Money back, plans changed and stopped, payments tried again, Stripe asked anew."""
+"""Money back, plans changed and stopped, payments tried again, resynced with Stripe."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -26,13 +26,13 @@ from common import currencies
 from common.admin import money
 from common.public_ids import parse_id
 from console.operations.base import (
-    Asked,
-    Done,
     Effect,
-    Given,
+    Gift,
     Operation,
     OperationForm,
     OperationRefusedError,
+    OperationRequest,
+    OperationResult,
     register,
 )
 from credits import selectors
@@ -41,7 +41,7 @@ DAYS_OF_A_MONTH = 28  # the shortest: more may begin than one thinks, not fewer
 
 
 def _refundable(account: Account) -> list[Order]:
-    rows = Order.objects.filter(account=account, status=Order.Status.COMPLETED).with_what_it_says().order_by("-id")
+    rows = Order.objects.filter(account=account, status=Order.Status.COMPLETED).with_related().order_by("-id")
     return [order for order in rows[:50] if refunds.refundable(order).minor > 0]
 
 
@@ -77,22 +77,22 @@ class RefundForm(OperationForm):
         ]
 
     def clean(self) -> dict[str, Any]:
-        found: dict[str, Any] = super().clean() or {}
-        if "order" not in found:
-            return found
+        result: dict[str, Any] = super().clean() or {}
+        if "order" not in result:
+            return result
         chosen: Order | PaymentRecord
-        if found["order"].startswith("co_"):
-            chosen = Order.objects.with_what_it_says().get(account=self.account, pk=parse_id("co", found["order"]))
+        if result["order"].startswith("co_"):
+            chosen = Order.objects.with_related().get(account=self.account, pk=parse_id("co", result["order"]))
             left = refunds.refundable(chosen).minor
         else:
-            chosen = PaymentRecord.objects.get(account=self.account, origin_id=found["order"])
+            chosen = PaymentRecord.objects.get(account=self.account, origin_id=result["order"])
             left = chosen.total_minor - chosen.refunded_minor
-        amount, scale = found.get("amount"), Decimal(10) ** currencies.digits(chosen.currency)
+        amount, scale = result.get("amount"), Decimal(10) ** currencies.digits(chosen.currency)
         if amount is not None and amount * scale != int(amount * scale):
             raise forms.ValidationError(_("This currency has no smaller part than that."))
-        found["row"], found["left"] = chosen, left
-        found["minor"] = left if amount is None else int(amount * scale)
-        return found
+        result["row"], result["left"] = chosen, left
+        result["minor"] = left if amount is None else int(amount * scale)
+        return result
 
 
 @register
@@ -102,17 +102,17 @@ class Refund(Operation):
     is_for_closed_account = True
     place = 5
 
-    def gives(self, asked: Asked) -> Given:
-        return Given(amount=asked.data["minor"], to=asked.account, unit=asked.data["row"].currency)
+    def gives(self, asked: OperationRequest) -> Gift:
+        return Gift(amount=asked.data["minor"], to=asked.account, unit=asked.data["row"].currency)
 
     def is_offered(self, account: Account, now: datetime) -> bool:
         return bool(_refundable(account) or _invoices(account))
 
-    def effects(self, asked: Asked) -> list[Effect]:
+    def effects(self, asked: OperationRequest) -> list[Effect]:
         row, minor, left = asked.data["row"], asked.data["minor"], asked.data["left"]
         if not 0 < minor <= left:
             raise OperationRefusedError(_("%s can be refunded of this.") % money(left, row.currency))
-        told = self._preview(row, minor, asked.now)
+        reported = self._preview(row, minor, asked.now)
         has = selectors.balance(account_id=asked.account.pk, now=asked.now)
         effects = [
             Effect(
@@ -120,19 +120,19 @@ class Refund(Operation):
                 money(row.refunded_minor, row.currency),
                 money(row.refunded_minor + minor, row.currency),
             ),
-            Effect(_("Credits to spend"), str(has.available), str(has.available - told.taken_now)),
-            Effect(_("Credits of it that were spent"), str(told.spent), _("stay spent; nothing is owed")),
+            Effect(_("Credits to spend"), str(has.available), str(has.available - reported.taken_now)),
+            Effect(_("Credits of it that were spent"), str(reported.spent), _("stay spent; nothing is owed")),
         ]
-        if told.months and told.a_month:
+        if reported.months and reported.a_month:
             less = _("%(credits)d fewer in each of %(months)d months") % {
-                "credits": told.a_month, "months": told.months,
+                "credits": reported.a_month, "months": reported.months,
             }  # fmt: skip
             effects.append(Effect(_("Credits of months to come"), _("as they are"), less))
         if isinstance(row, PaymentRecord) and (plan := plan_changes.find_running(asked.account)):
             effects.append(Effect(_("Plan"), str(plan.price.plan), _("goes on and renews, unless you stop it")))
         return effects
 
-    def run(self, asked: Asked) -> Done:
+    def run(self, asked: OperationRequest) -> OperationResult:
         row, minor = asked.data["row"], asked.data["minor"]
         about: Any = {
             "amount_minor": minor, "reason": asked.reason, "actor": asked.operator.email,
@@ -142,12 +142,12 @@ class Refund(Operation):
             refunds.refund_invoice(payment=row, **about)
         else:
             refunds.refund(order=row, **about)
-        return Done(text=_("%s is on its way back.") % money(minor, row.currency))
+        return OperationResult(text=_("%s is on its way back.") % money(minor, row.currency))
 
     def _preview(self, row: Order | PaymentRecord, minor: int, now: datetime) -> refunds.Preview:
         if isinstance(row, PaymentRecord):
             return refunds.preview(row, amount_minor=minor, source_key=f"stripe:invoice:{row.origin_id}")
-        payment = payment_records.of_order(row, now=now)
+        payment = payment_records.for_order(row, now=now)
         if payment is None:
             return refunds.Preview(taken_now=0, a_month=0, months=0, spent=0)
         return refunds.preview(payment, amount_minor=minor, source_key=row.grant_source_key)
@@ -159,7 +159,7 @@ class SettleForm(OperationForm):
     def prepare(self) -> None:
         self.fields["what"].choices = [  # type: ignore[attr-defined]
             (f"{row.kind}:{row.object_id}", f"{row.object_id}: {row.problem}"[:160])
-            for row in manual_settlement.waiting(self.account)
+            for row in manual_settlement.open_items(self.account)
         ]
 
 
@@ -175,9 +175,9 @@ class Settle(Operation):
     place = 5
 
     def is_offered(self, account: Account, now: datetime) -> bool:
-        return bool(manual_settlement.waiting(account))
+        return bool(manual_settlement.open_items(account))
 
-    def effects(self, asked: Asked) -> list[Effect]:
+    def effects(self, asked: OperationRequest) -> list[Effect]:
         chosen = self._chosen(asked)
         has = selectors.balance(account_id=asked.account.pk, now=asked.now).available
         return [
@@ -186,7 +186,7 @@ class Settle(Operation):
             Effect(_("Money"), "–", _("none moves: what is owed was seen to elsewhere")),
         ]
 
-    def run(self, asked: Asked) -> Done:
+    def run(self, asked: OperationRequest) -> OperationResult:
         chosen = self._chosen(asked)
         manual_settlement.settle(
             kind=chosen.kind,
@@ -197,17 +197,17 @@ class Settle(Operation):
             actor=asked.actor,
             now=asked.now,
         )
-        return Done(text=_("%s is settled: nothing asks for it any more.") % chosen.object_id)
+        return OperationResult(text=_("%s is settled: nothing asks for it any more.") % chosen.object_id)
 
-    def _chosen(self, asked: Asked) -> manual_settlement.Waiting:
-        found = [
+    def _chosen(self, asked: OperationRequest) -> manual_settlement.OpenItem:
+        result = [
             row
-            for row in manual_settlement.waiting(asked.account)
+            for row in manual_settlement.open_items(asked.account)
             if f"{row.kind}:{row.object_id}" == asked.data["what"]
         ]
-        if not found:
+        if not result:
             raise OperationRefusedError(_("This is in order meanwhile."))
-        return found[0]
+        return result[0]
 
 
 class ChangePlanForm(OperationForm):
@@ -233,23 +233,23 @@ class ChangePlan(Operation):
     def is_offered(self, account: Account, now: datetime) -> bool:
         return plan_changes.find_running(account) is not None
 
-    def effects(self, asked: Asked) -> list[Effect]:
-        told = previews.of_change(account=asked.account, price=self._price(asked), now=asked.now)
-        currency = told.price.currency
-        when = _("now") if told.is_at_once else date_format(told.starts_at, "j M Y")
+    def effects(self, asked: OperationRequest) -> list[Effect]:
+        reported = previews.preview_change(account=asked.account, price=self._price(asked), now=asked.now)
+        currency = reported.price.currency
+        when = _("now") if reported.is_at_once else date_format(reported.starts_at, "j M Y")
         return [
-            Effect(_("Plan"), str(told.current.price.plan), f"{told.price.plan} ({when})"),
-            Effect(_("Charged now"), money(0, currency), money(told.due_now_minor, currency)),
-            Effect(_("Credits that come now"), "0", str(told.credits_now - told.credits_gone)),
+            Effect(_("Plan"), str(reported.current.price.plan), f"{reported.price.plan} ({when})"),
+            Effect(_("Charged now"), money(0, currency), money(reported.due_now_minor, currency)),
+            Effect(_("Credits that come now"), "0", str(reported.credits_now - reported.credits_gone)),
         ]
 
-    def run(self, asked: Asked) -> Done:
+    def run(self, asked: OperationRequest) -> OperationResult:
         before = plan_changes.running(asked.account).price
         current = plan_changes.change(account=asked.account, price=self._price(asked), now=asked.now)
         undo = {"operation": self.code, "price": str(before.pk)} if current.next_price is not None else None
-        return Done(text=_("The plan is %s.") % (current.next_price or current.price).plan, undo=undo)
+        return OperationResult(text=_("The plan is %s.") % (current.next_price or current.price).plan, undo=undo)
 
-    def _price(self, asked: Asked) -> Price:
+    def _price(self, asked: OperationRequest) -> Price:
         return Price.objects.select_related("plan").get(pk=asked.data["price"])
 
 
@@ -274,7 +274,7 @@ class CancelPlan(Operation):
     def is_offered(self, account: Account, now: datetime) -> bool:
         return plan_changes.find_running(account) is not None
 
-    def effects(self, asked: Asked) -> list[Effect]:
+    def effects(self, asked: OperationRequest) -> list[Effect]:
         current = plan_changes.running(asked.account)
         ends = date_format(current.current_period_end, "j M Y")
         return [
@@ -286,12 +286,12 @@ class CancelPlan(Operation):
             Effect(_("Charged after that"), money(current.price.amount_minor, current.price.currency), _("nothing")),
         ]
 
-    def run(self, asked: Asked) -> Done:
+    def run(self, asked: OperationRequest) -> OperationResult:
         if asked.data["when"] == "now":
             plan_changes.cancel_now(account=asked.account, now=asked.now)
-            return Done(text=_("The plan has ended."))
+            return OperationResult(text=_("The plan has ended."))
         current = plan_changes.cancel(account=asked.account, now=asked.now)
-        return Done(
+        return OperationResult(
             text=_("The plan ends on %s.") % date_format(current.current_period_end, "j M Y"),
             undo={"operation": "resume-plan"},
         )
@@ -306,13 +306,13 @@ class ResumePlan(Operation):
         current = plan_changes.find_running(account)
         return current is not None and (current.cancel_at_period_end or current.is_paused)
 
-    def effects(self, asked: Asked) -> list[Effect]:
+    def effects(self, asked: OperationRequest) -> list[Effect]:
         current = plan_changes.running(asked.account)
         return [Effect(_("Plan"), _("paused") if current.is_paused else _("ends"), _("renews"))]
 
-    def run(self, asked: Asked) -> Done:
+    def run(self, asked: OperationRequest) -> OperationResult:
         plan_changes.resume(account=asked.account, now=asked.now)
-        return Done(text=_("The plan goes on."), undo={"operation": "cancel-plan", "when": "end"})
+        return OperationResult(text=_("The plan goes on."), undo={"operation": "cancel-plan", "when": "end"})
 
 
 class ExtendForm(OperationForm):
@@ -330,13 +330,13 @@ class ExtendPeriod(Operation):
         current = plan_changes.find_running(account)
         return current is not None and current.status in (Subscription.Status.ACTIVE, Subscription.Status.TRIALING)
 
-    def gives(self, asked: Asked) -> Given:
+    def gives(self, asked: OperationRequest) -> Gift:
         """The credits of each month that may begin in those days."""
         plan = plan_changes.running(asked.account).price.plan
         months = -(-asked.data["days"] // DAYS_OF_A_MONTH)
-        return Given(amount=months * (plan.monthly_credits if plan else 0), to=asked.account)
+        return Gift(amount=months * (plan.monthly_credits if plan else 0), to=asked.account)
 
-    def effects(self, asked: Asked) -> list[Effect]:
+    def effects(self, asked: OperationRequest) -> list[Effect]:
         current = plan_changes.running(asked.account)
         until = plan_changes.extended_until(current, days=asked.data["days"])
         return [
@@ -345,9 +345,11 @@ class ExtendPeriod(Operation):
             Effect(_("Credits"), _("for the months that are paid"), _("for each month that begins until then as well")),
         ]
 
-    def run(self, asked: Asked) -> Done:
-        current = plan_changes.extend(account=asked.account, days=asked.data["days"], key=asked.key, now=asked.now)
-        return Done(text=_("The plan is paid until %s.") % date_format(current.current_period_end, "j M Y"))
+    def run(self, asked: OperationRequest) -> OperationResult:
+        current = plan_changes.extend_period(
+            account=asked.account, days=asked.data["days"], key=asked.key, now=asked.now
+        )
+        return OperationResult(text=_("The plan is paid until %s.") % date_format(current.current_period_end, "j M Y"))
 
 
 @register
@@ -358,7 +360,7 @@ class RetryPayment(Operation):
     def is_offered(self, account: Account, now: datetime) -> bool:
         return bool(invoice_retry.open_invoices(account))
 
-    def effects(self, asked: Asked) -> list[Effect]:
+    def effects(self, asked: OperationRequest) -> list[Effect]:
         rows = invoice_retry.open_invoices(asked.account)
         if not rows:
             raise OperationRefusedError(_("No invoice waits to be paid."))
@@ -371,15 +373,15 @@ class RetryPayment(Operation):
             for row in rows
         ]
 
-    def run(self, asked: Asked) -> Done:
+    def run(self, asked: OperationRequest) -> OperationResult:
         paid = 0
         for row in invoice_retry.open_invoices(asked.account):
             try:
-                invoice_retry.pay(row["id"], now=asked.now)
+                invoice_retry.retry_invoice(row["id"], now=asked.now)
                 paid += 1
             except BillingError as refusal:
                 raise OperationRefusedError(_("The bank said no: %s") % refusal) from refusal
-        return Done(text=_("%d invoices are paid.") % paid)
+        return OperationResult(text=_("%d invoices are paid.") % paid)
 
 
 @register
@@ -391,7 +393,7 @@ class SyncStripe(Operation):
     def is_offered(self, account: Account, now: datetime) -> bool:
         return bool(djstripe_store.customer_of_account(account.pk))
 
-    def effects(self, asked: Asked) -> list[Effect]:
+    def effects(self, asked: OperationRequest) -> list[Effect]:
         rows = Subscription.objects.filter(account=asked.account).count()
         invoices = len(djstripe_store.invoices_of(asked.account.pk, limit=invoice_retry.LATEST))
         return [
@@ -402,11 +404,11 @@ class SyncStripe(Operation):
             )
         ]  # fmt: skip
 
-    def run(self, asked: Asked) -> Done:
+    def run(self, asked: OperationRequest) -> OperationResult:
         before = selectors.balance(account_id=asked.account.pk, now=asked.now).available
-        seen = invoice_retry.ask_anew(asked.account, now=asked.now)
+        seen = invoice_retry.resync_account(asked.account, now=asked.now)
         after = selectors.balance(account_id=asked.account.pk, now=asked.now).available
-        return Done(
+        return OperationResult(
             text=_("%(seen)d objects are as at Stripe; the balance went from %(before)d to %(after)d.")
             % {"seen": seen, "before": before, "after": after}
         )

@@ -18,13 +18,13 @@ from accounts.models import Account
 from common.public_ids import MalformedIdError, parse_id, public_id
 from common.sides import Side
 from console.operations.base import (
-    Asked,
-    Done,
     Effect,
-    Given,
+    Gift,
     Operation,
     OperationForm,
     OperationRefusedError,
+    OperationRequest,
+    OperationResult,
     register,
 )
 from credits import ledger, limits, selectors
@@ -34,7 +34,7 @@ from credits.models import Source
 MOST_CREDITS = 1_000_000_000
 
 
-def balance_of(asked: Asked) -> selectors.Balance:
+def balance_of(asked: OperationRequest) -> selectors.Balance:
     return selectors.balance(account_id=asked.account.pk, now=asked.now)
 
 
@@ -66,19 +66,19 @@ class Grant(Operation):
     code, label, icon, permission, form = "grant", later("Grant credits"), "add_circle", "grant_credits", GrantForm
     place = 1
 
-    def gives(self, asked: Asked) -> Given:
-        return Given(amount=asked.data["amount"], to=asked.account)
+    def gives(self, asked: OperationRequest) -> Gift:
+        return Gift(amount=asked.data["amount"], to=asked.account)
 
-    def effects(self, asked: Asked) -> list[Effect]:
+    def effects(self, asked: OperationRequest) -> list[Effect]:
         has, amount = balance_of(asked), asked.data["amount"]
         return [
             Effect(_("Credits to spend"), str(has.available), str(has.available + amount)),
             Effect(_("They expire"), "–", str(asked.data["expires_on"] or _("never"))),
         ]
 
-    def run(self, asked: Asked) -> Done:
+    def run(self, asked: OperationRequest) -> OperationResult:
         last = asked.data["expires_on"]
-        made = ledger.grant(
+        created = ledger.grant(
             account_id=asked.account.pk,
             amount=asked.data["amount"],
             source=Source.ADJUSTMENT,
@@ -88,9 +88,9 @@ class Grant(Operation):
             actor=asked.actor,
             now=asked.now,
         )
-        return Done(
-            text=_("%d credits are granted.") % made.grant.amount,
-            undo={"operation": "revoke", "grant": made.grant.source_key, "amount": made.grant.amount},
+        return OperationResult(
+            text=_("%d credits are granted.") % created.grant.amount,
+            undo={"operation": "revoke", "grant": created.grant.source_key, "amount": created.grant.amount},
         )
 
 
@@ -105,10 +105,10 @@ class TakeForm(OperationForm):
     )  # fmt: skip
 
     def clean(self) -> dict[str, Any]:
-        found: dict[str, Any] = super().clean() or {}
-        if not found.get("take") and not found.get("forgive") and not self.errors:
+        result: dict[str, Any] = super().clean() or {}
+        if not result.get("take") and not result.get("forgive") and not self.errors:
             raise forms.ValidationError(_("Take or forgive something."))
-        return found
+        return result
 
 
 @register
@@ -117,14 +117,14 @@ class Take(Operation):
     code, label, icon, permission, form = "adjust", later("Take or forgive"), "remove_circle", "take_credits", TakeForm
     place = 3
 
-    def gives(self, asked: Asked) -> Given | None:
+    def gives(self, asked: OperationRequest) -> Gift | None:
         forgive = asked.data["forgive"] or 0
-        return Given(amount=forgive, to=asked.account) if forgive else None
+        return Gift(amount=forgive, to=asked.account) if forgive else None
 
-    def needs_second_person(self, asked: Asked) -> bool:
+    def needs_second_person(self, asked: OperationRequest) -> bool:
         return bool((asked.data["take"] or 0) > settings.APPROVAL_ABOVE_CREDITS)
 
-    def effects(self, asked: Asked) -> list[Effect]:
+    def effects(self, asked: OperationRequest) -> list[Effect]:
         has, take, forgive = balance_of(asked), asked.data["take"] or 0, asked.data["forgive"] or 0
         if take > has.available:
             raise OperationRefusedError(_("Only %d credits are there to be taken.") % has.available)
@@ -135,7 +135,7 @@ class Take(Operation):
             Effect(_("Credits owed"), str(has.debt), str(has.debt - forgive)),
         ]
 
-    def run(self, asked: Asked) -> Done:
+    def run(self, asked: OperationRequest) -> OperationResult:
         take, forgive = asked.data["take"] or 0, asked.data["forgive"] or 0
         ledger.adjust(
             account_id=asked.account.pk,
@@ -147,7 +147,7 @@ class Take(Operation):
             now=asked.now,
         )
         undo = {"operation": "grant", "amount": take} if take and not forgive else None
-        return Done(
+        return OperationResult(
             text=_("%(take)d credits taken, %(forgive)d forgiven.") % {"take": take, "forgive": forgive}, undo=undo
         )
 
@@ -172,10 +172,10 @@ class Revoke(Operation):
     code, label, icon, permission, form = "revoke", later("Revoke a grant"), "undo", "take_credits", RevokeForm
     place = 4
 
-    def needs_second_person(self, asked: Asked) -> bool:
+    def needs_second_person(self, asked: OperationRequest) -> bool:
         return bool(asked.data["amount"] > settings.APPROVAL_ABOVE_CREDITS)
 
-    def effects(self, asked: Asked) -> list[Effect]:
+    def effects(self, asked: OperationRequest) -> list[Effect]:
         has = balance_of(asked)
         grant = selectors.grants(asked.account.pk).get(source_key=asked.data["grant"])
         taken = min(asked.data["amount"], grant.remaining)
@@ -184,7 +184,7 @@ class Revoke(Operation):
             Effect(_("Credits to spend"), str(has.available), str(has.available - taken)),
         ]
 
-    def run(self, asked: Asked) -> Done:
+    def run(self, asked: OperationRequest) -> OperationResult:
         source_key = asked.data["grant"]
         grant = selectors.grants(asked.account.pk).get(source_key=source_key)
         taken = ledger.revoke(
@@ -192,12 +192,12 @@ class Revoke(Operation):
             grant_source_key=source_key,
             amount=min(asked.data["amount"], grant.amount),
             source_key=asked.key,
-            rest_becomes_debt=False,
+            create_debt=False,
             description=asked.reason,
             actor=asked.actor,
             now=asked.now,
         ).taken
-        return Done(
+        return OperationResult(
             text=_("%d credits are taken back.") % taken,
             undo={"operation": "restore", "grant": source_key, "amount": taken} if taken else None,
         )
@@ -225,13 +225,13 @@ class Reverse(Operation):
     code, label, icon, permission, form = "reverse", later("Give back a spend"), "replay", "reverse_spend", ReverseForm
     place = 2
 
-    def gives(self, asked: Asked) -> Given | None:
+    def gives(self, asked: OperationRequest) -> Gift | None:
         spent = selectors.transactions(asked.account.pk).filter(pk=asked.data["transaction"]).first()
         left = ledger.can_be_given_back(spent) if spent else 0
         back = left if asked.data["amount"] is None else asked.data["amount"]
-        return Given(amount=back, to=asked.account) if back > 0 else None
+        return Gift(amount=back, to=asked.account) if back > 0 else None
 
-    def effects(self, asked: Asked) -> list[Effect]:
+    def effects(self, asked: OperationRequest) -> list[Effect]:
         spent = selectors.transactions(asked.account.pk).filter(pk=asked.data["transaction"]).first()
         if spent is None:
             raise OperationRefusedError(_("This account has no such transaction."))
@@ -245,8 +245,8 @@ class Reverse(Operation):
             Effect(_("Credits to spend"), str(has.available), _("up to %d") % (has.available + back)),
         ]
 
-    def run(self, asked: Asked) -> Done:
-        made = ledger.reverse(
+    def run(self, asked: OperationRequest) -> OperationResult:
+        created = ledger.reverse(
             account_id=asked.account.pk,
             transaction_id=asked.data["transaction"],
             amount=asked.data["amount"],
@@ -256,10 +256,10 @@ class Reverse(Operation):
             actor=asked.actor,
             now=asked.now,
         ).transaction
-        return Done(
+        return OperationResult(
             text=_("%(amount)d credits of %(spend)s are given back.")
-            % {"amount": made.amount, "spend": public_id("txn", asked.data["transaction"])},
-            undo={"operation": "adjust", "take": made.amount},
+            % {"amount": created.amount, "spend": public_id("txn", asked.data["transaction"])},
+            undo={"operation": "adjust", "take": created.amount},
         )
 
 
@@ -273,12 +273,12 @@ class Freeze(Operation):
     def is_offered(self, account: Account, now: datetime) -> bool:
         return not selectors.balance(account_id=account.pk, now=now).is_frozen
 
-    def effects(self, asked: Asked) -> list[Effect]:
+    def effects(self, asked: OperationRequest) -> list[Effect]:
         return [Effect(_("Spending"), _("allowed"), _("stopped: every spend is refused, and the pages say so"))]
 
-    def run(self, asked: Asked) -> Done:
+    def run(self, asked: OperationRequest) -> OperationResult:
         limits.freeze(account_id=asked.account.pk, now=asked.now)
-        return Done(text=_("Spending is stopped."), undo={"operation": "unfreeze"})
+        return OperationResult(text=_("Spending is stopped."), undo={"operation": "unfreeze"})
 
 
 @register
@@ -290,12 +290,12 @@ class Unfreeze(Operation):
     def is_offered(self, account: Account, now: datetime) -> bool:
         return selectors.balance(account_id=account.pk, now=now).is_frozen
 
-    def effects(self, asked: Asked) -> list[Effect]:
+    def effects(self, asked: OperationRequest) -> list[Effect]:
         return [Effect(_("Spending"), _("stopped"), _("allowed"))]
 
-    def run(self, asked: Asked) -> Done:
+    def run(self, asked: OperationRequest) -> OperationResult:
         limits.unfreeze(account_id=asked.account.pk)
-        return Done(text=_("Spending is allowed again."), undo={"operation": "freeze"})
+        return OperationResult(text=_("Spending is allowed again."), undo={"operation": "freeze"})
 
 
 class RestoreForm(OperationForm):
@@ -313,14 +313,14 @@ class Restore(Operation):
     def is_offered(self, account: Account, now: datetime) -> bool:
         return False
 
-    def gives(self, asked: Asked) -> Given:
-        return Given(amount=asked.data["amount"], to=asked.account)
+    def gives(self, asked: OperationRequest) -> Gift:
+        return Gift(amount=asked.data["amount"], to=asked.account)
 
-    def effects(self, asked: Asked) -> list[Effect]:
+    def effects(self, asked: OperationRequest) -> list[Effect]:
         has = balance_of(asked)
         return [Effect(_("Credits to spend"), str(has.available), str(has.available + asked.data["amount"]))]
 
-    def run(self, asked: Asked) -> Done:
+    def run(self, asked: OperationRequest) -> OperationResult:
         ledger.restore(
             account_id=asked.account.pk,
             grant_source_key=asked.data["grant"],
@@ -331,4 +331,4 @@ class Restore(Operation):
             actor=asked.actor,
             now=asked.now,
         )
-        return Done(text=_("%d credits are back.") % asked.data["amount"])
+        return OperationResult(text=_("%d credits are back.") % asked.data["amount"])

@@ -43,17 +43,15 @@ def used(ada_account: Account, now: datetime, role: str) -> Account:
         ledger.grant(account_id=account, amount=20, source=Source.PURCHASE, source_key="g", now=now)
         spent = ledger.spend(account_id=account, amount=5, idempotency_key="s", now=now)
         ends = now + timedelta(hours=1)
-        held = ledger.hold(account_id=account, amount=5, idempotency_key="h", expires_at=ends, now=now)
-        ledger.capture(account_id=account, hold_id=held.hold_id, cost=3, now=now)
+        on_hold = ledger.hold(account_id=account, amount=5, idempotency_key="h", expires_at=ends, now=now)
+        ledger.capture(account_id=account, hold_id=on_hold.hold_id, cost=3, now=now)
         other = ledger.hold(account_id=account, amount=5, idempotency_key="h2", expires_at=ends, now=now)
         ledger.release(account_id=account, hold_id=other.hold_id, now=now)
         ledger.reverse(
             account_id=account, transaction_id=spent.transaction_id, idempotency_key="r", reason="r", now=now
         )
         ledger.adjust(account_id=account, idempotency_key="a", reason="r", actor="t", take=1, now=now)
-        ledger.revoke(
-            account_id=account, grant_source_key="g", amount=2, source_key="v", rest_becomes_debt=False, now=now
-        )
+        ledger.revoke(account_id=account, grant_source_key="g", amount=2, source_key="v", create_debt=False, now=now)
         seals.seal(now=now)
     return ada_account
 
@@ -102,12 +100,12 @@ def test_it_cannot_help_itself(role: str, statement: str) -> None:
 
 
 def test_the_deployment_check_refuses_an_owner_and_takes_the_runtime_role(role: str) -> None:
-    def found() -> list[str]:
+    def result() -> list[str]:
         return [message.id for message in checks.run_checks(include_deployment_checks=True) if message.id]
 
-    assert "console.E001" in found()
+    assert "console.E001" in result()
     with acting_as(role) as cursor:
-        assert "console.E001" not in found()
+        assert "console.E001" not in result()
         assert database_roles.standing().is_safe
         cursor.execute("RESET ROLE")
         cursor.execute(f"GRANT UPDATE ON credits_entry TO {ROLE}")

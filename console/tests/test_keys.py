@@ -22,9 +22,9 @@ def operator(client: Client, admin_user: User, present: datetime) -> Client:
 
 
 def secret_on(page: Any) -> str:
-    found = re.search(r"<code>(tg_test_[A-Za-z0-9]+)</code>", page.content.decode())
-    assert found is not None, page.content.decode()[-3000:]
-    return found[1]
+    result = re.search(r"<code>(tg_test_[A-Za-z0-9]+)</code>", page.content.decode())
+    assert result is not None, page.content.decode()[-3000:]
+    return result[1]
 
 
 def test_an_operator_makes_a_service_key_and_sees_it_once(operator: Client, ada_account: Account) -> None:

@@ -359,8 +359,8 @@ class TestASecondPerson:
         assert "waits for a second person" in shown
         ada.refresh_from_db()
         assert ada.email == "ada@example.com"
-        asked = Approval.objects.get()
-        address = f"/admin/console/approval/{asked.pk}/decide/"
+        fields = Approval.objects.get()
+        address = f"/admin/console/approval/{fields.pk}/decide/"
         assert desk.browser.post(address, {"approve": "1"}).status_code == 403  # one's own
 
         billing = Client()

@@ -118,8 +118,8 @@ def test_revenue_and_what_is_owed_are_the_ledger_s_to_the_cent(history: list[Row
             currency: (earned - before.get(currency, (0, 0, 0))[0], owed, credits)
             for currency, (earned, owed, credits) in after.items()
         }
-        found = reports.revenue(since=since, until=until)
-        assert {row.currency: (row.recognised, row.owed, row.owed_credits) for row in found} == expected, period
+        result = reports.revenue(since=since, until=until)
+        assert {row.currency: (row.recognised, row.owed, row.owed_credits) for row in result} == expected, period
 
 
 def test_periods_add_up_to_the_whole(history: list[Any]) -> None:
@@ -177,11 +177,11 @@ def test_plans_payments_and_top_customers(shop: Shop, customer: Account, present
     shop.pay(shop.checkout(customer, item="pro"))
     shop.pay(shop.checkout(customer, item="credits-50", key="k2"))
     shop.deliver()
-    asked = {"since": present - timedelta(days=1), "until": present + timedelta(days=1)}
+    fields = {"since": present - timedelta(days=1), "until": present + timedelta(days=1)}
 
-    (plan,) = reports.plans(**asked)
-    paid = reports.payments(**asked)
-    ((best, row),) = reports.top_customers(**asked)
+    (plan,) = reports.plans(**fields)
+    paid = reports.payments(**fields)
+    ((best, row),) = reports.top_customers(**fields)
 
     assert (plan["mrr"], plan["net_new"], plan["payers"], plan["arpu"]) == (2000, 2000, 1, 2000)
     assert paid["orders"] == [{"currency": "eur", "orders": 2, "paid": 3000, "refunded": 0}]
@@ -201,15 +201,15 @@ def test_failed_payments_and_their_recovery(shop: Shop, customer: Account, prese
     invoice_collection.set_declines(shop.stripe, row["customer"], is_on=True)
     shop.advance(days=32)
     shop.deliver()
-    asked = {"since": present, "until": present + timedelta(days=90)}
-    assert (reports.payments(**asked)["failed"], reports.payments(**asked)["recovered"]) == (1, 0)
+    fields = {"since": present, "until": present + timedelta(days=90)}
+    assert (reports.payments(**fields)["failed"], reports.payments(**fields)["recovered"]) == (1, 0)
 
     invoice_collection.set_declines(shop.stripe, row["customer"], is_on=False)
     shop.advance(days=4)
     shop.deliver()
 
-    found = reports.payments(**asked)
-    assert (found["failed"], found["recovered"], found["recovery_percent"]) == (1, 1, 100)
+    result = reports.payments(**fields)
+    assert (result["failed"], result["recovered"], result["recovery_percent"]) == (1, 1, 100)
 
 
 def test_oddities_are_found(db: None, present: datetime) -> None:
@@ -234,10 +234,10 @@ def test_oddities_are_found(db: None, present: datetime) -> None:
             user=user, ip="203.0.113.9", user_agent="X", session_key=f"s{number}", created_at=present
         )
 
-    found = list(reports.oddities(now=present, factor=10, least=500))
+    result = list(reports.oddities(now=present, factor=10, least=500))
 
-    assert [(row.kind, row.what) for row in found if row.kind == "spike"] == [("spike", "Wild")]
-    assert {row.kind: row.what for row in found if row.kind != "spike"} == {
+    assert [(row.kind, row.what) for row in result if row.kind == "spike"] == [("spike", "Wild")]
+    assert {row.kind: row.what for row in result if row.kind != "spike"} == {
         "address": "203.0.113.9", "device": "203.0.113.9 X", "mailbox": "farm@example.com",
     }  # fmt: skip
 
@@ -272,19 +272,19 @@ def test_who_sees_no_reports_sees_the_rest(client: Client, db: None) -> None:
      (2_000, 54_000, 810, 100, 500)],
 )  # fmt: skip
 def test_the_planning_table(users: int, requests: int, cost: int, packs: int, revenue: int) -> None:
-    found = simulation.simulate(Assumptions(users=users))
+    result = simulation.simulate(Assumptions(users=users))
 
-    assert (found.requests, found.packs) == (requests, packs)
-    assert (found.cost_micros // simulation.MICROS, found.revenue_micros // simulation.MICROS) == (cost, revenue)
+    assert (result.requests, result.packs) == (requests, packs)
+    assert (result.cost_micros // simulation.MICROS, result.revenue_micros // simulation.MICROS) == (cost, revenue)
 
 
 def test_bought_credits_serve_what_free_ones_do_not() -> None:
-    found = simulation.simulate(Assumptions(users=100, requests_a_day=5, buying_per_mille=500))
+    result = simulation.simulate(Assumptions(users=100, requests_a_day=5, buying_per_mille=500))
 
-    assert found.free_requests == 900 * 3
-    assert found.paid_requests == 50 * 20
-    assert found.unserved_requests == 900 * 5 - 900 * 3 - 50 * 20
-    assert found.margin_micros == found.revenue_micros - found.fees_micros - found.cost_micros
+    assert result.free_requests == 900 * 3
+    assert result.paid_requests == 50 * 20
+    assert result.unserved_requests == 900 * 5 - 900 * 3 - 50 * 20
+    assert result.margin_micros == result.revenue_micros - result.fees_micros - result.cost_micros
 
 
 def test_the_simulator_says_what_another_allowance_had_cost(
@@ -296,10 +296,10 @@ def test_the_simulator_says_what_another_allowance_had_cost(
         ledger.spend(account_id=customer.pk, amount=1, idempotency_key=f"k{number}", usage=usage, now=present)
 
     page = client.get("/admin/simulator/", {"what_if": "2"})
-    found = reports.what_if(since=present - timedelta(days=1), until=present + timedelta(days=1), free_a_day=2)
+    result = reports.what_if(since=present - timedelta(days=1), until=present + timedelta(days=1), free_a_day=2)
 
-    assert (found.spent, found.free_spent, found.free_then, found.short_days) == (3, 3, 2, 1)
-    assert (found.free_cost_micros, found.free_cost_then_micros) == (45_000, 30_000)
+    assert (result.spent, result.free_spent, result.free_then, result.short_days) == (3, 3, 2, 1)
+    assert (result.free_cost_micros, result.free_cost_then_micros) == (45_000, 30_000)
     assert page.status_code == 200
     assert client.get("/admin/simulator/", {"active": "x"}).status_code == 200
 

@@ -60,15 +60,17 @@ class ExplainView(APIView):
     def get(self, request: Request) -> Response:
         """Why the balance is what it is, or was: lot by lot, what came, what went, what is left."""
         now = clock.now()
-        asked = checked(ExplainRequest, request.query_params.dict())
-        told = explanations.explain_balance(account_id=account_of(request, now=now).pk, now=now, at=asked.get("at"))
+        fields = checked(ExplainRequest, request.query_params.dict())
+        reported = explanations.explain_balance(
+            account_id=account_of(request, now=now).pk, now=now, at=fields.get("at")
+        )
         return Response(
             {
-                "at": timestamp(told.at),
-                "available": told.available,
-                "held": told.held,
-                "posted": told.posted,
-                "debt": told.debt,
+                "at": timestamp(reported.at),
+                "available": reported.available,
+                "held": reported.held,
+                "posted": reported.posted,
+                "debt": reported.debt,
                 "lots": [
                     {
                         "grant": lot.grant.public_id,
@@ -82,7 +84,7 @@ class ExplainView(APIView):
                         "remaining": lot.remaining,
                         "expires_at": timestamp(lot.grant.expires_at) if lot.grant.expires_at else None,
                     }
-                    for lot in told.lots
+                    for lot in reported.lots
                 ],
             }
         )

@@ -77,16 +77,16 @@ class GrantsView(APIView):
     def post(self, request: Request) -> Response:
         """Give credits to an account, with a reason."""
         key, now = idempotency_key(request), clock.now()
-        asked = checked(GrantRequest, request.data)
-        if asked["expires_at"] is not None and asked["expires_at"] <= now:
+        fields = checked(GrantRequest, request.data)
+        if fields["expires_at"] is not None and fields["expires_at"] <= now:
             raise InvalidRequestError(
                 FieldProblem(pointer="/expires_at", code="past", detail="Credits that expire in the past are no gift.")
             )
-        granted = _grant_within_limits(request, asked, key=key, now=now)
+        granted = _grant_within_limits(request, fields, key=key, now=now)
         return made(transaction_data(granted.transaction), is_replayed=granted.is_replayed)
 
 
-def _grant_within_limits(request: Request, asked: dict[str, Any], *, key: str, now: datetime) -> ledger.Granted:
+def _grant_within_limits(request: Request, asked: dict[str, Any], *, key: str, now: datetime) -> ledger.GrantResult:
     """A grant that counts against its key's day and the account's. Raises GrantLimitExceededError."""
     caller, account = caller_of(request), account_of(request, now=now)
     if keys.is_of_member(caller.actor, account):

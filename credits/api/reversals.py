@@ -54,7 +54,7 @@ class ReverseView(APIView):
         """Give a spend back, whole or in part, to the grants it came from. Spends of the last 24 hours, with
         credits:spend (a key that was made in the console and not approved: its own); any, with credits:grant."""
         key, now = idempotency_key(request), clock.now()
-        asked = checked(ReverseRequest, request.data)
+        fields = checked(ReverseRequest, request.data)
         account = account_of(request, now=now)
         identifier = identifier_of("txn", transaction_id, "transaction")
         spent = selectors.transactions(account.pk).filter(pk=identifier).first()
@@ -74,8 +74,8 @@ class ReverseView(APIView):
             account_id=account.pk,
             transaction_id=identifier,
             idempotency_key=key,
-            reason=asked["reason"],
-            amount=asked.get("amount"),
+            reason=fields["reason"],
+            amount=fields.get("amount"),
             actor=caller.actor,
             side=caller.side,
             now=now,

@@ -25,7 +25,7 @@ MOST_USED = 10**12  # of one spend: a million of the currency; sums of many stay
 
 
 class UsageSerializer(serializers.Serializer[Any]):
-    """What the AI behind a spend used, as the app tells it. All of it is optional."""
+    """What the AI behind a spend used, as the app reports it. All of it is optional."""
 
     model = PrintableField(required=False, max_length=100)
     input_tokens = CountField(required=False, most=MOST_USED)
@@ -75,7 +75,7 @@ def transaction_data(row: Transaction) -> dict[str, Any]:
     }
 
 
-def spent_data(spent: ledger.Spent | ledger.Captured, *, amount: int, **about: Any) -> dict[str, Any]:
+def spent_data(spent: ledger.SpendResult | ledger.CaptureResult, *, amount: int, **about: Any) -> dict[str, Any]:
     """What the API says of a spend: the same as of its transaction when it is fetched."""
     return {
         "id": public_id("txn", spent.transaction_id),

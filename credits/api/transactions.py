@@ -95,26 +95,28 @@ class TransactionView(APIView):
         """One transaction."""
         account = account_of(request, now=clock.now())
         identifier = identifier_of("txn", transaction_id, "transaction")
-        found = (
+        result = (
             selectors.with_returned(selectors.transactions(account.pk))
             .filter(pk=identifier)
             .prefetch_related("entries__grant")
             .first()
         )
-        if found is None:
+        if result is None:
             raise NotFoundError("There is no such transaction.")
-        return Response(transaction_data(found))
+        return Response(transaction_data(result))
 
 
 def filtered(request: Request, account: Account, *, now: datetime) -> QuerySet[Transaction]:
     """The account's transactions that the query asks for, latest first. Raises InvalidRequestError."""
-    asked = checked(HistoryFilters, request.query_params.dict())
+    requested = checked(HistoryFilters, request.query_params.dict())
     selectors.settled_wallet(account_id=account.pk, now=now)
     fields = {"type": "kind", "feature": "feature", "key": "actor"}
-    rows = selectors.transactions(account.pk).filter(**{fields[name]: asked[name] for name in fields if name in asked})
-    if after := asked.get("created_after"):
+    rows = selectors.transactions(account.pk).filter(
+        **{fields[name]: requested[name] for name in fields if name in requested}
+    )
+    if after := requested.get("created_after"):
         rows = rows.filter(created_at__gte=after)
-    if before := asked.get("created_before"):
+    if before := requested.get("created_before"):
         rows = rows.filter(created_at__lt=before)
     return rows
 

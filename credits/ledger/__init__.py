@@ -4,7 +4,7 @@ Each locks the account's wallet, settles what time has brought, looks, and write
 answers what the first one did. Refusals are errors of `credits.errors`, and change nothing.
 """
 
-from credits.ledger.checking import Checked, check
+from credits.ledger.checking import CheckResult, check
 from credits.ledger.correcting import (
     adjust,
     await_return,
@@ -16,21 +16,30 @@ from credits.ledger.correcting import (
 )
 from credits.ledger.granting import grant
 from credits.ledger.holding import LONGEST_HOLD, capture, extend, hold, release
-from credits.ledger.results import Captured, Corrected, Granted, Held, Lot, Released, Revoked, Spent
+from credits.ledger.results import (
+    CaptureResult,
+    CorrectionResult,
+    GrantResult,
+    HoldResult,
+    Lot,
+    ReleaseResult,
+    RevokeResult,
+    SpendResult,
+)
 from credits.ledger.spending import spend
 from credits.settling import settle
 
 __all__ = [
     "LONGEST_HOLD",
-    "Captured",
-    "Checked",
-    "Corrected",
-    "Granted",
-    "Held",
+    "CaptureResult",
+    "CheckResult",
+    "CorrectionResult",
+    "GrantResult",
+    "HoldResult",
     "Lot",
-    "Released",
-    "Revoked",
-    "Spent",
+    "ReleaseResult",
+    "RevokeResult",
+    "SpendResult",
     "adjust",
     "await_return",
     "can_be_given_back",

@@ -27,14 +27,14 @@ CODES = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
+class CheckResult:
     """Whether a spend would go through; if not, the code of its refusal."""
 
     available: int
     refusal: str | None
 
 
-def check(*, account_id: uuid.UUID, amount: int, now: datetime) -> Checked:
+def check(*, account_id: uuid.UUID, amount: int, now: datetime) -> CheckResult:
     """What a spend of `amount` would be answered. Raises InvalidAmountError."""
     sql.check_amount(amount)
     settling.settle(account_id=account_id, now=now)
@@ -45,4 +45,4 @@ def check(*, account_id: uuid.UUID, amount: int, now: datetime) -> Checked:
             [amount, now, account_id],
         )
         outcome, available = cursor.fetchone()
-    return Checked(available=available, refusal=CODES.get(outcome) if outcome else None)
+    return CheckResult(available=available, refusal=CODES.get(outcome) if outcome else None)

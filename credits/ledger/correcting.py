@@ -19,7 +19,7 @@ from credits.errors import (
     TransactionNotFoundError,
 )
 from credits.ledger import sql
-from credits.ledger.results import Corrected, Revoked
+from credits.ledger.results import CorrectionResult, RevokeResult
 from credits.models import Entry, Grant, Transaction, Wallet
 
 Kind = Transaction.Kind
@@ -35,7 +35,7 @@ def reverse(
     amount: int | None = None,
     actor: str = "",
     side: Side = Side.SELLER,
-) -> Corrected:
+) -> CorrectionResult:
     """Give back a spend, whole or (`amount`) in part, to the grants it came from: what was drawn last comes back first.
 
     Credits whose time is over expire at once. A repeated key of the same `side` answers the first reversal. Raises
@@ -46,10 +46,10 @@ def reverse(
         sql.check_amount(amount)
     fingerprint = sql.fingerprint("reverse", str(transaction_id), amount)
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         settling.settle_locked(wallet, now=now)
         if known := _known(wallet, idempotency_key, fingerprint, side=side):
-            return Corrected(transaction=known, is_replayed=True)
+            return CorrectionResult(transaction=known, is_replayed=True)
         spent = Transaction.objects.filter(account_id=account_id, pk=transaction_id).first()
         if spent is None:
             raise TransactionNotFoundError("There is no such transaction.")
@@ -78,8 +78,8 @@ def reverse(
             fingerprint=fingerprint,
         )
         posting.after_return(wallet, returned, at=now, now=now)
-        settling.note_next_due(wallet)
-        return Corrected(transaction=posted, is_replayed=False)
+        settling.store_next_due(wallet)
+        return CorrectionResult(transaction=posted, is_replayed=False)
 
 
 def can_be_given_back(spent: Transaction) -> int:
@@ -93,33 +93,33 @@ def revoke(
     grant_source_key: str,
     amount: int,
     source_key: str,
-    rest_becomes_debt: bool,
+    create_debt: bool,
     now: datetime,
     description: str = "",
     actor: str = "",
-) -> Revoked:
+) -> RevokeResult:
     """Take back up to `amount` credits of one grant because the money behind it went back.
 
-    What is left of the grant is taken; what was spent (or is held) already becomes debt, if `rest_becomes_debt`,
+    What is left of the grant is taken; what was spent (or is held) already becomes debt, if `create_debt`,
     which other credits that were paid for pay at once, and later ones when they come. What expired was not used, and is
     not owed.
     A repeated `source_key` answers the first revocation. Raises GrantNotFoundError, KeyReusedError or
     InvalidAmountError.
     """
     sql.check_amount(amount)
-    fingerprint = sql.fingerprint("revoke", grant_source_key, amount, rest_becomes_debt)
+    fingerprint = sql.fingerprint("revoke", grant_source_key, amount, create_debt)
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         settling.settle_locked(wallet, now=now)
         if known := _known(wallet, source_key, fingerprint):
-            return Revoked(taken=-known.amount, debt=known.debt_change, transaction=known, is_replayed=True)
+            return RevokeResult(taken=-known.amount, debt=known.debt_change, transaction=known, is_replayed=True)
         grant = _grant(account_id, grant_source_key)
         if amount > grant.whole:
             raise InvalidAmountError(amount)
         taken = min(amount, grant.remaining)
-        debt = max(0, amount - taken - _expired(grant)) if rest_becomes_debt else 0
+        debt = max(0, amount - taken - _expired(grant)) if create_debt else 0
         if not taken and not debt:
-            return Revoked(taken=0, debt=0, transaction=None, is_replayed=False)
+            return RevokeResult(taken=0, debt=0, transaction=None, is_replayed=False)
         before = wallet.posted
         posted = posting.post(
             wallet,
@@ -133,9 +133,9 @@ def revoke(
             fingerprint=fingerprint,
         )
         posting.pay_debt(wallet, now=now)
-        settling.note_next_due(wallet)
-        limits.announce_change(wallet, before=before, now=now)
-        return Revoked(taken=taken, debt=debt, transaction=posted, is_replayed=False)
+        settling.store_next_due(wallet)
+        limits.send_change_signals(wallet, before=before, now=now)
+        return RevokeResult(taken=taken, debt=debt, transaction=posted, is_replayed=False)
 
 
 def await_return(*, account_id: uuid.UUID, grant_source_key: str, amount: int, now: datetime) -> None:
@@ -145,13 +145,13 @@ def await_return(*, account_id: uuid.UUID, grant_source_key: str, amount: int, n
     one changes nothing. Raises GrantNotFoundError.
     """
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         settling.settle_locked(wallet, now=now)
         grant = _grant(account_id, grant_source_key)
         grant.awaited = amount
         grant.save(update_fields=["awaited"])
-        posting.take_awaited(wallet, [grant], now=now)
-        settling.note_next_due(wallet)
+        posting.revoke_awaited(wallet, [grant], now=now)
+        settling.store_next_due(wallet)
 
 
 def stop_awaiting(*, account_id: uuid.UUID, grant_source_key: str) -> int:
@@ -160,7 +160,7 @@ def stop_awaiting(*, account_id: uuid.UUID, grant_source_key: str) -> int:
     Inside a transaction of the caller's, nobody else changes the account until that ends.
     """
     with transaction.atomic():
-        locks.wallet(account_id)
+        locks.lock_wallet(account_id)
         grant = _grant(account_id, grant_source_key)
         awaited = grant.awaited
         if awaited:
@@ -179,7 +179,7 @@ def restore(
     now: datetime,
     description: str = "",
     actor: str = "",
-) -> Corrected:
+) -> CorrectionResult:
     """Undo a revocation: `credits` that it took come back to their grant, and `debt` that it made is owed no more.
 
     What of the debt was paid meanwhile comes back as credits. A repeated `source_key` answers the first call. Raises
@@ -189,10 +189,10 @@ def restore(
         sql.check_amount(amount)
     fingerprint = sql.fingerprint("restore", grant_source_key, credits, debt)
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         settling.settle_locked(wallet, now=now)
         if known := _known(wallet, source_key, fingerprint):
-            return Corrected(transaction=known, is_replayed=True)
+            return CorrectionResult(transaction=known, is_replayed=True)
         grant = _grant(account_id, grant_source_key)
         forgiven = min(debt, wallet.debt)
         returned = credits + debt - forgiven
@@ -210,8 +210,8 @@ def restore(
             fingerprint=fingerprint,
         )
         posting.after_return(wallet, [(grant, returned)], at=now, now=now)
-        settling.note_next_due(wallet)
-        return Corrected(transaction=posted, is_replayed=False)
+        settling.store_next_due(wallet)
+        return CorrectionResult(transaction=posted, is_replayed=False)
 
 
 def adjust(
@@ -223,7 +223,7 @@ def adjust(
     now: datetime,
     take: int = 0,
     forgive: int = 0,
-) -> Corrected:
+) -> CorrectionResult:
     """An operator takes `take` credits away, in the order of spending, and/or forgives `forgive` credits of debt.
 
     (Giving is a grant.) A repeated key answers the first adjustment. Raises InsufficientCreditsError when fewer are
@@ -235,10 +235,10 @@ def adjust(
         raise InvalidAmountError(0)
     fingerprint = sql.fingerprint("adjust", take, forgive)
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         settling.settle_locked(wallet, now=now)
         if known := _known(wallet, idempotency_key, fingerprint):
-            return Corrected(transaction=known, is_replayed=True)
+            return CorrectionResult(transaction=known, is_replayed=True)
         if take > wallet.balance:
             raise InsufficientCreditsError(required=take, available=wallet.balance)
         if forgive > wallet.debt:
@@ -248,7 +248,7 @@ def adjust(
             wallet,
             Kind.ADJUST,
             _drawn(wallet, take),
-            are_drawn=True,
+            already_applied=True,
             debt_change=-forgive,
             now=now,
             description=reason,
@@ -256,9 +256,9 @@ def adjust(
             idempotency_key=idempotency_key,
             fingerprint=fingerprint,
         )
-        settling.note_next_due(wallet)
-        limits.announce_change(wallet, before=before, now=now)
-        return Corrected(transaction=posted, is_replayed=False)
+        settling.store_next_due(wallet)
+        limits.send_change_signals(wallet, before=before, now=now)
+        return CorrectionResult(transaction=posted, is_replayed=False)
 
 
 def _grant(account_id: uuid.UUID, source_key: str) -> Grant:

@@ -8,7 +8,7 @@ from django.db import transaction
 from credits import locks, posting, settling, spending_order
 from credits.errors import GrantConflictError
 from credits.ledger import sql
-from credits.ledger.results import Granted
+from credits.ledger.results import GrantResult
 from credits.models import Grant, Source, Transaction
 from credits.money import FREE, Money
 
@@ -25,7 +25,7 @@ def grant(
     priority: int | None = None,
     description: str = "",
     actor: str = "",
-) -> Granted:
+) -> GrantResult:
     """Add `amount` credits as one grant, spendable from `now` until `expires_at`. Paid ones pay a debt first.
 
     A repeated `source_key` answers the first grant. Raises GrantConflictError when that one was of another
@@ -33,12 +33,12 @@ def grant(
     """
     sql.check_amount(amount)
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         settling.settle_locked(wallet, now=now)
         if known := Grant.objects.filter(account_id=account_id, source_key=source_key).first():
             if (known.whole, known.source) != (amount, source):
                 raise GrantConflictError(f"{source_key} gave {known.whole} credits ({known.source}) before.")
-            return Granted(grant=known, transaction=_first_of(known), is_replayed=True)
+            return GrantResult(grant=known, transaction=_first_of(known), is_replayed=True)
         new = Grant(
             account_id=account_id,
             source=source,
@@ -52,8 +52,8 @@ def grant(
         )
         wallet.touched_on = now.date()
         posted = posting.add_grant(wallet, new, now=now, description=description, actor=actor)
-        settling.note_next_due(wallet)
-        return Granted(grant=new, transaction=posted, is_replayed=False)
+        settling.store_next_due(wallet)
+        return GrantResult(grant=new, transaction=posted, is_replayed=False)
 
 
 def _first_of(grant: Grant) -> Transaction:

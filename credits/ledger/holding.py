@@ -20,7 +20,7 @@ from credits.errors import (
     InvalidHoldTimeError,
 )
 from credits.ledger import sql
-from credits.ledger.results import Captured, Held, Released
+from credits.ledger.results import CaptureResult, HoldResult, ReleaseResult
 from credits.models import Hold
 
 # An AI call that takes longer is no call any more; what it held must not be lost for days.
@@ -40,7 +40,7 @@ def hold(
     metadata: Mapping[str, Any] | None = None,
     actor: str = "",
     side: Side = Side.SELLER,
-) -> Held:
+) -> HoldResult:
     """Set `amount` credits aside until they are captured or released, or until `expires_at` (at most LONGEST_HOLD).
 
     A repeated key of the same `side` answers the first hold, and says what became of it. Refuses as `spend` does, and
@@ -74,7 +74,7 @@ def hold(
         now=now,
     )
     lots = sql.lots(row["lots"])
-    return Held(
+    return HoldResult(
         hold_id=row["hold_id"],
         amount=sum(lot.amount for lot in lots),
         balance_after=row["balance_after"],
@@ -98,7 +98,7 @@ def capture(
     usage: Mapping[str, Any] | None = None,
     actor: str = "",
     side: Side = Side.SELLER,
-) -> Captured:
+) -> CaptureResult:
     """Spend what the work cost. Less than was held: the rest goes back. More: it is drawn, if all of it is there.
 
     `quantity` is how many units it were, where the hold said the most there could be; `usage` is kept as it is.
@@ -106,8 +106,8 @@ def capture(
     another cost), HoldExpiredError, HoldNotOpenError or InvalidAmountError. (A cost of nothing is a release.)
     """
     sql.check_amount(cost)
-    told = Jsonb(usage) if usage else None
-    arguments = [account_id, hold_id, new_id(), cost, Jsonb(metadata or {}), actor, now, quantity, told, side]
+    reported = Jsonb(usage) if usage else None
+    arguments = [account_id, hold_id, new_id(), cost, Jsonb(metadata or {}), actor, now, quantity, reported, side]
     row = sql.call("credits_capture", arguments, account_id=account_id, amount=cost, now=now)
     match row["outcome"]:
         case "no_hold":
@@ -118,8 +118,8 @@ def capture(
             raise CaptureConflictError("This hold was captured before, for another cost.")
     if row["needs_settling"]:
         settling.settle_debt(account_id=account_id, now=now)
-    limits.announce(account_id, row["crossed"], left=row["balance_after"], now=now)
-    return Captured(
+    limits.send_limit_signals(account_id, row["crossed"], left=row["balance_after"], now=now)
+    return CaptureResult(
         hold_id=hold_id,
         transaction_id=row["transaction_id"],
         captured=row["captured"],
@@ -135,22 +135,22 @@ def capture(
     )
 
 
-def release(*, account_id: uuid.UUID, hold_id: uuid.UUID, now: datetime) -> Released:
+def release(*, account_id: uuid.UUID, hold_id: uuid.UUID, now: datetime) -> ReleaseResult:
     """Give back all that was set aside. A repeated call changes nothing.
 
     Raises HoldNotFoundError, HoldExpiredError or HoldNotOpenError.
     """
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         settling.settle_locked(wallet, now=now)
-        found = _find(account_id, hold_id)
-        if found.status == Hold.Status.RELEASED:
-            return Released(hold=found, balance_after=wallet.balance, is_replayed=True)
-        if found.status != Hold.Status.OPEN:
-            _raise_not_open(found.status)
-        settling.end_hold(wallet, found, Hold.Status.RELEASED, at=now, now=now)
-        settling.note_next_due(wallet)
-        return Released(hold=found, balance_after=wallet.balance, is_replayed=False)
+        result = _find(account_id, hold_id)
+        if result.status == Hold.Status.RELEASED:
+            return ReleaseResult(hold=result, balance_after=wallet.balance, is_replayed=True)
+        if result.status != Hold.Status.OPEN:
+            _raise_not_open(result.status)
+        settling.end_hold(wallet, result, Hold.Status.RELEASED, at=now, now=now)
+        settling.store_next_due(wallet)
+        return ReleaseResult(hold=result, balance_after=wallet.balance, is_replayed=False)
 
 
 def extend(*, account_id: uuid.UUID, hold_id: uuid.UUID, expires_at: datetime, now: datetime) -> Hold:
@@ -159,25 +159,25 @@ def extend(*, account_id: uuid.UUID, hold_id: uuid.UUID, expires_at: datetime, n
     Raises HoldNotFoundError, HoldExpiredError, HoldNotOpenError or InvalidHoldTimeError.
     """
     with transaction.atomic():
-        wallet = locks.wallet(account_id)
+        wallet = locks.lock_wallet(account_id)
         settling.settle_locked(wallet, now=now)
-        found = _find(account_id, hold_id)
-        if found.status != Hold.Status.OPEN:
-            _raise_not_open(found.status)
-        if expires_at > found.created_at + LONGEST_HOLD:
+        result = _find(account_id, hold_id)
+        if result.status != Hold.Status.OPEN:
+            _raise_not_open(result.status)
+        if expires_at > result.created_at + LONGEST_HOLD:
             raise InvalidHoldTimeError
-        if expires_at > found.expires_at:
-            found.expires_at = expires_at
-            found.save(update_fields=["expires_at"])
-            settling.note_next_due(wallet)
-        return found
+        if expires_at > result.expires_at:
+            result.expires_at = expires_at
+            result.save(update_fields=["expires_at"])
+            settling.store_next_due(wallet)
+        return result
 
 
 def _find(account_id: uuid.UUID, hold_id: uuid.UUID) -> Hold:
-    found = Hold.objects.filter(account_id=account_id, pk=hold_id).first()
-    if found is None:
+    result = Hold.objects.filter(account_id=account_id, pk=hold_id).first()
+    if result is None:
         raise HoldNotFoundError("There is no such hold.")
-    return found
+    return result
 
 
 def _raise_not_open(status: str) -> None:

@@ -17,7 +17,7 @@ class Lot:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spent:
+class SpendResult:
     """A spend as the ledger has it; `is_replayed` when an earlier call made it, `returned` of it given back since."""
 
     transaction_id: uuid.UUID
@@ -31,7 +31,7 @@ class Spent:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Granted:
+class GrantResult:
     """A grant and the transaction that made it; `is_replayed` when that was an earlier call's."""
 
     grant: Grant
@@ -40,8 +40,8 @@ class Granted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Held:
-    """Credits set aside; they come back by themselves at `expires_at`. A replayed hold tells what became of it."""
+class HoldResult:
+    """Credits set aside; they come back by themselves at `expires_at`. A replayed hold says what became of it."""
 
     hold_id: uuid.UUID
     amount: int
@@ -55,7 +55,7 @@ class Held:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Captured:
+class CaptureResult:
     """What a hold cost in the end. `missing` credits of the cost were neither held nor there any more."""
 
     hold_id: uuid.UUID
@@ -73,7 +73,7 @@ class Captured:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Released:
+class ReleaseResult:
     """A hold whose credits all went back."""
 
     hold: Hold
@@ -82,7 +82,7 @@ class Released:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Corrected:
+class CorrectionResult:
     """A reversal or an adjustment, as its transaction."""
 
     transaction: Transaction
@@ -90,7 +90,7 @@ class Corrected:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Revoked:
+class RevokeResult:
     """What a clawback took from its grant, and what became debt. Without a transaction there was nothing to take."""
 
     taken: int

@@ -11,7 +11,7 @@ from common.public_ids import new_id
 from common.sides import Side
 from credits import limits
 from credits.ledger import sql
-from credits.ledger.results import Spent
+from credits.ledger.results import SpendResult
 
 
 def spend(
@@ -27,7 +27,7 @@ def spend(
     usage: Mapping[str, Any] | None = None,
     actor: str = "",
     side: Side = Side.SELLER,
-) -> Spent:
+) -> SpendResult:
     """Take `amount` credits from the account's grants, in their order, in one round trip.
 
     A repeated key of the same `side` answers the first spend, and how much of it was given back since. With a
@@ -60,8 +60,8 @@ def spend(
         amount=amount,
         now=now,
     )
-    limits.announce(account_id, row["crossed"], left=row["balance_after"], now=now)
-    return Spent(
+    limits.send_limit_signals(account_id, row["crossed"], left=row["balance_after"], now=now)
+    return SpendResult(
         transaction_id=row["transaction_id"],
         amount=row["amount"],
         quantity=quantity,

@@ -79,8 +79,8 @@ def fingerprint(operation: str, *parts: Any) -> bytes:
 
 def _parsed(value: Any) -> list[dict[str, Any]]:
     """Django leaves JSON as text on its connections."""
-    found: list[dict[str, Any]] = json.loads(value) if isinstance(value, str) else value
-    return found
+    result: list[dict[str, Any]] = json.loads(value) if isinstance(value, str) else value
+    return result
 
 
 def lots(value: Any) -> tuple[Lot, ...]:

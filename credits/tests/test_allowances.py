@@ -1,4 +1,4 @@
-"""Promises of credits: what they give, when, to whom, and what the jobs do about those who stay away."""
+"""Allowances of credits: what they give, when, to whom, and what the jobs do about those who stay away."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -33,9 +33,9 @@ def test_daily_credits_do_not_pile_up_and_their_end_is_in_the_ledger(ada_account
 
     assert available(ada_account, now + timedelta(days=5)) == 3
 
-    told = Transaction.objects.order_by("id").values_list("kind", "amount", "due_at")
+    reported = Transaction.objects.order_by("id").values_list("kind", "amount", "due_at")
     midnight = datetime(2026, 11, 21, 23, tzinfo=UTC)
-    assert list(told)[2:] == [("expire", -2, midnight), ("grant", 3, midnight + timedelta(days=4))]
+    assert list(reported)[2:] == [("expire", -2, midnight), ("grant", 3, midnight + timedelta(days=4))]
 
 
 def test_a_late_month_is_posted_with_the_moment_it_was_due(ada_account: Account, now: datetime) -> None:
@@ -75,7 +75,7 @@ def test_a_yearly_plan_gives_twelve_months_and_splits_its_price(ada_account: Acc
 def test_what_is_not_used_rolls_over_as_the_plan_says(
     ada_account: Account, now: datetime, rollover: str, limit: int | None, expected: list[int]
 ) -> None:
-    found = []
+    result = []
     for month in range(3):  # an invoice each month, as a subscription has
         at = now + timedelta(days=30 * month)
         promise(
@@ -92,10 +92,10 @@ def test_what_is_not_used_rolls_over_as_the_plan_says(
             rollover=Allowance.Rollover(rollover),
             rollover_limit=limit,
         )
-        found.append(available(ada_account, at))
+        result.append(available(ada_account, at))
         ledger.spend(account_id=ada_account.pk, amount=20, idempotency_key=f"k{month}", now=at)
 
-    assert found == expected
+    assert result == expected
 
 
 def test_what_rolled_over_ends_with_the_plan(ada_account: Account, now: datetime) -> None:
@@ -240,9 +240,9 @@ def test_two_beats_at_once_give_one_day(db: None, now: datetime) -> None:
             connections.close_all()
 
     with ThreadPoolExecutor(4) as pool:
-        done = list(pool.map(beat, range(4)))
+        result = list(pool.map(beat, range(4)))
 
-    assert sum(done) == 40
+    assert sum(result) == 40
     assert Grant.objects.count() == 80
     assert set(Wallet.objects.values_list("balance", flat=True)) == {3}
 

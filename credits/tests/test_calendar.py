@@ -62,9 +62,9 @@ def test_a_midnight_that_does_not_exist_is_the_hour_after_it() -> None:
 def test_the_31st_stays_the_31st() -> None:
     anchor = datetime(2027, 1, 31, 12, tzinfo=UTC)
 
-    found = [month_boundary(anchor, index, "UTC").date() for index in range(14)]
+    result = [month_boundary(anchor, index, "UTC").date() for index in range(14)]
 
-    assert [day.day for day in found] == [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 31, 29]
+    assert [day.day for day in result] == [31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31, 31, 29]
 
 
 @pytest.mark.parametrize("zone", ZONES_OF_BEATS)

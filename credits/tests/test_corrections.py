@@ -24,13 +24,13 @@ from credits.models import Grant, Source, Transaction, Wallet
 from credits.tests.test_spending import give
 
 
-def spend(account: Account, amount: int, now: datetime, key: str = "job-1") -> ledger.Spent:
+def spend(account: Account, amount: int, now: datetime, key: str = "job-1") -> ledger.SpendResult:
     return ledger.spend(account_id=account.pk, amount=amount, idempotency_key=key, now=now, feature="image", quantity=1)
 
 
 def reverse(
-    account: Account, spent: ledger.Spent, now: datetime, amount: int | None = None, key: str = "undo-1"
-) -> ledger.Corrected:
+    account: Account, spent: ledger.SpendResult, now: datetime, amount: int | None = None, key: str = "undo-1"
+) -> ledger.CorrectionResult:
     return ledger.reverse(
         account_id=account.pk,
         transaction_id=spent.transaction_id,
@@ -44,13 +44,13 @@ def reverse(
 
 def revoke(
     account: Account, grant: Grant, amount: int, now: datetime, *, debt: bool, cause: str = "re_1"
-) -> ledger.Revoked:
+) -> ledger.RevokeResult:
     return ledger.revoke(
         account_id=account.pk,
         grant_source_key=grant.source_key,
         amount=amount,
         source_key=f"stripe:refund:{cause}",
-        rest_becomes_debt=debt,
+        create_debt=debt,
         now=now,
     )
 
@@ -210,7 +210,7 @@ def test_no_more_is_revoked_than_was_granted(ada_account: Account, now: datetime
             grant_source_key="none",
             amount=1,
             source_key="x",
-            rest_becomes_debt=True,
+            create_debt=True,
             now=now,
         )
     assert stands(ada_account) == (20, 0)
@@ -218,13 +218,13 @@ def test_no_more_is_revoked_than_was_granted(ada_account: Account, now: datetime
 
 def test_credits_that_come_back_pay_what_is_owed(ada_account: Account, now: datetime) -> None:
     pack = give(ada_account, 20, now)
-    held = ledger.hold(
+    on_hold = ledger.hold(
         account_id=ada_account.pk, amount=12, idempotency_key="h", expires_at=now + timedelta(hours=1), now=now
     )
     revoke(ada_account, pack, 20, now, debt=True)
     assert stands(ada_account) == (0, 12)
 
-    ledger.capture(account_id=ada_account.pk, hold_id=held.hold_id, cost=2, now=now)
+    ledger.capture(account_id=ada_account.pk, hold_id=on_hold.hold_id, cost=2, now=now)
 
     assert stands(ada_account) == (0, 2)
 
@@ -235,7 +235,7 @@ def test_an_operator_takes_credits_and_forgives_debt_with_a_reason(ada_account: 
     revoke(ada_account, pack, 20, now, debt=True)
     give(ada_account, 9, now, Source.BONUS)
 
-    def adjust(**what: int) -> ledger.Corrected:
+    def adjust(**what: int) -> ledger.CorrectionResult:
         key = f"form-{sorted(what.items())}"
         return ledger.adjust(
             account_id=ada_account.pk, idempotency_key=key, reason="A mistake of ours", actor="user:1", now=now, **what
@@ -285,7 +285,9 @@ def test_a_first_revocation_is_no_replay(ada_account: Account, now: datetime) ->
 class TestRestore:
     """A dispute that is won."""
 
-    def restore(self, account: Account, grant: Grant, credits: int, debt: int, now: datetime) -> ledger.Corrected:
+    def restore(
+        self, account: Account, grant: Grant, credits: int, debt: int, now: datetime
+    ) -> ledger.CorrectionResult:
         return ledger.restore(
             account_id=account.pk,
             grant_source_key=grant.source_key,

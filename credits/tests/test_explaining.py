@@ -22,7 +22,7 @@ def story(ada_account: Account, now: datetime) -> Account:
     spent = ledger.spend(
         account_id=account_id, amount=8, idempotency_key="a", feature="image", quantity=2, now=now + HOUR
     )
-    held = ledger.hold(
+    on_hold = ledger.hold(
         account_id=account_id,
         amount=4,
         idempotency_key="h",
@@ -31,7 +31,7 @@ def story(ada_account: Account, now: datetime) -> Account:
         expires_at=now + 5 * HOUR,
         now=now + 2 * HOUR,
     )
-    ledger.capture(account_id=account_id, hold_id=held.hold_id, cost=3, now=now + 3 * HOUR)
+    ledger.capture(account_id=account_id, hold_id=on_hold.hold_id, cost=3, now=now + 3 * HOUR)
     ledger.reverse(
         account_id=account_id,
         transaction_id=spent.transaction_id,
@@ -106,7 +106,7 @@ def test_debt_is_told(ada_account: Account, now: datetime) -> None:
         grant_source_key=pack.source_key,
         amount=20,
         source_key="d",
-        rest_becomes_debt=True,
+        create_debt=True,
         now=now + HOUR,
     )
 

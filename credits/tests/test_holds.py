@@ -22,13 +22,15 @@ from credits.tests.test_spending import give
 QUARTER = timedelta(minutes=15)
 
 
-def hold(account: Account, amount: int, now: datetime, key: str = "call-1", lasts: timedelta = QUARTER) -> ledger.Held:
+def hold(
+    account: Account, amount: int, now: datetime, key: str = "call-1", lasts: timedelta = QUARTER
+) -> ledger.HoldResult:
     return ledger.hold(
         account_id=account.pk, amount=amount, idempotency_key=key, expires_at=now + lasts, now=now, feature="chat"
     )
 
 
-def capture(account: Account, held: ledger.Held, cost: int, now: datetime) -> ledger.Captured:
+def capture(account: Account, held: ledger.HoldResult, cost: int, now: datetime) -> ledger.CaptureResult:
     return ledger.capture(account_id=account.pk, hold_id=held.hold_id, cost=cost, now=now)
 
 
@@ -40,9 +42,9 @@ def stands(account: Account) -> tuple[int, int]:
 def test_what_is_held_cannot_be_spent(ada_account: Account, now: datetime) -> None:
     give(ada_account, 10, now)
 
-    held = hold(ada_account, 8, now)
+    on_hold = hold(ada_account, 8, now)
 
-    assert (held.amount, held.balance_after, held.expires_at) == (8, 2, now + QUARTER)
+    assert (on_hold.amount, on_hold.balance_after, on_hold.expires_at) == (8, 2, now + QUARTER)
     assert stands(ada_account) == (2, 8)
     with pytest.raises(InsufficientCreditsError):
         ledger.spend(account_id=ada_account.pk, amount=3, idempotency_key="k", now=now)
@@ -51,15 +53,15 @@ def test_what_is_held_cannot_be_spent(ada_account: Account, now: datetime) -> No
 
 def test_a_capture_of_less_gives_the_rest_back_where_it_came_from(ada_account: Account, now: datetime) -> None:
     free, bought = give(ada_account, 3, now, Source.FREE), give(ada_account, 10, now)
-    held = hold(ada_account, 8, now)
+    on_hold = hold(ada_account, 8, now)
 
-    captured = capture(ada_account, held, 4, now)
+    captured = capture(ada_account, on_hold, 4, now)
 
     assert (captured.captured, captured.missing, captured.balance_after) == (4, 0, 9)
     assert [(lot.grant_id, lot.amount) for lot in captured.lots] == [(free.pk, 3), (bought.pk, 1)]
     assert stands(ada_account) == (9, 0)
     row = Transaction.objects.get(pk=captured.transaction_id)
-    assert (row.kind, row.amount, row.feature, row.hold_id) == ("spend", -4, "chat", held.hold_id)
+    assert (row.kind, row.amount, row.feature, row.hold_id) == ("spend", -4, "chat", on_hold.hold_id)
 
 
 def test_a_capture_of_all_of_it(ada_account: Account, now: datetime) -> None:
@@ -90,37 +92,37 @@ def test_a_capture_of_more_than_there_is_takes_what_was_held_and_says_so(ada_acc
 
 def test_a_repeated_capture_gets_the_first_answer(ada_account: Account, now: datetime) -> None:
     give(ada_account, 10, now)
-    held = hold(ada_account, 8, now)
-    first = capture(ada_account, held, 4, now)
+    on_hold = hold(ada_account, 8, now)
+    first = capture(ada_account, on_hold, 4, now)
 
-    again = capture(ada_account, held, 4, now + timedelta(days=3))
+    again = capture(ada_account, on_hold, 4, now + timedelta(days=3))
 
     assert again.is_replayed
     assert (again.transaction_id, again.captured, again.lots) == (first.transaction_id, 4, first.lots)
     with pytest.raises(CaptureConflictError):
-        capture(ada_account, held, 5, now)
+        capture(ada_account, on_hold, 5, now)
     with pytest.raises(HoldNotOpenError):
-        ledger.release(account_id=ada_account.pk, hold_id=held.hold_id, now=now)
+        ledger.release(account_id=ada_account.pk, hold_id=on_hold.hold_id, now=now)
     assert stands(ada_account) == (6, 0)
 
 
 def test_a_release_gives_all_of_it_back_and_can_be_repeated(ada_account: Account, now: datetime) -> None:
     give(ada_account, 10, now)
-    held = hold(ada_account, 8, now)
+    on_hold = hold(ada_account, 8, now)
 
-    first, again = (ledger.release(account_id=ada_account.pk, hold_id=held.hold_id, now=now) for _ in range(2))
+    first, again = (ledger.release(account_id=ada_account.pk, hold_id=on_hold.hold_id, now=now) for _ in range(2))
 
     assert (first.is_replayed, again.is_replayed) == (False, True)
     assert stands(ada_account) == (10, 0)
     with pytest.raises(HoldNotOpenError):
-        capture(ada_account, held, 1, now)
+        capture(ada_account, on_hold, 1, now)
     assert not Transaction.objects.exclude(kind="grant").exists()
 
 
 @pytest.mark.parametrize("by", ["job", "touch"])
 def test_a_hold_that_nobody_settles_lapses(ada_account: Account, now: datetime, by: str) -> None:
     give(ada_account, 10, now)
-    held = hold(ada_account, 8, now)
+    on_hold = hold(ada_account, 8, now)
     later = now + QUARTER
 
     if by == "job":
@@ -129,28 +131,28 @@ def test_a_hold_that_nobody_settles_lapses(ada_account: Account, now: datetime, 
     else:
         assert selectors.balance(account_id=ada_account.pk, now=later).available == 10
 
-    lapsed = Hold.objects.get(pk=held.hold_id)
+    lapsed = Hold.objects.get(pk=on_hold.hold_id)
     assert (lapsed.status, lapsed.ended_at) == ("lapsed", later)
     assert stands(ada_account) == (10, 0)
     with pytest.raises(HoldExpiredError):
-        capture(ada_account, held, 1, later)
+        capture(ada_account, on_hold, 1, later)
 
 
 def test_a_capture_after_its_time_is_refused_though_no_job_has_run(ada_account: Account, now: datetime) -> None:
     give(ada_account, 10, now)
-    held = hold(ada_account, 8, now)
+    on_hold = hold(ada_account, 8, now)
 
     with pytest.raises(HoldExpiredError):
-        capture(ada_account, held, 8, now + QUARTER)
+        capture(ada_account, on_hold, 8, now + QUARTER)
 
     assert stands(ada_account) == (10, 0)
 
 
 def test_what_comes_back_to_a_grant_whose_time_is_over_expires_there(ada_account: Account, now: datetime) -> None:
     give(ada_account, 10, now, Source.BONUS, expires_at=now + timedelta(minutes=5))
-    held = hold(ada_account, 8, now)
+    on_hold = hold(ada_account, 8, now)
 
-    captured = capture(ada_account, held, 3, now + timedelta(minutes=10))
+    captured = capture(ada_account, on_hold, 3, now + timedelta(minutes=10))
 
     assert captured.captured == 3
     assert stands(ada_account) == (0, 0)
@@ -192,13 +194,13 @@ def test_there_are_only_so_many_open_holds(ada_account: Account, now: datetime, 
 
 def test_a_hold_of_another_account_is_not_there(ada_account: Account, now: datetime) -> None:
     give(ada_account, 10, now)
-    held = hold(ada_account, 4, now)
+    on_hold = hold(ada_account, 4, now)
     other = Account.objects.create(name="Eve", created_at=now)
     give(other, 10, now)
 
     for act in (ledger.release, lambda **what: ledger.capture(cost=1, **what)):
         with pytest.raises(HoldNotFoundError):
-            act(account_id=other.pk, hold_id=held.hold_id, now=now)
+            act(account_id=other.pk, hold_id=on_hold.hold_id, now=now)
     assert stands(ada_account) == (6, 4)
 
 
@@ -224,9 +226,9 @@ def test_a_refill_meanwhile_does_not_touch_what_is_held(ada_account: Account, no
         now=now,
     )
     midnight = datetime.fromisoformat("2026-11-21T23:00Z")
-    held = hold(ada_account, 2, midnight - timedelta(minutes=5))
+    on_hold = hold(ada_account, 2, midnight - timedelta(minutes=5))
 
-    captured = capture(ada_account, held, 2, midnight + timedelta(minutes=5))
+    captured = capture(ada_account, on_hold, 2, midnight + timedelta(minutes=5))
 
     assert captured.captured == 2  # of yesterday's
     assert stands(ada_account) == (3, 0)  # today's are whole; yesterday's last one is gone
@@ -234,7 +236,7 @@ def test_a_refill_meanwhile_does_not_touch_what_is_held(ada_account: Account, no
 
 def test_a_hold_may_last_a_whole_day_and_keeps_what_it_was_told(ada_account: Account, now: datetime) -> None:
     give(ada_account, 10, now)
-    held = ledger.hold(
+    on_hold = ledger.hold(
         account_id=ada_account.pk,
         amount=4,
         idempotency_key="k",
@@ -243,16 +245,16 @@ def test_a_hold_may_last_a_whole_day_and_keeps_what_it_was_told(ada_account: Acc
         now=now,
     )
 
-    kept = Hold.objects.get(pk=held.hold_id)
+    kept = Hold.objects.get(pk=on_hold.hold_id)
     assert (kept.metadata, kept.expires_at - kept.created_at) == ({"model": "m"}, timedelta(hours=24))
 
 
 def test_what_comes_back_at_the_very_end_of_a_grant_expires(ada_account: Account, now: datetime) -> None:
     ends_at = now + timedelta(minutes=10)
     give(ada_account, 10, now, Source.BONUS, expires_at=ends_at)
-    held = hold(ada_account, 8, now)
+    on_hold = hold(ada_account, 8, now)
 
-    ledger.release(account_id=ada_account.pk, hold_id=held.hold_id, now=ends_at)
+    ledger.release(account_id=ada_account.pk, hold_id=on_hold.hold_id, now=ends_at)
 
     assert stands(ada_account) == (0, 0)
 
@@ -260,7 +262,7 @@ def test_what_comes_back_at_the_very_end_of_a_grant_expires(ada_account: Account
 def test_a_hold_for_a_feature_is_the_same_whatever_it_costs_by_then(ada_account: Account, now: datetime) -> None:
     give(ada_account, 10, now)
 
-    def ask(amount: int, quantity: int) -> ledger.Held:
+    def ask(amount: int, quantity: int) -> ledger.HoldResult:
         return ledger.hold(
             account_id=ada_account.pk,
             amount=amount,

@@ -16,7 +16,7 @@ from credits.tests.test_concurrency import at_once
 from credits.tests.test_spending import give
 
 
-def spend(account: Account, amount: int, now: datetime, key: str) -> ledger.Spent:
+def spend(account: Account, amount: int, now: datetime, key: str) -> ledger.SpendResult:
     return ledger.spend(account_id=account.pk, amount=amount, idempotency_key=key, now=now)
 
 
@@ -63,13 +63,13 @@ def test_an_account_may_have_its_own_cap(ada_account: Account, now: datetime) ->
 def test_what_comes_back_today_can_be_spent_today(ada_account: Account, now: datetime) -> None:
     give(ada_account, 500, now)
     limits.set_daily_cap(account_id=ada_account.pk, cap=10)
-    held = ledger.hold(
+    on_hold = ledger.hold(
         account_id=ada_account.pk, amount=10, idempotency_key="h", expires_at=now + timedelta(hours=1), now=now
     )
     with pytest.raises(DailyCapReachedError):
         spend(ada_account, 1, now, "a")
 
-    ledger.capture(account_id=ada_account.pk, hold_id=held.hold_id, cost=4, now=now)
+    ledger.capture(account_id=ada_account.pk, hold_id=on_hold.hold_id, cost=4, now=now)
     spent = spend(ada_account, 6, now, "b")
     ledger.reverse(
         account_id=ada_account.pk, transaction_id=spent.transaction_id, idempotency_key="r", reason="", now=now
@@ -129,7 +129,7 @@ def test_many_at_once_at_the_edge_of_midnight_never_pass_the_cap(ada_account: Ac
         ]
     )
 
-    spent = [answer for answer in answers if isinstance(answer, ledger.Spent)]
+    spent = [answer for answer in answers if isinstance(answer, ledger.SpendResult)]
     assert sum(answer.created_at == after for answer in spent) <= 15
     assert len(spent) <= 30  # two days' worth
     assert Wallet.objects.get().cap_used <= 15
@@ -138,17 +138,17 @@ def test_many_at_once_at_the_edge_of_midnight_never_pass_the_cap(ada_account: Ac
 class TestLowBalance:
     @pytest.fixture
     def heard(self, db: None) -> Iterator[list[tuple[str, int]]]:
-        told: list[tuple[str, int]] = []
+        reported: list[tuple[str, int]] = []
 
         def low(**event: Any) -> None:
-            told.append(("low", event["credits"]))
+            reported.append(("low", event["credits"]))
 
         def out(**event: Any) -> None:
-            told.append(("out", event["credits"]))
+            reported.append(("out", event["credits"]))
 
         signals.balance_low.connect(low)
         signals.balance_exhausted.connect(out)
-        yield told
+        yield reported
         signals.balance_low.disconnect(low)
         signals.balance_exhausted.disconnect(out)
 
@@ -222,12 +222,12 @@ class TestLowBalance:
         self, ada_account: Account, now: datetime, heard: list[tuple[str, int]]
     ) -> None:
         give(ada_account, 10, now)
-        held = ledger.hold(
+        on_hold = ledger.hold(
             account_id=ada_account.pk, amount=10, idempotency_key="h", expires_at=now + timedelta(hours=1), now=now
         )
         assert heard == []
 
-        ledger.capture(account_id=ada_account.pk, hold_id=held.hold_id, cost=7, now=now)
+        ledger.capture(account_id=ada_account.pk, hold_id=on_hold.hold_id, cost=7, now=now)
 
         assert [name for name, _ in heard] == ["low"]
 

@@ -49,8 +49,8 @@ class LedgerAndModel(RuleBasedStateMachine):
         signals.balance_low.disconnect(self._hear_low)
         signals.balance_exhausted.disconnect(self._hear_empty)
         if hasattr(self, "account"):
-            found = list(audit.all_disagreements(account_id=self.account.pk))
-            assert found == []
+            result = list(audit.all_disagreements(account_id=self.account.pk))
+            assert result == []
 
     def _hear_low(self, **event: Any) -> None:
         self.heard.append("low")
@@ -101,13 +101,13 @@ class LedgerAndModel(RuleBasedStateMachine):
     def spend(self, amount: int) -> Any:
         key = self.key()
 
-        def real() -> ledger.Spent:
+        def real() -> ledger.SpendResult:
             return ledger.spend(account_id=self.account.pk, amount=amount, idempotency_key=key, now=self.now)
 
-        done = self.both(real, lambda: self.model.spend(amount, self.now))
-        if done is None:
+        result = self.both(real, lambda: self.model.spend(amount, self.now))
+        if result is None:
             return None
-        answer, parts = done
+        answer, parts = result
         assert [lot.amount for lot in answer.lots] == [part for _, part in parts]
         assert [lot.source for lot in answer.lots] == [lot.source for lot, _ in parts]
         again = real()
@@ -118,15 +118,15 @@ class LedgerAndModel(RuleBasedStateMachine):
     def hold(self, amount: int, minutes: int) -> Any:
         until, key = self.now + timedelta(minutes=minutes), self.key()
 
-        def real() -> ledger.Held:
+        def real() -> ledger.HoldResult:
             return ledger.hold(
                 account_id=self.account.pk, amount=amount, idempotency_key=key, expires_at=until, now=self.now
             )
 
-        done = self.both(real, lambda: self.model.hold(amount, until, self.now))
-        if done is None:
+        result = self.both(real, lambda: self.model.hold(amount, until, self.now))
+        if result is None:
             return None
-        answer, expected = done
+        answer, expected = result
         assert [lot.amount for lot in answer.lots] == [part for _, part in expected.parts]
         assert real().hold_id == answer.hold_id
         return answer.hold_id, expected
@@ -138,13 +138,13 @@ class LedgerAndModel(RuleBasedStateMachine):
         hold_id, expected = hold
         was_open = expected.state == "open"
 
-        def real() -> ledger.Captured:
+        def real() -> ledger.CaptureResult:
             return ledger.capture(account_id=self.account.pk, hold_id=hold_id, cost=cost, now=self.now)
 
-        done = self.both(real, lambda: self.model.capture(expected, cost, self.now))
-        if done is None:
+        result = self.both(real, lambda: self.model.capture(expected, cost, self.now))
+        if result is None:
             return None
-        answer, captured = done
+        answer, captured = result
         assert (answer.captured, answer.missing) == (captured, cost - captured)
         assert answer.is_replayed != was_open
         return (answer.transaction_id, self.model.spends[-1]) if was_open else None
@@ -165,7 +165,7 @@ class LedgerAndModel(RuleBasedStateMachine):
         transaction_id, expected = spend
         key = self.key()
 
-        def real() -> ledger.Corrected:
+        def real() -> ledger.CorrectionResult:
             return ledger.reverse(
                 account_id=self.account.pk,
                 transaction_id=transaction_id,
@@ -175,8 +175,8 @@ class LedgerAndModel(RuleBasedStateMachine):
                 now=self.now,
             )
 
-        done = self.both(real, lambda: self.model.reverse(expected, amount, self.now))
-        if done is not None:
+        result = self.both(real, lambda: self.model.reverse(expected, amount, self.now))
+        if result is not None:
             assert real().is_replayed
 
     @rule(grant=granted, share=st.integers(1, 60), rest_is_debt=st.booleans())
@@ -188,7 +188,7 @@ class LedgerAndModel(RuleBasedStateMachine):
             grant_source_key=key,
             amount=amount,
             source_key=self.key(),
-            rest_becomes_debt=rest_is_debt,
+            create_debt=rest_is_debt,
             now=self.now,
         )
         self.model.revoke(lot, amount, rest_is_debt, self.now)
@@ -211,7 +211,7 @@ class LedgerAndModel(RuleBasedStateMachine):
         limits.set_daily_cap(account_id=self.account.pk, cap=cap)
         self.model.cap = cap
 
-    # --- promises -------------------------------------------------------------------------------
+    # --- allowances -------------------------------------------------------------------------------
 
     @precondition(lambda self: len(self.model.promises) < 3)
     @rule(
@@ -311,12 +311,12 @@ def _of_grant(lot: Grant) -> tuple[str, int, int, datetime, str]:
 
 @pytest.mark.django_db
 def test_the_ledger_does_as_the_model(monkeypatch: Any) -> None:
-    # One transaction around the test: what would be told after a commit is told at once.
+    # One transaction around the test: what would be sent after a commit is sent at once.
     monkeypatch.setattr(limits.transaction, "on_commit", lambda send: send())
     run(
         LedgerAndModel,
         settings=settings(
-            max_examples=int(os.environ.get("LEDGER_EXAMPLES", "60")),
+            max_examples=int(os.environ.get("LEDGER_EXAMPLES", "25")),
             stateful_step_count=STEPS,
             deadline=None,
             phases=[Phase.generate] if os.environ.get("QUICK") else list(Phase),

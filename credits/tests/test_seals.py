@@ -161,12 +161,12 @@ def test_a_large_ledger_is_sealed_in_parts(
     for number in range(6):
         spend(ada_account, 1, now, key=f"k{number}")
 
-    made = []
+    created = []
     while (row := seals.seal(now=now)) is not None:
-        made.append(row.transactions)
+        created.append(row.transactions)
         assert found() == []
 
-    assert made == [3, 3, 1]
+    assert created == [3, 3, 1]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ def give(account: Account, amount: int, now: datetime, source: Source = Source.P
     return ledger.grant(account_id=account.pk, amount=amount, source=source, source_key=key, now=now, **fields).grant
 
 
-def spend(account: Account, amount: int, now: datetime, key: str = "job-1", **fields: object) -> ledger.Spent:
+def spend(account: Account, amount: int, now: datetime, key: str = "job-1", **fields: object) -> ledger.SpendResult:
     return ledger.spend(account_id=account.pk, amount=amount, idempotency_key=key, now=now, **fields)
 
 

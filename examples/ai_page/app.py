@@ -97,8 +97,8 @@ def _known(view: Callable[[Request, str], Awaitable[Response]]) -> Callable[[Req
 
 
 async def _field(request: Request, name: str) -> str:
-    found = parse_qs((await request.body()).decode("utf-8", "replace"))
-    return found.get(name, [""])[0][:LONGEST_PROMPT]
+    result = parse_qs((await request.body()).decode("utf-8", "replace"))
+    return result.get(name, [""])[0][:LONGEST_PROMPT]
 
 
 def _page(main: str, *, status: int = 200) -> HTMLResponse:

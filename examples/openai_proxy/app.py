@@ -38,7 +38,7 @@ Chunk = dict[str, Any]
 
 
 class Upstream(Protocol):
-    """Who writes the answer, in OpenAI's chunks; the last one tells `usage`."""
+    """Who writes the answer, in OpenAI's chunks; the last one has `usage`."""
 
     def stream(self, body: dict[str, Any]) -> AsyncIterator[Chunk]: ...
 
@@ -55,11 +55,11 @@ class PretendUpstream:
         words = pretend_ai.answer(prompt).split(" ")
         for number, word in enumerate(words):
             yield _chunk(body, {"content": word if number == 0 else f" {word}"})
-        told = {
+        reported = {
             "prompt_tokens": pretend_ai.tokens(prompt),
             "completion_tokens": pretend_ai.tokens(" ".join(words)),
         }
-        yield {**_chunk(body, {}), "usage": told}
+        yield {**_chunk(body, {}), "usage": reported}
 
 
 class HttpUpstream:
@@ -71,9 +71,9 @@ class HttpUpstream:
         )
 
     async def stream(self, body: dict[str, Any]) -> AsyncIterator[Chunk]:
-        asked = {**body, "stream": True, "stream_options": {"include_usage": True}}
+        fields = {**body, "stream": True, "stream_options": {"include_usage": True}}
         try:
-            async with self._http.stream("POST", "/v1/chat/completions", json=asked) as answer:
+            async with self._http.stream("POST", "/v1/chat/completions", json=fields) as answer:
                 if not answer.is_success:
                     raise UpstreamError(f"it answered {answer.status_code}")
                 async for line in answer.aiter_lines():
@@ -116,7 +116,7 @@ class Metered:
 
     @property
     def usage(self) -> dict[str, int]:
-        """What upstream told, else an estimate."""
+        """What upstream reported, else an estimate."""
         return self._told or {
             "prompt_tokens": pretend_ai.tokens(self._prompt),
             "completion_tokens": pretend_ai.tokens(self.text),

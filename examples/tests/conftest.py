@@ -27,16 +27,16 @@ class Server:
     stripe: LocalStripe
 
     def key_of(self, account: Account) -> str:
-        made = keys.create_key(
+        created = keys.create_key(
             account=account, name="t", scopes=keys.ACCOUNT_KEY_SCOPES, created_by=None, now=clock.now()
         )
-        return made.secret
+        return created.secret
 
     def client(self) -> Tegoed:
         return Tegoed(self.service_key, base_url=self.url)
 
     def pay(self, session_id: str) -> None:
-        """Finish the hosted page, and tell the server of it, as Stripe does."""
+        """Finish the hosted page, and send the server its webhook, as Stripe does."""
         hosted.complete(self.stripe, session_id, hosted.Outcome.SUCCESS)
         purchases.refresh(Order.objects.get(stripe_session_id=session_id), now=clock.now())
 
@@ -51,7 +51,9 @@ def serve(
         settings.BASE_URL = live_server.url
         settings.RETURN_ORIGINS = ["http://testserver"]
         bootstrap.push(presets.load(preset), say=lambda _line: None)
-        made = keys.create_key(account=None, name="s", scopes=keys.SERVICE_KEY_SCOPES, created_by=None, now=clock.now())
-        return Server(live_server.url, made.secret, local_stripe)
+        created = keys.create_key(
+            account=None, name="s", scopes=keys.SERVICE_KEY_SCOPES, created_by=None, now=clock.now()
+        )
+        return Server(live_server.url, created.secret, local_stripe)
 
     return start

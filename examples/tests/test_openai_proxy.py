@@ -45,13 +45,13 @@ def left(account: Account) -> int:
 def test_an_answer_costs_its_tokens(account: Callable[..., Any]) -> None:
     customer, client = account()
 
-    told = client.post("/v1/chat/completions", json=ASK).json()
+    reported = client.post("/v1/chat/completions", json=ASK).json()
 
-    assert told["object"] == "chat.completion"
-    assert "You wrote 4 words" in told["choices"][0]["message"]["content"]
+    assert reported["object"] == "chat.completion"
+    assert "You wrote 4 words" in reported["choices"][0]["message"]["content"]
     spent = Transaction.objects.get(kind="spend")
-    assert spent.usage["input_tokens"] == told["usage"]["prompt_tokens"]
-    assert spent.usage["output_tokens"] == told["usage"]["completion_tokens"]
+    assert spent.usage["input_tokens"] == reported["usage"]["prompt_tokens"]
+    assert spent.usage["output_tokens"] == reported["usage"]["completion_tokens"]
     assert (spent.amount, left(customer)) == (-1, 7)  # at least one
 
 
@@ -142,9 +142,9 @@ def test_a_key_that_only_reads_is_served_nothing(account: Callable[..., Any]) ->
     from common import clock
 
     customer, client = account()
-    made = keys.create_key(account=customer, name="r", scopes=["credits:read"], created_by=None, now=clock.now())
+    created = keys.create_key(account=customer, name="r", scopes=["credits:read"], created_by=None, now=clock.now())
 
-    answer = client.post("/v1/chat/completions", json=ASK, headers={"Authorization": f"Bearer {made.secret}"})
+    answer = client.post("/v1/chat/completions", json=ASK, headers={"Authorization": f"Bearer {created.secret}"})
 
     assert (answer.status_code, left(customer)) == (403, 8)
 

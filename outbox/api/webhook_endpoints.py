@@ -77,7 +77,7 @@ class EndpointsView(APIView):
         operation_id="list_webhook_endpoints", parameters=[ACCOUNT_PARAMETER], responses=list_of(EndpointSerializer)
     )
     def get(self, request: Request) -> Response:
-        """The endpoints of the account; with a service key that names none, those that hear of all accounts."""
+        """The endpoints of the account; with a service key that names none, those for the events of all accounts."""
         rows = WebhookEndpoint.objects.filter(account=_owner(request, now=clock.now())).select_related("account")
         return Response(listing([endpoint_data(row) for row in rows.order_by("-id")], ""))
 
@@ -86,20 +86,20 @@ class EndpointsView(APIView):
         operation_id="create_webhook_endpoint", request=EndpointRequest, responses={201: NewEndpointSerializer}
     )
     def post(self, request: Request) -> Response:
-        """Have an address told of events. Its secret is in this answer and nowhere else."""
-        asked, now = checked(EndpointRequest, request.data), clock.now()
+        """Send events to an address. Its secret is in this answer and nowhere else."""
+        fields, now = checked(EndpointRequest, request.data), clock.now()
         try:
-            made, secret = webhooks.create_endpoint(
+            created, secret = webhooks.create_endpoint(
                 account=_owner(request, now=now),
-                url=asked["url"],
-                events=asked["events"],
-                description=asked["description"],
+                url=fields["url"],
+                events=fields["events"],
+                description=fields["description"],
                 actor=caller_of(request).actor,
                 now=now,
             )
         except safe_http.UnsafeUrlError as error:
             raise InvalidRequestError(FieldProblem(pointer="/url", code="unsafe", detail=str(error))) from error
-        return Response({**endpoint_data(made), "secret": secret}, status=201, headers={"Cache-Control": "no-store"})
+        return Response({**endpoint_data(created), "secret": secret}, status=201, headers={"Cache-Control": "no-store"})
 
 
 class EndpointView(APIView):
@@ -123,7 +123,7 @@ class EndpointView(APIView):
 
     @extend_schema(operation_id="delete_webhook_endpoint", parameters=[ACCOUNT_PARAMETER], responses={204: None})
     def delete(self, request: Request, endpoint_id: str) -> Response:
-        """Tell an address nothing more, and forget what it was told."""
+        """Send an address nothing more, and forget what it was sent."""
         _endpoint(request, endpoint_id, now=clock.now()).delete()
         return Response(status=204)
 
@@ -190,12 +190,12 @@ class ResendView(APIView):
         """Send it once more."""
         now = clock.now()
         rows = _endpoint(request, endpoint_id, now=now).deliveries.select_related("event")
-        found = rows.filter(pk=identifier_of("dlv", delivery_id, "delivery")).first()
-        if found is None:
+        result = rows.filter(pk=identifier_of("dlv", delivery_id, "delivery")).first()
+        if result is None:
             raise NotFoundError("There is no such delivery.")
-        webhooks.resend(found, now=now)
-        found.refresh_from_db()
-        return Response(delivery_data(found), status=202)
+        webhooks.resend(result, now=now)
+        result.refresh_from_db()
+        return Response(delivery_data(result), status=202)
 
 
 def endpoint_data(row: WebhookEndpoint) -> dict[str, Any]:
@@ -244,10 +244,10 @@ def _owner(request: Request, *, now: datetime) -> Account | None:
 
 def _endpoint(request: Request, endpoint_id: str, *, now: datetime) -> WebhookEndpoint:
     rows = WebhookEndpoint.objects.filter(account=_owner(request, now=now)).select_related("account")
-    found = rows.filter(pk=identifier_of("whk", endpoint_id, "endpoint")).first()
-    if found is None:
+    result = rows.filter(pk=identifier_of("whk", endpoint_id, "endpoint")).first()
+    if result is None:
         raise NotFoundError("There is no such endpoint.")
-    return found
+    return result
 
 
 urlpatterns = [

@@ -1,4 +1,4 @@
-"""What happened is told once to each who wants to hear it, and again when that failed."""
+"""An event is dispatched once to each subscriber, and again when that failed."""
 
 from datetime import datetime, timedelta
 
@@ -13,7 +13,7 @@ from outbox.models import Alert, OutboxEvent
 
 
 class Listener:
-    """Hears events, and fails when it is told to."""
+    """Receives events, and fails when configured to."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []
@@ -29,9 +29,9 @@ class Listener:
 @pytest.fixture
 def listener(monkeypatch: pytest.MonkeyPatch) -> Listener:
     monkeypatch.setattr(dispatching, "_subscriptions", [])
-    heard = Listener()
-    dispatching.subscribe("test", "thing.", heard)
-    return heard
+    received = Listener()
+    dispatching.subscribe("test", "thing.", received)
+    return received
 
 
 def publish(now: datetime, key: str = "k", name: str = "thing.done") -> OutboxEvent:
@@ -42,7 +42,7 @@ def publish(now: datetime, key: str = "k", name: str = "thing.done") -> OutboxEv
 def test_an_event_is_told_once(db: None, listener: Listener, now: datetime) -> None:
     event = publish(now)
 
-    assert [dispatching.relay(event_id=event.pk, now=now) for _ in range(3)] == [True, True, True]
+    assert [dispatching.dispatch(event_id=event.pk, now=now) for _ in range(3)] == [True, True, True]
     assert listener.heard == ["k"]
 
 
@@ -60,7 +60,7 @@ def test_what_is_rolled_back_did_not_happen(db: None, listener: Listener, now: d
 
 
 def test_who_did_not_ask_is_not_told(db: None, listener: Listener, now: datetime) -> None:
-    dispatching.relay(event_id=publish(now, name="other.done").pk, now=now)
+    dispatching.dispatch(event_id=publish(now, name="other.done").pk, now=now)
 
     assert listener.heard == []
 
@@ -68,14 +68,14 @@ def test_who_did_not_ask_is_not_told(db: None, listener: Listener, now: datetime
 def test_a_failure_is_kept_and_tried_again_later(db: None, listener: Listener, now: datetime) -> None:
     listener.fails = 1
     event = publish(now)
-    assert not dispatching.relay(event_id=event.pk, now=now)
+    assert not dispatching.dispatch(event_id=event.pk, now=now)
     event.refresh_from_db()
     assert (event.attempts, event.error) == (1, "test: OSError: no connection")
     assert dispatching.due(now=now) == []
 
-    later = now + dispatching.pause(1)
+    later = now + dispatching.backoff(1)
     assert dispatching.due(now=later) == [event.pk]
-    assert dispatching.relay(event_id=event.pk, now=later)
+    assert dispatching.dispatch(event_id=event.pk, now=later)
     assert listener.heard == ["k"]
 
 
@@ -86,19 +86,19 @@ def test_those_who_heard_it_are_not_told_again_because_another_failed(
     second.fails = 1
     dispatching.subscribe("second", "thing.", second)
     event = publish(now)
-    dispatching.relay(event_id=event.pk, now=now)
-    dispatching.relay(event_id=event.pk, now=now + timedelta(hours=1))
+    dispatching.dispatch(event_id=event.pk, now=now)
+    dispatching.dispatch(event_id=event.pk, now=now + timedelta(hours=1))
 
     assert (listener.heard, second.heard) == (["k"], ["k"])
 
 
 def test_a_worker_that_dies_costs_a_pause(db: None, listener: Listener, now: datetime) -> None:
-    """Nobody else tells while it may be at it, and somebody does once that time is over."""
+    """Nobody else dispatches while it may be at it, and somebody does once that time is over."""
     event = publish(now)
-    OutboxEvent.objects.update(attempts=1, next_attempt_at=now + dispatching.pause(1))  # as it left the row
+    OutboxEvent.objects.update(attempts=1, next_attempt_at=now + dispatching.backoff(1))  # as it left the row
 
     assert dispatching.due(now=now + timedelta(seconds=30)) == []
-    assert dispatching.due(now=now + dispatching.pause(1)) == [event.pk]
+    assert dispatching.due(now=now + dispatching.backoff(1)) == [event.pk]
 
 
 def test_it_is_given_up_after_so_many_tries(db: None, listener: Listener, now: datetime, settings: Settings) -> None:
@@ -106,15 +106,15 @@ def test_it_is_given_up_after_so_many_tries(db: None, listener: Listener, now: d
     listener.fails = 99
     event = publish(now)
     for hours in (0, 1, 2):
-        dispatching.relay(event_id=event.pk, now=now + timedelta(hours=hours))
+        dispatching.dispatch(event_id=event.pk, now=now + timedelta(hours=hours))
 
     event.refresh_from_db()
     assert (event.attempts, event.next_attempt_at) == (2, None)
 
 
 def test_the_pauses_grow_to_four_hours() -> None:
-    assert [dispatching.pause(n).total_seconds() / 60 for n in (1, 2, 3, 9, 20)] == [1, 2, 4, 240, 240]
-    assert timedelta(days=1.5) < sum(map(dispatching.pause, range(1, 20)), timedelta()) < timedelta(days=3)
+    assert [dispatching.backoff(n).total_seconds() / 60 for n in (1, 2, 3, 9, 20)] == [1, 2, 4, 240, 240]
+    assert timedelta(days=1.5) < sum(map(dispatching.backoff, range(1, 20)), timedelta()) < timedelta(days=3)
 
 
 # --- alerts ----------------------------------------------------------------------------------------
@@ -122,7 +122,7 @@ def test_the_pauses_grow_to_four_hours() -> None:
 
 def relay_all(now: datetime) -> None:
     for event_id in dispatching.due(now=now + timedelta(minutes=1)):
-        dispatching.relay(event_id=event_id, now=now)
+        dispatching.dispatch(event_id=event_id, now=now)
 
 
 def test_an_incident_is_one_alert_and_one_mail(db: None, now: datetime, settings: Settings) -> None:

@@ -24,7 +24,7 @@ from outbox.safe_http import UnsafeUrlError
 
 @dataclass
 class Receiver:
-    """Somebody who listens, and answers as it is told to."""
+    """A receiver that answers as configured."""
 
     url: str = ""
     status: int = 200
@@ -34,14 +34,14 @@ class Receiver:
 @pytest.fixture
 def receiver(settings: Settings) -> Iterator[Receiver]:
     settings.WEBHOOKS_TO_PRIVATE_ADDRESSES = True
-    made = Receiver()
+    created = Receiver()
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
-            made.heard.append(({name.lower(): value for name, value in self.headers.items()}, body))
-            self.send_response(made.status)
-            if made.status == 302:
+            created.heard.append(({name.lower(): value for name, value in self.headers.items()}, body))
+            self.send_response(created.status)
+            if created.status == 302:
                 self.send_header("Location", "http://169.254.169.254/")
             self.end_headers()
             self.wfile.write(b"thanks" * 2_000)
@@ -50,9 +50,9 @@ def receiver(settings: Settings) -> Iterator[Receiver]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    made.url = f"http://127.0.0.1:{server.server_port}/hook?from=tegoed"
+    created.url = f"http://127.0.0.1:{server.server_port}/hook?from=tegoed"
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield made
+    yield created
     server.shutdown()
     server.server_close()
 
@@ -60,9 +60,9 @@ def receiver(settings: Settings) -> Iterator[Receiver]:
 @pytest.fixture
 def queued(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The deliveries that were queued for a worker."""
-    found: list[Any] = []
-    monkeypatch.setattr(webhooks, "_enqueue", found.append)
-    return found
+    result: list[Any] = []
+    monkeypatch.setattr(webhooks, "_enqueue", result.append)
+    return result
 
 
 def listen(account: Account | None, url: str, now: datetime, *events: str) -> tuple[WebhookEndpoint, str]:
@@ -73,7 +73,7 @@ def happen(account: Account, now: datetime, name: str = "credits.low") -> Outbox
     key = f"{name}:{account.pk}:{now.isoformat()}"
     publishing.publish(name=name, key=key, data={"left": 2}, account_id=account.pk, now=now)
     event = OutboxEvent.objects.get(key=key)
-    dispatching.relay(event_id=event.pk, now=now)
+    dispatching.dispatch(event_id=event.pk, now=now)
     return event
 
 
@@ -113,7 +113,7 @@ def test_who_listens_hears_of_its_own_account_and_its_own_events(
     everybody, _ = listen(None, receiver.url, now, "credits.low")
 
     happen(bob, now)
-    happen(bob, now, "alert.opened")  # for our own rooms only
+    happen(bob, now, "alert.opened")  # for our own apps only
 
     assert {row.endpoint_id for row in WebhookDelivery.objects.all()} == {own.pk, everybody.pk}
     try_all(now)
@@ -208,14 +208,14 @@ def test_during_a_rotation_both_secrets_verify(
 
     def signers(number: int, at: datetime) -> list[bool]:
         headers, body = receiver.heard[number]
-        found = []
+        result = []
         for secret in (old, new):
             try:
                 webhook_signatures.verify(secrets=[secret], headers=headers, body=body, now=at, tolerance_s=5)
-                found.append(True)
+                result.append(True)
             except webhook_signatures.ForgedWebhookError:
-                found.append(False)
-        return found
+                result.append(False)
+        return result
 
     assert (signers(0, now), signers(1, later)) == ([True, True], [False, True])
     assert old not in endpoint.secret + endpoint.old_secret
@@ -307,25 +307,25 @@ def call(client: Client, ada_account: Account, present: datetime) -> Call:
 
 
 def test_endpoints_are_managed_over_the_api(call: Call, receiver: Receiver, queued: list[Any]) -> None:
-    made = call("POST", "", {"url": receiver.url, "events": ["order.paid"], "description": "Ours"}).json()
-    assert made["secret"].startswith("whsec_")
+    created = call("POST", "", {"url": receiver.url, "events": ["order.paid"], "description": "Ours"}).json()
+    assert created["secret"].startswith("whsec_")
     (listed,) = call("GET", "").json()["data"]
-    assert listed == {name: value for name, value in made.items() if name != "secret"}
+    assert listed == {name: value for name, value in created.items() if name != "secret"}
 
-    sent = call("POST", f"/{made['id']}/test").json()
+    sent = call("POST", f"/{created['id']}/test").json()
     try_all(clock.now())
-    (delivery,) = call("GET", f"/{made['id']}/deliveries").json()["data"]
+    (delivery,) = call("GET", f"/{created['id']}/deliveries").json()["data"]
     assert (sent["id"], sent["state"]) == (delivery["id"], "waiting")
     assert (delivery["type"], delivery["state"], delivery["status_code"]) == ("webhook.test", "delivered", 200)
-    again = call("POST", f"/{made['id']}/deliveries/{delivery['id']}/replay")
+    again = call("POST", f"/{created['id']}/deliveries/{delivery['id']}/replay")
     assert (again.status_code, again.json()["state"]) == (202, "waiting")
     try_all(clock.now())
     assert len(receiver.heard) == 2
 
-    assert call("POST", f"/{made['id']}/secret").json()["secret"] != made["secret"]
-    assert call("PATCH", f"/{made['id']}", {"is_on": False}).json()["is_on"] is False
-    assert call("PATCH", f"/{made['id']}", {"is_on": True}).json()["is_on"] is True
-    assert call("DELETE", f"/{made['id']}").status_code == 204
+    assert call("POST", f"/{created['id']}/secret").json()["secret"] != created["secret"]
+    assert call("PATCH", f"/{created['id']}", {"is_on": False}).json()["is_on"] is False
+    assert call("PATCH", f"/{created['id']}", {"is_on": True}).json()["is_on"] is True
+    assert call("DELETE", f"/{created['id']}").status_code == 204
     assert call("GET", "").json()["data"] == []
 
 

@@ -1,4 +1,4 @@
-"""Closing an account: nothing more is charged, nothing opens it, and nobody can tell whose it was."""
+"""Closing an account: nothing more is charged, nothing opens it, and nothing says whose it was."""
 
 from datetime import timedelta
 from typing import Any
@@ -32,12 +32,12 @@ def browser(client: Client, shop: Shop, ada: User, customer: Account) -> Client:
 
 def rows_that_name(text: str) -> list[str]:
     """Every row of ours that holds a text anywhere."""
-    found = []
+    result = []
     for label in OURS:
         for model in apps.get_app_config(label).get_models():
             columns = [field.name for field in model._meta.concrete_fields if not isinstance(field, models.BinaryField)]
-            found += [model.__name__ for row in model._default_manager.values_list(*columns) if text in str(row)]
-    return sorted(found)
+            result += [model.__name__ for row in model._default_manager.values_list(*columns) if text in str(row)]
+    return sorted(result)
 
 
 def test_it_says_what_is_lost_and_wants_the_address_typed(browser: Client) -> None:
@@ -57,8 +57,10 @@ def test_a_closed_account_is_nobody_s(browser: Client, shop: Shop, ada: User, cu
     ).secret
     endpoint = {"url": "http://127.0.0.1/", "events": [], "description": "", "actor": ""}
     webhooks.create_endpoint(account=customer, now=clock.now(), **endpoint)
-    held = clock.now()
-    ledger.hold(account_id=customer.pk, amount=5, idempotency_key="h", expires_at=held + timedelta(hours=1), now=held)
+    on_hold = clock.now()
+    ledger.hold(
+        account_id=customer.pk, amount=5, idempotency_key="h", expires_at=on_hold + timedelta(hours=1), now=on_hold
+    )
     assert "User" in rows_that_name("ada@example.com")
 
     answer = browser.post("/settings/close", {"email": "Ada@Example.com "}, follow=True)

@@ -46,25 +46,25 @@ def page(client: Client, ada: User, ada_account: Account, present: datetime) -> 
 
 
 @pytest.fixture
-def used(page: Callable[..., str], ada_account: Account, present: datetime) -> list[ledger.Spent]:
+def used(page: Callable[..., str], ada_account: Account, present: datetime) -> list[ledger.SpendResult]:
     """An image by a large model, and two messages, of which one was given back."""
     message = Work(feature="message")
     works = [Work(feature="image", usage={"model": "large", "input_tokens": 5}), message, message]
-    made = [
+    created = [
         spend(account=ada_account, work=work, idempotency_key=f"k{number}", actor="key_x", now=present)
         for number, work in enumerate(works)
     ]
     ledger.reverse(
         account_id=ada_account.pk,
-        transaction_id=made[2].transaction_id,
+        transaction_id=created[2].transaction_id,
         idempotency_key="b",
         reason="Failed",
         now=present,
     )
-    return made
+    return created
 
 
-def test_usage_shows_what_was_spent_on_what(page: Callable[..., str], used: list[ledger.Spent]) -> None:
+def test_usage_shows_what_was_spent_on_what(page: Callable[..., str], used: list[ledger.SpendResult]) -> None:
     shown = page("/usage")
 
     assert "6 credits spent" in shown
@@ -88,7 +88,7 @@ def test_a_period_that_makes_no_sense_is_the_usual_one(page: Callable[..., str],
     assert main(page("/usage", **query)) == main(page("/usage"))
 
 
-def test_history_is_narrowed_and_downloaded(page: Callable[..., str], used: list[ledger.Spent]) -> None:
+def test_history_is_narrowed_and_downloaded(page: Callable[..., str], used: list[ledger.SpendResult]) -> None:
     assert page("/transactions").count("<tr>") == 6
     assert page("/transactions", type="spend").count("<tr>") == 4
     assert page("/transactions", feature="image").count("<tr>") == 2
@@ -98,7 +98,7 @@ def test_history_is_narrowed_and_downloaded(page: Callable[..., str], used: list
     assert len(page("/transactions", type="spend", format="csv").splitlines()) == 4
 
 
-def test_why_adds_up_to_the_balance(page: Callable[..., str], used: list[ledger.Spent]) -> None:
+def test_why_adds_up_to_the_balance(page: Callable[..., str], used: list[ledger.SpendResult]) -> None:
     shown = page("/credits/why")
 
     assert shown.count("<strong>95</strong>") == 2  # what is left of the lot, and the sum
@@ -169,9 +169,9 @@ def test_settings_change_the_language_from_that_page_on(
     page: Callable[..., str], client: Client, ada_account: Account, present: datetime
 ) -> None:
     assert "Settings" in page("/settings")
-    asked = {"name": "Ada L.", "language": "nl", "time_zone": "America/New_York"}
+    fields = {"name": "Ada L.", "language": "nl", "time_zone": "America/New_York"}
 
-    answer = client.post("/settings", asked, follow=True)
+    answer = client.post("/settings", fields, follow=True)
 
     assert "Instellingen" in answer.content.decode()
     assert "Opgeslagen." in answer.content.decode()
@@ -197,9 +197,9 @@ def test_notifications_are_chosen(
 def test_settings_that_make_no_sense_are_refused(
     page: Callable[..., str], client: Client, ada_account: Account, change: dict[str, str]
 ) -> None:
-    asked = {"name": "Ada", "language": "en", "time_zone": "Europe/Amsterdam"}
+    fields = {"name": "Ada", "language": "en", "time_zone": "Europe/Amsterdam"}
 
-    assert client.post("/settings", asked | change).status_code == 200
+    assert client.post("/settings", fields | change).status_code == 200
     before = Account.objects.get(pk=ada_account.pk)
     assert (before.language, before.time_zone) == ("en", "Europe/Amsterdam")
 
@@ -207,7 +207,7 @@ def test_settings_that_make_no_sense_are_refused(
 @pytest.mark.parametrize("language", ["en", "nl"])
 @pytest.mark.parametrize("address", [*PAGES, *MORE_PAGES])
 def test_a_page_is_in_the_reader_s_language_and_small(
-    page: Callable[..., str], client: Client, used: list[ledger.Spent], address: str, language: str
+    page: Callable[..., str], client: Client, used: list[ledger.SpendResult], address: str, language: str
 ) -> None:
     client.cookies["django_language"] = language
 
@@ -279,19 +279,21 @@ def test_too_many_tries_are_explained(client: Client, ada: User, settings: Any) 
 
 
 def test_everything_that_is_kept_can_be_taken_along(
-    page: Callable[..., str], client: Client, used: list[ledger.Spent], ada: User, ada_account: Account
+    page: Callable[..., str], client: Client, used: list[ledger.SpendResult], ada: User, ada_account: Account
 ) -> None:
-    made = keys.create_key(account=ada_account, name="Mine", scopes=["credits:read"], created_by=ada, now=clock.now())
+    created = keys.create_key(
+        account=ada_account, name="Mine", scopes=["credits:read"], created_by=ada, now=clock.now()
+    )
 
     answer = client.post("/settings/export")
 
     with zipfile.ZipFile(io.BytesIO(b"".join(answer.streaming_content))) as archive:
-        told = json.loads(archive.read("account.json"))
+        reported = json.loads(archive.read("account.json"))
         lines = archive.read("transactions.csv").decode().splitlines()
-    assert (told["user"]["email"], told["account"]["public_id"]) == (ada.email, ada_account.public_id)
-    assert [key["name"] for key in told["keys"]] == ["Mine"]
+    assert (reported["user"]["email"], reported["account"]["public_id"]) == (ada.email, ada_account.public_id)
+    assert [key["name"] for key in reported["keys"]] == ["Mine"]
     assert len(lines) == 1 + Transaction.objects.count()
-    assert made.secret not in json.dumps(told)
+    assert created.secret not in json.dumps(reported)
     assert client.get("/settings/export").status_code == 405
 
 

@@ -19,9 +19,9 @@ def browser(client: Client, ada: User, ada_account: Account, clock_file: Any) ->
 
 
 def secret_on(page: Any) -> str:
-    found = re.search(r'class="secret" readonly value="(tg_test_[A-Za-z0-9]+)"', page.content.decode())
-    assert found is not None
-    return found[1]
+    result = re.search(r'class="secret" readonly value="(tg_test_[A-Za-z0-9]+)"', page.content.decode())
+    assert result is not None
+    return result[1]
 
 
 def works(secret: str) -> bool:

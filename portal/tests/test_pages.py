@@ -43,8 +43,8 @@ def test_history_is_paged_to_its_very_beginning(client: Client, ada: User, prese
     while address:
         page = client.get(address).content.decode()
         seen.append(page.count("<tr>") - 1)
-        _, found, rest = page.partition('href="?before=')
-        address = reverse("transactions") + "?before=" + rest.partition('"')[0] if found else ""
+        _, result, rest = page.partition('href="?before=')
+        address = reverse("transactions") + "?before=" + rest.partition('"')[0] if result else ""
 
     assert seen == [50, 50, 20]
     assert client.get(reverse("transactions"), {"before": "nonsense"}).status_code == 404

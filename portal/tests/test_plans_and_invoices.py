@@ -9,7 +9,7 @@ from django.test import Client
 from accounts.models import Account, User
 from billing.catalogue import price_list
 from billing.customers import billing_profile
-from billing.customers.billing_profile import Details
+from billing.customers.billing_profile import BillingProfile
 from billing.errors import TaxNumberRefusedError
 from billing.models import Order, Price, Promotion, Subscription
 from billing.stripe import djstripe_store
@@ -49,7 +49,7 @@ def price(item: str, interval: str = "month") -> Price:
 
 
 def preview(account: Account, item: str, interval: str = "month") -> previews.ChangePreview:
-    return previews.of_change(account=account, price=price(item, interval), now=clock.now())
+    return previews.preview_change(account=account, price=price(item, interval), now=clock.now())
 
 
 @pytest.mark.parametrize(("item", "interval"), [("studio", "month"), ("studio", "year"), ("pro", "year")])
@@ -60,7 +60,7 @@ def test_a_preview_is_what_then_happens(
     paid = {row["id"] for row in djstripe_store.invoices_of(customer.pk, limit=10)}
     stored = len(list(shop.stripe.store.all("invoice"))), len(list(shop.stripe.store.all("event")))
 
-    told = preview(customer, item, interval)
+    reported = preview(customer, item, interval)
 
     assert stored == (len(list(shop.stripe.store.all("invoice"))), len(list(shop.stripe.store.all("event"))))
     assert selectors.balance(account_id=customer.pk, now=clock.now()).available == before
@@ -68,10 +68,10 @@ def test_a_preview_is_what_then_happens(
     shop.deliver()
     (bill,) = [row for row in djstripe_store.invoices_of(customer.pk, limit=10) if row["id"] not in paid]
     after = selectors.balance(account_id=customer.pk, now=clock.now()).available
-    assert told.is_at_once
-    assert abs(told.due_now_minor - bill["amount_paid"]) <= 1  # prorated by the second, a second later
-    assert told.credited_minor > 0
-    assert after - before == told.credits_now - told.credits_gone
+    assert reported.is_at_once
+    assert abs(reported.due_now_minor - bill["amount_paid"]) <= 1  # prorated by the second, a second later
+    assert reported.credited_minor > 0
+    assert after - before == reported.credits_now - reported.credits_gone
 
 
 def test_a_downgrade_is_previewed_as_later_and_free(
@@ -80,10 +80,15 @@ def test_a_downgrade_is_previewed_as_later_and_free(
     plan_changes.change(account=customer, price=price("studio"), now=clock.now())
     shop.deliver()
 
-    told = preview(customer, "pro")
+    reported = preview(customer, "pro")
 
-    assert (told.is_at_once, told.due_now_minor, told.credits_now, told.credits_gone) == (False, 0, 0, 0)
-    assert told.starts_at == Subscription.objects.get().current_period_end
+    assert (reported.is_at_once, reported.due_now_minor, reported.credits_now, reported.credits_gone) == (
+        False,
+        0,
+        0,
+        0,
+    )
+    assert reported.starts_at == Subscription.objects.get().current_period_end
     assert "until then nothing changes" in page("/billing/plan/preview", item="pro", interval="month")
 
 
@@ -136,7 +141,7 @@ def test_plans_are_shown_by_the_month_or_the_year(shop: Shop, page: Callable[...
     assert "€16.66 a month" in yearly
 
 
-ACME = Details(
+ACME = BillingProfile(
     name="Acme B.V.", line1="Dam 1", postal_code="1012 JS", city="Amsterdam", country="NL", tax_number="NL810433941B01"
 )
 
@@ -149,13 +154,13 @@ def test_invoice_details_are_kept_at_stripe_and_shown(
     answer = client.post("/billing/details", form | {"tax_number": "NL 8104.33.941.B01"}, follow=True)
 
     assert "Acme B.V." in answer.content.decode()
-    assert billing_profile.current(customer) == ACME
-    found = stripe.Customer.retrieve(djstripe_store.customer_of_account(customer.pk))
-    assert (found.name, found.address.city) == ("Acme B.V.", "Amsterdam")
+    assert billing_profile.fetch(customer) == ACME
+    result = stripe.Customer.retrieve(djstripe_store.customer_of_account(customer.pk))
+    assert (result.name, result.address.city) == ("Acme B.V.", "Amsterdam")
     assert 'value="NL810433941B01"' in page("/billing/details")
 
     client.post("/billing/details", form | {"tax_number": ""})
-    assert billing_profile.current(customer).tax_number == ""
+    assert billing_profile.fetch(customer).tax_number == ""
     assert stripe.Customer.list_tax_ids(djstripe_store.customer_of_account(customer.pk)).data == []
 
 

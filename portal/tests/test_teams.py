@@ -96,9 +96,9 @@ def test_an_invitation_is_mailed_and_taken_by_its_address_only(
     client = signed_in(ada, engines)
     client.post("/team/invite", {"email": "Bob@Example.com ", "role": "admin"})
 
-    told = OutboxEvent.objects.get(name="team.invited")
-    link = teams.link_of(told.data["invitation"])
-    assert (told.data["mail_to"], told.data["team"]) == ("bob@example.com", "Engines")
+    reported = OutboxEvent.objects.get(name="team.invited")
+    link = teams.link_of(reported.data["invitation"])
+    assert (reported.data["mail_to"], reported.data["team"]) == ("bob@example.com", "Engines")
     assert "It was sent to bob@example.com" in client.get(f"/invitations/{link}").content.decode()
     assert client.post(f"/invitations/{link}").status_code == 200
     assert not Membership.objects.filter(account=engines, user=bob).exists()

@@ -109,8 +109,8 @@ def session(stripe: LocalStripe, values: Row, session_id: str) -> Row:
 
 @route("GET", "/v1/checkout/sessions/{session_id}/line_items")
 def line_items(stripe: LocalStripe, values: Row, session_id: str) -> Row:
-    found: Row = stripe.get("checkout.session", session_id)["line_items"]
-    return found
+    result: Row = stripe.get("checkout.session", session_id)["line_items"]
+    return result
 
 
 @route("POST", "/v1/checkout/sessions/{session_id}", "checkout.SessionModifyParams")
@@ -301,8 +301,8 @@ def _intent(stripe: LocalStripe, row: Row) -> Row:
     plan = stripe.store.get("_intentions", row["id"]) or {}
     metadata = plan.get("payment_intent", {}).get("metadata", {})
     customer = stripe.get("customer", row["customer"])
-    asked = plan.get("payment_intent", {}).get("setup_future_usage")
-    saves = asked or ("off_session" if plan.get("saves_card") else None)
+    fields = plan.get("payment_intent", {}).get("setup_future_usage")
+    saves = fields or ("off_session" if plan.get("saves_card") else None)
     intent = payments.open_intent(stripe, customer, row["amount_total"], row["currency"], metadata, saves=saves)
     row["payment_intent"] = intent["id"]
     stripe.changed("checkout.session", row)

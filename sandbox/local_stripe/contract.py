@@ -1,7 +1,7 @@
 """What an object of Stripe's must look like, read off the installed `stripe` package's generated types.
 
 `problems` holds an object to its class: unknown keys, missing keys, wrong types, values that no Literal lists.
-`skeleton` makes an object with every key that the class wants, empty. The types do not tell nullable from absent.
+`skeleton` makes an object with every key that the class wants, empty. Nullable and absent look alike in the types.
 """
 
 import functools
@@ -52,8 +52,8 @@ def class_of(object_name: str) -> type[StripeObject]:
     if object_name not in OBJECT_CLASSES:
         raise UnknownObjectError(object_name)
     module, name = OBJECT_CLASSES[object_name]
-    found: type[StripeObject] = getattr(importlib.import_module(module), name)
-    return found
+    result: type[StripeObject] = getattr(importlib.import_module(module), name)
+    return result
 
 
 def fields(cls: Any) -> dict[str, Any]:

@@ -68,9 +68,9 @@ def _pay_invoice(stripe: LocalStripe, _values: Row, _send: events.Send, invoice_
 def _refund(stripe: LocalStripe, values: Row, _send: events.Send, charge_id: str) -> Row:
     about = {name: values[name] for name in ("amount", "reason") if name in values}
     with stripe.lock:
-        made = refunds_and_disputes.create_refund(stripe, {"charge": charge_id, **about})
+        created = refunds_and_disputes.create_refund(stripe, {"charge": charge_id, **about})
         stripe.store.save()
-    return {"refund": made["id"], "amount": made["amount"]}
+    return {"refund": created["id"], "amount": created["amount"]}
 
 
 def _fail(stripe: LocalStripe, values: Row, _send: events.Send) -> Row:

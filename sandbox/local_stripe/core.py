@@ -182,8 +182,8 @@ class LocalStripe:
                 values = parameters.decode(encoded)
                 expand = values.pop("expand", [])
                 values = parameters.check(values, candidate.params) if candidate.params else parameters.none(values)
-                found = candidate.handler(self, values, **match.groupdict())
-                return 200, self.shown(found, expand)
+                result = candidate.handler(self, values, **match.groupdict())
+                return 200, self.shown(result, expand)
         raise invalid(
             f"Unrecognized request URL ({method}: {path}). If you are trying to list objects, remove the trailing "
             "slash. If you are trying to retrieve an object, make sure you passed a valid (non-empty) identifier.",
@@ -194,20 +194,20 @@ class LocalStripe:
 
     def new(self, kind: str, prefix: str, **values: Any) -> dict[str, Any]:
         """Make an object: everything its class wants, with these values."""
-        made = contract.skeleton(kind)
+        created = contract.skeleton(kind)
         if "created" in contract.fields(contract.class_of(kind)):
-            made["created"] = self.timestamp()
-        made |= values
-        made.setdefault("id", "")
-        made["id"] = made["id"] or new_id(prefix)
-        return self.store.put(kind, made["id"], made)
+            created["created"] = self.timestamp()
+        created |= values
+        created.setdefault("id", "")
+        created["id"] = created["id"] or new_id(prefix)
+        return self.store.put(kind, created["id"], created)
 
     def get(self, kind: str, identifier: str) -> dict[str, Any]:
         """The object itself, to read or change. Raises the API's `resource_missing`."""
-        found = self.store.get(kind, identifier)
-        if found is None:
+        result = self.store.get(kind, identifier)
+        if result is None:
             raise missing(kind.rpartition(".")[2], identifier)
-        return found
+        return result
 
     def changed(self, kind: str, row: dict[str, Any]) -> dict[str, Any]:
         """Keep an object that was changed."""
@@ -253,8 +253,8 @@ class LocalStripe:
             return
         head, *rest = path
         value = place.get(head)
-        if isinstance(value, str) and (found := self.store.find(value)):
-            value = place[head] = copy.deepcopy(found)
+        if isinstance(value, str) and (result := self.store.find(value)):
+            value = place[head] = copy.deepcopy(result)
         elif isinstance(value, list):
             value = place[head] = [
                 copy.deepcopy(self.store.find(each) or each) if isinstance(each, str) else each for each in value
@@ -268,7 +268,7 @@ class LocalStripe:
         return int(self.clock.now().timestamp())
 
     def at(self, when: int, name: str, identifier: str) -> None:
-        """Plan a timer for an object; planning it anew moves it."""
+        """Plan a timer for an object; planning it again moves it."""
         self.store.put(DUE, f"{name}:{identifier}", {"at": when, "name": name, "id": identifier})
 
     def run_due(self) -> None:

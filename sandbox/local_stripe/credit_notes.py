@@ -44,10 +44,10 @@ def create_credit_note(stripe: LocalStripe, values: Row) -> Row:
     refunds = []
     if back := values.get("refund_amount"):
         (paid,) = [row for row in stripe.store.all("invoice_payment") if row["invoice"] == bill["id"]]
-        made = refunds_and_disputes.create_refund(
+        created = refunds_and_disputes.create_refund(
             stripe, {"payment_intent": paid["payment"]["payment_intent"], "amount": back}
         )
-        refunds = [{"amount_refunded": back, "refund": made["id"], "type": "refund", "payment_record_refund": None}]
+        refunds = [{"amount_refunded": back, "refund": created["id"], "type": "refund", "payment_record_refund": None}]
     if credited := values.get("credit_amount"):
         customer = stripe.get("customer", bill["customer"])
         customer["balance"] -= credited

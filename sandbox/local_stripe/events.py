@@ -48,8 +48,8 @@ def create_endpoint(stripe: LocalStripe, values: Row) -> Row:
 
 @route("GET", "/v1/webhook_endpoints", "WebhookEndpointListParams")
 def list_endpoints(stripe: LocalStripe, values: Row) -> Row:
-    found = stripe.listed("webhook_endpoint", values)
-    return found | {"data": [_without_secret(row) for row in found["data"]]}
+    result = stripe.listed("webhook_endpoint", values)
+    return result | {"data": [_without_secret(row) for row in result["data"]]}
 
 
 @route("GET", "/v1/webhook_endpoints/{endpoint_id}")

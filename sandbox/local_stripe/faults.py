@@ -44,8 +44,8 @@ def plan(stripe: LocalStripe, values: Row) -> Row:
         raise invalid("rate must be a number from 0 to 1.", param="rate")
     if times is not None and (not isinstance(times, int) or times < 1):
         raise invalid("times must be a whole number from 1 on.", param="times")
-    asked = {name: values.get(name, unset) for name, unset in (("path", ""), ("method", ""), ("seed", 0))}
-    row = {"kinds": kinds, "rate": rate, "times": times, **asked, "asked": 0, "failed": 0}
+    fields = {name: values.get(name, unset) for name, unset in (("path", ""), ("method", ""), ("seed", 0))}
+    row = {"kinds": kinds, "rate": rate, "times": times, **fields, "asked": 0, "failed": 0}
     with stripe.lock:
         stripe.store.put(FAULTS, "plan", row)
         stripe.store.save()

@@ -24,15 +24,15 @@ def set_declines(
     """
     with stripe.lock:
         stripe.get("customer", customer_id)
-        told = {"is_on": is_on or needs_action, "needs_action": needs_action, "is_slow": is_slow}
-        stripe.store.put(DECLINES, customer_id, told)
+        reported = {"is_on": is_on or needs_action, "needs_action": needs_action, "is_slow": is_slow}
+        stripe.store.put(DECLINES, customer_id, reported)
         stripe.store.save()
 
 
 def refusal(stripe: LocalStripe, customer_id: str) -> str:
     """Why this customer's card is refused while they are not there; empty when it is taken."""
-    found = stripe.store.get(DECLINES, customer_id) or {}
-    return ("authentication_required" if found.get("needs_action") else "card_declined") if found.get("is_on") else ""
+    result = stripe.store.get(DECLINES, customer_id) or {}
+    return ("authentication_required" if result.get("needs_action") else "card_declined") if result.get("is_on") else ""
 
 
 def pay(stripe: LocalStripe, bill: Row, *, is_part_of_a_change: bool = False, is_there: bool = False) -> bool:

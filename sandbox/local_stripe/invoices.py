@@ -102,8 +102,8 @@ def subscription_id(bill: Row) -> str | None:
 
 def all_lines(stripe: LocalStripe, invoice_id: str) -> list[Row]:
     """Every line of an invoice, also those that it does not show."""
-    found: list[Row] = (stripe.store.get(LINES, invoice_id) or {}).get("lines", [])
-    return found
+    result: list[Row] = (stripe.store.get(LINES, invoice_id) or {}).get("lines", [])
+    return result
 
 
 def make(stripe: LocalStripe, row: Row, reason: str, charged: list[Charged], *, is_draft: bool = False) -> Row:
@@ -119,7 +119,7 @@ def make(stripe: LocalStripe, row: Row, reason: str, charged: list[Charged], *, 
     total = subtotal - off + on_top
     all_tax = sum(each["amount"] for each in taxes)
     ((starts, ends), *_) = [(item["current_period_start"], item["current_period_end"]) for item in row["items"]["data"]]
-    made = stripe.new(
+    created = stripe.new(
         "invoice",
         "in",
         id=identifier,
@@ -167,13 +167,13 @@ def make(stripe: LocalStripe, row: Row, reason: str, charged: list[Charged], *, 
     )  # fmt: skip
     row["latest_invoice"] = identifier
     stripe.changed("subscription", row)
-    stripe.emit("invoice.created", made)
+    stripe.emit("invoice.created", created)
     if is_draft:
-        made["automatically_finalizes_at"] = stripe.timestamp() + DRAFT_S
-        stripe.at(made["automatically_finalizes_at"], "finalize_invoice", identifier)
+        created["automatically_finalizes_at"] = stripe.timestamp() + DRAFT_S
+        stripe.at(created["automatically_finalizes_at"], "finalize_invoice", identifier)
     else:
-        finalize(stripe, made)
-    return made
+        finalize(stripe, created)
+    return created
 
 
 def finalize(stripe: LocalStripe, bill: Row) -> None:
@@ -281,7 +281,7 @@ def for_checkout(stripe: LocalStripe, session: Row, intent: Row) -> Row:
     lines = [_line_of_item(stripe, session, each, identifier) for each in rows]
     stripe.store.put(LINES, identifier, {"lines": lines})
     details = session["total_details"]
-    made = stripe.new(
+    created = stripe.new(
         "invoice",
         "in",
         id=identifier,
@@ -319,10 +319,10 @@ def for_checkout(stripe: LocalStripe, session: Row, intent: Row) -> Row:
             "finalized_at": None, "paid_at": stripe.timestamp(), "marked_uncollectible_at": None, "voided_at": None,
         },
     )  # fmt: skip
-    stripe.emit("invoice.created", made)
-    finalize(stripe, made)
-    made |= {"status": "paid", "amount_due": made["amount_paid"], "amount_remaining": 0}
-    stripe.changed("invoice", made)
+    stripe.emit("invoice.created", created)
+    finalize(stripe, created)
+    created |= {"status": "paid", "amount_due": created["amount_paid"], "amount_remaining": 0}
+    stripe.changed("invoice", created)
     stripe.new(
         "invoice_payment",
         "inpay",
@@ -335,9 +335,9 @@ def for_checkout(stripe: LocalStripe, session: Row, intent: Row) -> Row:
         status="paid",
         status_transitions={"canceled_at": None, "paid_at": stripe.timestamp()},
     )
-    stripe.emit("invoice.paid", made)
-    stripe.emit("invoice.payment_succeeded", made)
-    return made
+    stripe.emit("invoice.paid", created)
+    stripe.emit("invoice.payment_succeeded", created)
+    return created
 
 
 def _line_of_item(stripe: LocalStripe, session: Row, bought: Row, invoice_id: str) -> Row:

@@ -204,22 +204,22 @@ def succeed(stripe: LocalStripe, intent: Row) -> Row:
     """The money arrives: a charge is made and the intent succeeds."""
     customer = stripe.get("customer", intent["customer"])
     card = card_of(stripe, customer, saves=bool(intent["setup_future_usage"]))
-    made = _charge(stripe, intent, card, status="succeeded")
+    created = _charge(stripe, intent, card, status="succeeded")
     intent |= {
         "status": "succeeded",
         "amount_received": intent["amount"],
-        "latest_charge": made["id"],
+        "latest_charge": created["id"],
         "payment_method": card["id"],
         "last_payment_error": None,
         "next_action": None,
     }
     stripe.changed("payment_intent", intent)
-    stripe.emit("charge.succeeded", made)
+    stripe.emit("charge.succeeded", created)
     stripe.emit("payment_intent.succeeded", intent)
     from sandbox.local_stripe import invoice_collection
 
     invoice_collection.intent_paid(stripe, intent)
-    return made
+    return created
 
 
 def ask_owner(stripe: LocalStripe, intent: Row) -> None:

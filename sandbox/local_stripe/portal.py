@@ -61,12 +61,12 @@ def create_portal_session(stripe: LocalStripe, values: Row) -> Row:
     stripe.get("customer", values.get("customer", ""))
     chosen = values.get("configuration")
     if chosen:
-        found = stripe.store.get(CONFIGURATION, chosen)
-        if found is None or not found["active"]:
+        result = stripe.store.get(CONFIGURATION, chosen)
+        if result is None or not result["active"]:
             raise invalid(f"No such configuration: '{chosen}'", param="configuration", code="resource_missing")
     else:
-        found = next((row for row in stripe.store.all(CONFIGURATION) if row["is_default"]), None)
-        if found is None:
+        result = next((row for row in stripe.store.all(CONFIGURATION) if row["is_default"]), None)
+        if result is None:
             raise invalid(NOT_SET_UP)
     identifier = new_id("bps")
     return stripe.new(
@@ -75,7 +75,7 @@ def create_portal_session(stripe: LocalStripe, values: Row) -> Row:
         id=identifier,
         customer=values["customer"],
         return_url=values.get("return_url"),
-        configuration=found["id"],
+        configuration=result["id"],
         url=f"{stripe.public_url}/p/session/{identifier}",
     )
 
@@ -121,13 +121,13 @@ def _switch(stripe: LocalStripe, row: Row, price_id: str, how: Row) -> None:
     if (is_shorter and "shortening_interval" in conditions) or (
         is_cheaper and after["recurring"] == before["recurring"] and "decreasing_item_amount" in conditions
     ):
-        made = schedules.create_schedule(stripe, {"from_subscription": row["id"]})
-        phase = made["phases"][0]
+        created = schedules.create_schedule(stripe, {"from_subscription": row["id"]})
+        phase = created["phases"][0]
         kept = {"start_date": phase["start_date"], "end_date": phase["end_date"]}
         now = [{"price": before["id"], "quantity": item["quantity"]}]
         then = [{"price": after["id"], "quantity": item["quantity"]}]
         schedules.update_schedule(
-            stripe, {"phases": [{"items": now, **kept}, {"items": then}], "end_behavior": "release"}, made["id"]
+            stripe, {"phases": [{"items": now, **kept}, {"items": then}], "end_behavior": "release"}, created["id"]
         )
         return
     change = {"items": [{"id": item["id"], "price": price_id}], "proration_behavior": how["proration_behavior"]}

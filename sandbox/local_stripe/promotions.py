@@ -90,8 +90,8 @@ def take_off(stripe: LocalStripe, row: Row, lines: list[Row]) -> list[Row]:
     """Take a subscription's discounts off an invoice's lines; the totals. Coupons that count once are used up."""
     totals = []
     for discount_id in row["discounts"]:
-        found = stripe.get("discount", discount_id)
-        coupon = stripe.get("coupon", found["source"]["coupon"])
+        result = stripe.get("discount", discount_id)
+        coupon = stripe.get("coupon", result["source"]["coupon"])
         payable = [line for line in lines if line["discountable"] and line["amount"] > 0]
         whole = sum(line["amount"] for line in payable)
         off = _off(coupon, whole)
@@ -113,7 +113,7 @@ def _discount(stripe: LocalStripe, row: Row, wanted: Row) -> str:
         return str(stripe.get("discount", known)["id"])
     code = stripe.get("promotion_code", wanted["promotion_code"]) if wanted.get("promotion_code") else None
     coupon = stripe.get("coupon", code["promotion"]["coupon"] if code else wanted["coupon"])
-    made = stripe.new(
+    created = stripe.new(
         "discount",
         "di",
         customer=row["customer"],
@@ -122,7 +122,7 @@ def _discount(stripe: LocalStripe, row: Row, wanted: Row) -> str:
         source={"type": "coupon", "coupon": coupon["id"]},
         start=stripe.timestamp(),
     )
-    return str(made["id"])
+    return str(created["id"])
 
 
 def _off(coupon: Row, total: int) -> int:

@@ -71,8 +71,8 @@ class Application:
             return answer.status, "application/json", encoded_json(answer.body), answer.headers
         if path.startswith("/_sandbox/"):
             values = json.loads(body) if body else {}
-            found = control.answer(self._stripe, method, path.removeprefix("/_sandbox/"), values, send)
-            return 200, "application/json", encoded_json(found), {}
+            result = control.answer(self._stripe, method, path.removeprefix("/_sandbox/"), values, send)
+            return 200, "application/json", encoded_json(result), {}
         query = dict(parse_qsl(environ.get("QUERY_STRING", "")))
         return self._page(method, path, dict(parse_qsl(body)), query)
 
@@ -91,8 +91,8 @@ class Application:
                 pages.render("payconiq.html", payment=row, total=pages.money(row["amount"], "eur")),
                 {},
             )
-        status, found = self.payconiq.answer(method, path, body, authorization)
-        return status, "application/json", encoded_json(found), {}
+        status, result = self.payconiq.answer(method, path, body, authorization)
+        return status, "application/json", encoded_json(result), {}
 
     def _page(
         self, method: str, path: str, form: dict[str, str], query: dict[str, str]
@@ -212,4 +212,4 @@ class _QuietHandler(WSGIRequestHandler):
     """wsgiref ends the connection of an aborted request without an answer."""
 
     def log_message(self, *_args: Any) -> None:
-        """The events page tells more than an access log would."""
+        """The events page shows more than an access log would."""

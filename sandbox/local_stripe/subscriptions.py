@@ -129,8 +129,8 @@ def _stops(stripe: LocalStripe, row: Row, values: Row) -> Row:
         ends = values["cancel_at_period_end"]
         values["cancel_at"] = _period_end(row) if ends else None
     elif "cancel_at" in values:
-        told = values["cancel_at"] or None
-        values["cancel_at"] = _period_end(row) if told in ("min_period_end", "max_period_end") else told
+        reported = values["cancel_at"] or None
+        values["cancel_at"] = _period_end(row) if reported in ("min_period_end", "max_period_end") else reported
         values["cancel_at_period_end"] = False
     if "cancel_at" in values:
         values["canceled_at"] = stripe.timestamp() if values["cancel_at"] else None

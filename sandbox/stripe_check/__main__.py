@@ -13,7 +13,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from sandbox.places import Place
+from sandbox.data_folder import DataFolder
 from sandbox.postgres import Postgres
 from sandbox.stripe_check.recording import Record, differences
 
@@ -40,7 +40,7 @@ def main() -> int:
 def _play(folder: Path, which: str, key: str) -> Record:
     """One round in a process and a database of its own."""
     print(f"{'The local Stripe' if which == 'local' else 'Stripe, in test mode'}:", flush=True)
-    place, out = Place.at(folder), folder / "record.json"
+    place, out = DataFolder.at(folder), folder / "record.json"
     with Postgres(place) as postgres:
         postgres.create_database()
         variables = {
@@ -95,9 +95,9 @@ def _report(local: Record, theirs: Record | None) -> int:
     failures = [f"local Stripe: {line}" for line in local.failures]
     if theirs is not None:
         failures += [f"Stripe: {line}" for line in theirs.failures]
-        found = list(differences(theirs, local))
-        print(f"\nWhere Stripe's answers differ from the local Stripe's ({len(found)}):")
-        for line in found:
+        result = list(differences(theirs, local))
+        print(f"\nWhere Stripe's answers differ from the local Stripe's ({len(result)}):")
+        for line in result:
             print(f"  {line}")
     else:
         print("\nTo play the same against Stripe itself: make stripe-check STRIPE_TEST_KEY=rk_test_…")

@@ -14,7 +14,7 @@ OPEN = {"metadata", "payment_method_options", "payment_method_configuration_deta
 
 @dataclass
 class Record:
-    """One round: the shapes of objects, the kinds of events of each story, and what went otherwise than told."""
+    """One round: the shapes of objects, the kinds of events of each story, and what went otherwise than expected."""
 
     shapes: dict[str, dict[str, set[str]]] = field(default_factory=dict)
     events: dict[str, list[str]] = field(default_factory=dict)
@@ -44,9 +44,9 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str) -> "Record":
-        found = json.loads(text)
-        shapes = {kind: {name: set(types) for name, types in shape.items()} for kind, shape in found["shapes"].items()}
-        return cls(shapes=shapes, events=found["events"], failures=found["failures"])
+        result = json.loads(text)
+        shapes = {kind: {name: set(types) for name, types in shape.items()} for kind, shape in result["shapes"].items()}
+        return cls(shapes=shapes, events=result["events"], failures=result["failures"])
 
 
 class RecordingClient(stripe.HTTPClient):

@@ -22,7 +22,7 @@ class LiveKeyRefusedError(RuntimeError):
 
 
 def play(record: Record, *, is_local: bool, say: Say) -> None:
-    """Tell every story to the Stripe that the client is set up for; what it made is gone afterwards."""
+    """Play every story at the Stripe that the client is set up for; what it made is gone afterwards."""
     refuse_live(stripe.api_key or "")
     run = f"check-{secrets.token_hex(3)}"
     stripe.default_http_client = RecordingClient(stripe.default_http_client or stripe.RequestsClient(), record)
@@ -37,7 +37,7 @@ def play(record: Record, *, is_local: bool, say: Say) -> None:
         for story in STORIES:
             went_well = teller.tell(story)
             say(f"  {'ok     ' if went_well else 'FAILED '} {story.__name__.replace('_', ' ')}")
-        for point in doctor.examine():
+        for point in doctor.run_checks():
             # (The portal's settings were made a moment ago: read back, they are as they were made.)
             if point.verdict == Verdict.PROBLEM and point.about in ("permission", "portal"):
                 record.failures.append(f"{point.about}: {point.text}")

@@ -45,7 +45,7 @@ Story = Callable[["Teller"], None]
 
 @dataclass
 class Teller:
-    """Tells stories to a Stripe, and compares what becomes of them with what should."""
+    """Plays stories at a Stripe, and compares what becomes of them with what should."""
 
     run: str  # a name of this round, in everything that it makes
     record: Record
@@ -56,7 +56,7 @@ class Teller:
     people: int = 0
 
     def tell(self, story: Story) -> bool:
-        """Run one story on a clock of its own; whether it went as told."""
+        """Run one story on a clock of its own; whether it went as expected."""
         self.story = story.__name__
         before = len(self.record.failures)
         try:
@@ -70,10 +70,10 @@ class Teller:
     def on_a_test_clock(self) -> Iterator[None]:
         """Customers that are made meanwhile live on a test clock."""
         frozen = int(clock.now().timestamp())
-        made = stripe.test_helpers.TestClock.create(frozen_time=frozen, name=f"{self.run} {self.story}"[:300])
-        self.clocks.append(made.id)
+        created = stripe.test_helpers.TestClock.create(frozen_time=frozen, name=f"{self.run} {self.story}"[:300])
+        self.clocks.append(created.id)
         create = stripe.Customer.create
-        stripe.Customer.create = _with_clock(create, made.id)  # type: ignore[method-assign]
+        stripe.Customer.create = _with_clock(create, created.id)  # type: ignore[method-assign]
         try:
             yield
         finally:
@@ -98,10 +98,10 @@ class Teller:
             if event.id in self.seen:
                 break
             fresh.append(stripe_client.plain(event))
-        for told in reversed(fresh):
-            self.seen.add(told["id"])
-            self.record.events.setdefault(self.story, []).append(told["type"])
-            receiving.keep(told, now=clock.now())
+        for reported in reversed(fresh):
+            self.seen.add(reported["id"])
+            self.record.events.setdefault(self.story, []).append(reported["type"])
+            receiving.store_event(reported, now=clock.now())
         for event_id in InboxEvent.objects.filter(next_attempt_at__isnull=False).values_list("event_id", flat=True):
             inbox.process(event_id=event_id, now=clock.now())
 
@@ -149,10 +149,10 @@ class Teller:
         for name, value in price.frozen(1).items():
             setattr(order, name, value)
         about: Any = {"items": [{"price": price.stripe_price_id}], "metadata": identity(order), **more}
-        made = stripe.Subscription.create(
+        created = stripe.Subscription.create(
             customer=customer_of(account), payment_behavior="error_if_incomplete", **about
         )
-        return str(made.id)
+        return str(created.id)
 
     def plan_credits(self, account: Account) -> int:
         selectors.balance(account_id=account.pk, now=clock.now())
@@ -168,7 +168,7 @@ class Teller:
 
     def form(self, account: Account, key: str = "form") -> Order:
         """A pack on a card form, not paid yet."""
-        started = purchases.start(
+        started = purchases.start_checkout(
             account=account, price=self.price("pack"), quantity=1, idempotency_key=key, actor="check",
             ui=Order.Ui.ELEMENTS, now=clock.now(),
         )  # fmt: skip
@@ -176,10 +176,10 @@ class Teller:
 
 
 def _with_clock(create: Callable[..., Any], clock_id: str) -> Callable[..., Any]:
-    def made(**params: Any) -> Any:
+    def created(**params: Any) -> Any:
         return create(**params, test_clock=clock_id)
 
-    return made
+    return created
 
 
 # --- the stories -------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def a_pack_is_paid_on_a_card_form(teller: Teller) -> None:
 def a_payment_page_is_made_and_expires(teller: Teller) -> None:
     ada = teller.somebody()
     for number, price in enumerate((teller.price("pack"), teller.price("small", "month"))):
-        started = purchases.start(
+        started = purchases.start_checkout(
             account=ada, price=price, quantity=1, idempotency_key=f"page{number}", actor="check", now=clock.now()
         )
         if not started.order.checkout_url.startswith("http"):
@@ -240,7 +240,7 @@ def a_plan_renews_goes_up_and_down_and_stops(teller: Teller) -> None:
     ledger.spend(account_id=ada.pk, amount=30, idempotency_key=uuid.uuid4().hex, now=clock.now())
     teller.advance(days=32, hours=3)
     teller.expect("credits after the renewal", lambda: teller.plan_credits(ada), 100)
-    promised = previews.of_change(account=ada, price=teller.price("large", "month"), now=clock.now()).credits_now
+    promised = previews.preview_change(account=ada, price=teller.price("large", "month"), now=clock.now()).credits_now
     plan_changes.change(account=ada, price=teller.price("large", "month"), now=clock.now())
     teller.expect("credits after the upgrade", lambda: teller.plan_credits(ada), 100 + promised)
     plan_changes.change(account=ada, price=teller.price("small", "month"), now=clock.now())
@@ -276,7 +276,7 @@ def a_plan_gets_free_days(teller: Teller) -> None:
     teller.subscribed(ada, "small")
     teller.expect("credits", lambda: teller.plan_credits(ada), 100)
     before = teller.plan(ada).current_period_end
-    plan_changes.extend(account=ada, days=5, key=uuid.uuid4().hex, now=clock.now())
+    plan_changes.extend_period(account=ada, days=5, key=uuid.uuid4().hex, now=clock.now())
     teller.expect("five days", lambda: teller.plan(ada).current_period_end - before, timedelta(days=5))
     teller.expect("no more credits for that", lambda: teller.plan_credits(ada), 100)
     teller.advance(days=37, hours=3)

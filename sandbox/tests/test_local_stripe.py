@@ -120,8 +120,8 @@ def test_a_paid_session_tells_its_payment_and_itself(local_stripe: LocalStripe, 
 
     checkout.complete(local_stripe, session.id, Outcome.SUCCESS)
 
-    told = types(local_stripe)
-    assert {"payment_intent.succeeded", "charge.succeeded", "checkout.session.completed"} <= set(told)
+    reported = types(local_stripe)
+    assert {"payment_intent.succeeded", "charge.succeeded", "checkout.session.completed"} <= set(reported)
     paid = stripe.checkout.Session.retrieve(session.id, expand=["line_items"])
     assert (paid.status, paid.payment_status, paid.amount_total) == ("complete", "paid", 500)
     assert paid.line_items.data[0].price.id == price.id  # type: ignore[union-attr]
@@ -177,11 +177,11 @@ def test_a_cancelled_subscription_ends_at_its_period_s_end(
 
 
 def test_lists_are_paged(local_stripe: LocalStripe) -> None:
-    made = [stripe.Customer.create(email=f"{n}@example.com").id for n in range(25)]
+    created = [stripe.Customer.create(email=f"{n}@example.com").id for n in range(25)]
 
-    found = [row.id for row in stripe.Customer.list(limit=10).auto_paging_iter()]
+    result = [row.id for row in stripe.Customer.list(limit=10).auto_paging_iter()]
 
-    assert sorted(found) == sorted(made)
+    assert sorted(result) == sorted(created)
     assert stripe.Customer.list(limit=10).has_more
 
 
@@ -214,11 +214,11 @@ def test_a_refused_webhook_is_tried_again_for_three_days_and_then_given_up(local
 def test_what_is_stored_is_there_after_a_restart(local_stripe: LocalStripe, customer: Any, tmp_path: Any) -> None:
     path = tmp_path / "stripe.sqlite3"
     first = LocalStripe(store=Store(path), clock=local_stripe.clock)
-    made = first.request("POST", "/v1/customers", "email=b%40example.com", {"authorization": "Bearer sk_test_x"})
+    created = first.request("POST", "/v1/customers", "email=b%40example.com", {"authorization": "Bearer sk_test_x"})
 
     second = LocalStripe(store=Store(path), clock=local_stripe.clock)
 
-    assert second.get("customer", made.body["id"])["email"] == "b@example.com"
+    assert second.get("customer", created.body["id"])["email"] == "b@example.com"
 
 
 class TestControl:

@@ -32,9 +32,9 @@ def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
 def test_a_run_in_which_every_test_ran_is_well(tmp_path: Path, options: tuple[str, ...]) -> None:
     (tmp_path / "test_it.py").write_text("def test_one():\n    pass\n\n\ndef test_two():\n    pass\n")
 
-    done = run(tmp_path, *options)
+    result = run(tmp_path, *options)
 
-    assert (done.returncode, "2 passed" in done.stdout) == (0, True), done.stdout + done.stderr
+    assert (result.returncode, "2 passed" in result.stdout) == (0, True), result.stdout + result.stderr
 
 
 def test_two_tests_of_one_id_are_refused(tmp_path: Path) -> None:
@@ -42,9 +42,9 @@ def test_two_tests_of_one_id_are_refused(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text(TWICE)
     (tmp_path / "test_it.py").write_text("def test_one():\n    pass\n")
 
-    done = run(tmp_path)
+    result = run(tmp_path)
 
-    assert done.returncode != 0
+    assert result.returncode != 0
 
 
 @pytest.mark.parametrize("options", [(), ("-n", "2")])
@@ -54,7 +54,7 @@ def test_a_test_that_was_collected_and_did_not_run_fails_the_run(tmp_path: Path,
     )
     (tmp_path / "test_it.py").write_text("def test_one():\n    pass\n\n\ndef test_two():\n    pass\n")
 
-    done = run(tmp_path, *options)
+    result = run(tmp_path, *options)
 
-    assert done.returncode != 0
-    assert "collected and did not run" in done.stdout, done.stdout + done.stderr
+    assert result.returncode != 0
+    assert "collected and did not run" in result.stdout, result.stdout + result.stderr

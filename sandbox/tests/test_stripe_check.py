@@ -58,14 +58,14 @@ def test_nothing_but_a_test_key_is_taken(local_stripe: LocalStripe, monkeypatch:
 
 
 def test_the_command_refuses_a_live_key_before_anything_else() -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "sandbox.stripe_check", "--key", "rk_live_x"],
         capture_output=True,
         text=True,
         check=False,
     )
 
-    assert (done.returncode, "test mode" in done.stderr) == (2, True)
+    assert (result.returncode, "test mode" in result.stderr) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from api.schema import refuses
 from common import clock
 from credits import ledger
 from usage import rate_card
-from usage.api.spends import SpendRequest, work
+from usage.api.spends import SpendRequest, work_of
 
 
 class CheckRequest(SpendRequest):
@@ -48,12 +48,12 @@ class CheckView(APIView):
     def post(self, request: Request) -> Response:
         """May this be spent right now? Advice only: nothing is set aside. (A hold sets aside.)"""
         now = clock.now()
-        asked = checked(CheckRequest, request.data)
+        fields = checked(CheckRequest, request.data)
         account = account_of(request, now=now)
-        cost = work(asked, side=caller_of(request).side).priced(at=now).credits
-        found = ledger.check(account_id=account.pk, amount=cost, now=now)
+        cost = work_of(fields, side=caller_of(request).side).priced(at=now).credits
+        result = ledger.check(account_id=account.pk, amount=cost, now=now)
         return Response(
-            {"allowed": not found.refusal, "cost": cost, "available": found.available, "reason": found.refusal}
+            {"allowed": not result.refusal, "cost": cost, "available": result.available, "reason": result.refusal}
         )
 
 

@@ -25,7 +25,7 @@ from credits.api.serializers import TransactionSerializer, UsageSerializer, spen
 from credits.errors import TooManyHoldsError
 from credits.models import Hold
 from usage import rate_card, spending
-from usage.api.spends import SpendRequest, telling_of_more, work
+from usage.api.spends import SpendRequest, with_buy_hint, work_of
 
 DEFAULT_EXPIRY = timedelta(minutes=15)
 LONGEST_EXPIRY_S = int(ledger.LONGEST_HOLD.total_seconds())
@@ -100,13 +100,13 @@ class HoldsView(APIView):
     def post(self, request: Request) -> Response:
         """Set credits aside for work whose cost is known only afterwards."""
         key, now = idempotency_key(request), clock.now()
-        asked = checked(HoldRequest, request.data)
+        fields = checked(HoldRequest, request.data)
         account = account_of(request, now=now)
-        expiry = timedelta(seconds=asked["expires_in"]) if "expires_in" in asked else DEFAULT_EXPIRY
-        with telling_of_more(account, now=now):
-            held = spending.hold(
+        expiry = timedelta(seconds=fields["expires_in"]) if "expires_in" in fields else DEFAULT_EXPIRY
+        with with_buy_hint(account, now=now):
+            on_hold = spending.hold(
                 account=account,
-                work=work(asked, side=caller_of(request).side),
+                work=work_of(fields, side=caller_of(request).side),
                 idempotency_key=key,
                 expires_at=now + expiry,
                 actor=caller_of(request).actor,
@@ -114,17 +114,17 @@ class HoldsView(APIView):
                 now=now,
             )
         data = {
-            "id": public_id("hold", held.hold_id),
-            "status": held.status,
-            "amount": held.amount,
-            "captured": held.captured,
-            "available": held.balance_after,
-            "feature": asked.get("feature") or None,
-            "expires_at": timestamp(held.expires_at),
-            "created": timestamp(held.created_at),
+            "id": public_id("hold", on_hold.hold_id),
+            "status": on_hold.status,
+            "amount": on_hold.amount,
+            "captured": on_hold.captured,
+            "available": on_hold.balance_after,
+            "feature": fields.get("feature") or None,
+            "expires_at": timestamp(on_hold.expires_at),
+            "created": timestamp(on_hold.created_at),
         }
-        answer = made(data, is_replayed=held.is_replayed)
-        answer["Credits-Available"] = str(held.balance_after)
+        answer = made(data, is_replayed=on_hold.is_replayed)
+        answer["Credits-Available"] = str(on_hold.balance_after)
         return answer
 
 
@@ -137,10 +137,10 @@ class HoldView(APIView):
         now = clock.now()
         account = account_of(request, now=now)
         selectors.settled_wallet(account_id=account.pk, now=now)
-        found = selectors.find_hold(account.pk, identifier_of("hold", hold_id, "hold"))
-        if found is None:
+        result = selectors.find_hold(account.pk, identifier_of("hold", hold_id, "hold"))
+        if result is None:
             raise NotFoundError("There is no such hold.")
-        return Response(hold_data(found))
+        return Response(hold_data(result))
 
 
 class CaptureView(APIView):
@@ -161,13 +161,13 @@ class CaptureView(APIView):
     def post(self, request: Request, hold_id: str) -> Response:
         """Spend what the work cost. Sending it again answers the first capture: a hold is captured once."""
         now = clock.now()
-        asked = checked(CaptureRequest, request.data)
+        fields = checked(CaptureRequest, request.data)
         captured = spending.capture(
             account=account_of(request, now=now),
             hold_id=identifier_of("hold", hold_id, "hold"),
-            amount=asked.get("amount"),
-            quantity=asked.get("quantity"),
-            usage=asked.get("usage"),
+            amount=fields.get("amount"),
+            quantity=fields.get("quantity"),
+            usage=fields.get("usage"),
             actor=caller_of(request).actor,
             side=caller_of(request).side,
             now=now,
@@ -179,7 +179,7 @@ class CaptureView(APIView):
             quantity=captured.quantity,
             description=captured.description,
             metadata={},
-            usage=asked.get("usage"),
+            usage=fields.get("usage"),
             hold=hold_id,
             missing=captured.missing,
         )
@@ -226,11 +226,11 @@ class ExtendView(APIView):
     def post(self, request: Request, hold_id: str) -> Response:
         """Keep a hold open for longer: work that streams for minutes. At most a day from when it began."""
         now = clock.now()
-        asked = checked(ExtendRequest, request.data)
+        fields = checked(ExtendRequest, request.data)
         extended = ledger.extend(
             account_id=account_of(request, now=now).pk,
             hold_id=identifier_of("hold", hold_id, "hold"),
-            expires_at=now + timedelta(seconds=asked["expires_in"]),
+            expires_at=now + timedelta(seconds=fields["expires_in"]),
             now=now,
         )
         return Response(hold_data(extended))

@@ -21,7 +21,7 @@ from common.errors import FieldProblem, InvalidRequestError, Refusal
 from credits.api.serializers import TransactionSerializer
 from credits.errors import CreditsError
 from usage import spending
-from usage.api.spends import SpendRequest, work, work_data
+from usage.api.spends import SpendRequest, work_data, work_of
 
 
 class BatchItem(SpendRequest):
@@ -59,28 +59,28 @@ class SpendBatchView(APIView):
     @extend_schema(operation_id="spend_batch", request=BatchRequest, responses=BatchSerializer)
     def post(self, request: Request) -> Response:
         """Up to 500 spends, committed together. One that is refused leaves the others alone; each may be sent again."""
-        asked = checked(BatchRequest, request.data)["spends"]
-        if len(asked) > settings.MAX_SPENDS_PER_BATCH:
+        fields = checked(BatchRequest, request.data)["spends"]
+        if len(fields) > settings.MAX_SPENDS_PER_BATCH:
             detail = f"At most {settings.MAX_SPENDS_PER_BATCH} at a time."
             raise InvalidRequestError(FieldProblem(pointer="/spends", code="too_many", detail=detail))
         now, caller = clock.now(), caller_of(request)
-        answers: list[dict[str, Any] | None] = [None] * len(asked)
+        answers: list[dict[str, Any] | None] = [None] * len(fields)
         ready: list[tuple[Account, int, dict[str, Any]]] = []
-        for number, item in enumerate(asked):
+        for number, item in enumerate(fields):
             try:
-                found = checked(BatchItem, item)
-                account = caller.account_for(found.get("account", ""), now=now, is_checked_later=True)
-                ready.append((account, number, found))
+                entry = checked(BatchItem, item)
+                account = caller.account_for(entry.get("account", ""), now=now, is_checked_later=True)
+                ready.append((account, number, entry))
             except Refusal as error:
                 answers[number] = _refused(error)
         with transaction.atomic():
             # In the order of accounts, so that two batches never wait for each other.
-            for account, number, item in sorted(ready, key=lambda entry: (entry[0].pk, entry[1])):
-                done = work(item, side=caller.side)
+            for account, number, item in sorted(ready, key=lambda row: (row[0].pk, row[1])):
+                work = work_of(item, side=caller.side)
                 try:
                     spent = spending.spend(
                         account=account,
-                        work=done,
+                        work=work,
                         idempotency_key=item["idempotency_key"],
                         actor=caller.actor,
                         side=caller.side,
@@ -89,9 +89,9 @@ class SpendBatchView(APIView):
                 except CreditsError as error:
                     answers[number] = _refused(error)
                 else:
-                    made = work_data(spent, done)
+                    created = work_data(spent, work)
                     answers[number] = {
-                        "status": 201, "replayed": spent.is_replayed, "transaction": made, "problem": None,
+                        "status": 201, "replayed": spent.is_replayed, "transaction": created, "problem": None,
                     }  # fmt: skip
         return Response({"data": answers})
 

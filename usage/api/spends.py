@@ -20,7 +20,7 @@ from api.idempotency import KEY_PARAMETER, idempotency_key, made
 from api.schema import refuses
 from common import clock
 from common.sides import Side
-from common.urls import own
+from common.urls import absolute_url
 from credits import ledger, selectors
 from credits.api.balance import RefillSerializer
 from credits.api.refusals import SPENDING, WITH_A_KEY
@@ -79,7 +79,7 @@ EXAMPLES = [
 ]
 
 
-def work(asked: dict[str, Any], *, side: Side) -> spending.Work:
+def work_of(asked: dict[str, Any], *, side: Side) -> spending.Work:
     """What a SpendRequest asks for. What a provider charges the seller is not believed of a buyer."""
     usage = asked.get("usage", {})
     if side == Side.BUYER:
@@ -94,7 +94,7 @@ def work(asked: dict[str, Any], *, side: Side) -> spending.Work:
     )
 
 
-def work_data(spent: ledger.Spent, done: spending.Work) -> dict[str, Any]:
+def work_data(spent: ledger.SpendResult, done: spending.Work) -> dict[str, Any]:
     """What the API says of a spend on that work."""
     return spent_data(
         spent,
@@ -108,7 +108,7 @@ def work_data(spent: ledger.Spent, done: spending.Work) -> dict[str, Any]:
 
 
 @contextmanager
-def telling_of_more(account: Account, *, now: datetime) -> Iterator[None]:
+def with_buy_hint(account: Account, *, now: datetime) -> Iterator[None]:
     """Has a refusal for lack of credits say where there are more, and when some come by themselves."""
     try:
         yield
@@ -116,7 +116,7 @@ def telling_of_more(account: Account, *, now: datetime) -> Iterator[None]:
         refill = selectors.balance(account_id=account.pk, now=now).next_refill
         error.extra |= {
             "next_refill": RefillSerializer(refill).data if refill else None,
-            "buy_url": own("credits"),
+            "buy_url": absolute_url("credits"),
             "retryable": False,
         }
         raise
@@ -136,10 +136,10 @@ class SpendView(APIView):
     def post(self, request: Request) -> Response:
         """Spend credits; sending the same Idempotency-Key again answers the first spend and takes nothing more."""
         key, now = idempotency_key(request), clock.now()
-        asked = checked(SpendRequest, request.data)
+        fields = checked(SpendRequest, request.data)
         account = account_of(request, now=now, is_checked_later=True)
-        asked_for = work(asked, side=caller_of(request).side)
-        with telling_of_more(account, now=now):
+        asked_for = work_of(fields, side=caller_of(request).side)
+        with with_buy_hint(account, now=now):
             spent = spending.spend(
                 account=account,
                 work=asked_for,

@@ -89,18 +89,18 @@ class UsageSummaryView(APIView):
     def get(self, request: Request) -> Response:
         """What was used over some days, in groups and in all."""
         now = clock.now()
-        asked = checked(SummaryRequest, request.query_params.dict())
+        fields = checked(SummaryRequest, request.query_params.dict())
         account = account_of(request, now=now)
-        zone = asked.get("tz") or account.time_zone
-        first, last = _days(asked, now.astimezone(ZoneInfo(zone)).date())
+        zone = fields.get("tz") or account.time_zone
+        first, last = _days(fields, now.astimezone(ZoneInfo(zone)).date())
         period: dict[str, Any] = {
             "account_id": account.pk,
             "since": first_instant(first, zone),
             "until": first_instant(last + timedelta(days=1), zone),
             "zone": zone,
         }
-        groups = usage_summary.summary(**period, group_by=asked["group_by"])
-        (total,) = usage_summary.summary(**period)
+        groups = usage_summary.summarize(**period, group_by=fields["group_by"])
+        (total,) = usage_summary.summarize(**period)
         return Response(
             {
                 "from": first,

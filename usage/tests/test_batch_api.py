@@ -46,7 +46,7 @@ def answers(found: Any) -> Answers:
 
 
 def test_each_spend_has_its_own_answer_in_the_order_asked(service: str) -> None:
-    found = send(
+    result = send(
         service,
         [
             one("1", "ext:b", feature="image"),
@@ -59,7 +59,7 @@ def test_each_spend_has_its_own_answer_in_the_order_asked(service: str) -> None:
         ],
     )
 
-    assert answers(found) == [
+    assert answers(result) == [
         (201, False),
         (201, False),
         (402, False),
@@ -68,7 +68,7 @@ def test_each_spend_has_its_own_answer_in_the_order_asked(service: str) -> None:
         (400, False),
         (201, False),
     ]
-    rows = found.json()["data"]
+    rows = result.json()["data"]
     assert [row["transaction"] and row["transaction"]["balance_after"] for row in rows] == [
         1,
         2,
@@ -102,9 +102,9 @@ def test_an_account_key_spends_for_itself_alone(service: str, ada_account: Accou
     ledger.grant(account_id=ada_account.pk, amount=5, source=Source.BONUS, source_key="t", now=clock.now())
     own = keys.create_key(account=ada_account, name="k", scopes=[Scope.CREDITS_SPEND], created_by=None, now=clock.now())
 
-    found = send(own.secret, [{"idempotency_key": "1", "amount": 1}, one("2", "ext:a")])
+    result = send(own.secret, [{"idempotency_key": "1", "amount": 1}, one("2", "ext:a")])
 
-    assert answers(found) == [(201, False), (404, False)]
+    assert answers(result) == [(201, False), (404, False)]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -114,8 +114,8 @@ def test_batches_over_the_same_accounts_never_wait_for_each_other(service: str) 
     def run(number: int) -> None:
         order = ("ext:a", "ext:b") if number % 2 else ("ext:b", "ext:a")
         try:
-            found = send(service, [one(f"{number}-{account}", account) for account in order])
-            statuses.extend(status for status, _ in answers(found))
+            result = send(service, [one(f"{number}-{account}", account) for account in order])
+            statuses.extend(status for status, _ in answers(result))
         finally:
             connection.close()
 

@@ -52,15 +52,15 @@ def test_a_view_that_fails_gives_back(left: Callable[[], int], ada: User, rf: Re
 def test_without_credits_the_work_is_not_begun(left: Callable[[], int], ada: User, rf: RequestFactory) -> None:
     request = rf.get("/")
     request.user = ada
-    done = []
+    result = []
 
     @charging.costs("message", quantity=4)
     def dear(_request: HttpRequest) -> None:
-        done.append(1)
+        result.append(1)
 
     with pytest.raises(InsufficientCreditsError):
         dear(request)
-    assert (done, left()) == ([], 10)
+    assert (result, left()) == ([], 10)
 
 
 def test_nobody_is_charged_for_a_visitor(db: None, rf: RequestFactory) -> None:

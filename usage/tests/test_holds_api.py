@@ -27,9 +27,9 @@ class Api:
     """The app's backend: a service key that names the account with each call."""
 
     def __init__(self, account: Account, scopes: Sequence[str] = keys.ACCOUNT_KEY_SCOPES) -> None:
-        made = keys.create_key(account=None, name="t", scopes=scopes, created_by=None, now=clock.now())
+        created = keys.create_key(account=None, name="t", scopes=scopes, created_by=None, now=clock.now())
         self.account = account.public_id
-        self._client = Client(headers={"Authorization": f"Bearer {made.secret}"})
+        self._client = Client(headers={"Authorization": f"Bearer {created.secret}"})
         self._number = 0
 
     def post(self, path: str, body: Any = None, key: str = "") -> tuple[int, dict[str, Any]]:
@@ -55,21 +55,21 @@ def api(account: Account) -> Api:
 
 
 def hold(api: Api, amount: int = 6, **more: Any) -> str:
-    status, made = api.post("holds", {"amount": amount, **more})
-    assert status == 201, made
-    return str(made["id"])
+    status, created = api.post("holds", {"amount": amount, **more})
+    assert status == 201, created
+    return str(created["id"])
 
 
 def test_a_hold_sets_aside_and_a_capture_spends_the_true_cost(api: Api) -> None:
-    status, made = api.post("holds", {"amount": 6, "description": "A long answer"}, key="h")
-    assert (status, made["status"], made["amount"], made["available"]) == (201, "open", 6, 4)
-    assert api.post("holds", {"amount": 6, "description": "A long answer"}, key="h")[1]["id"] == made["id"]
+    status, created = api.post("holds", {"amount": 6, "description": "A long answer"}, key="h")
+    assert (status, created["status"], created["amount"], created["available"]) == (201, "open", 6, 4)
+    assert api.post("holds", {"amount": 6, "description": "A long answer"}, key="h")[1]["id"] == created["id"]
 
-    status, captured = api.post(f"holds/{made['id']}/capture", {"amount": 2})
+    status, captured = api.post(f"holds/{created['id']}/capture", {"amount": 2})
 
     assert (status, captured["amount"], captured["missing"], captured["balance_after"]) == (201, -2, 0, 8)
-    assert api.post(f"holds/{made['id']}/capture", {"amount": 2})[1]["id"] == captured["id"]
-    assert api.get(f"holds/{made['id']}")[1]["status"] == "captured"
+    assert api.post(f"holds/{created['id']}/capture", {"amount": 2})[1]["id"] == captured["id"]
+    assert api.get(f"holds/{created['id']}")[1]["status"] == "captured"
     assert api.get(f"transactions/{captured['id']}")[1]["amount"] == -2
     assert list(audit.all_disagreements()) == []
 
@@ -98,7 +98,7 @@ def test_a_hold_is_kept_open_for_longer_but_no_longer_than_a_day(api: Api) -> No
 
 
 def test_a_hold_that_has_lapsed_cannot_be_captured(api: Api, account: Account, now: Any) -> None:
-    held = ledger.hold(
+    on_hold = ledger.hold(
         account_id=account.pk,
         amount=1,
         idempotency_key="old",
@@ -106,7 +106,7 @@ def test_a_hold_that_has_lapsed_cannot_be_captured(api: Api, account: Account, n
         now=clock.now() - timedelta(hours=2),
     )
 
-    hold_id = public_id("hold", held.hold_id)
+    hold_id = public_id("hold", on_hold.hold_id)
 
     assert api.post(f"holds/{hold_id}/capture", {"amount": 1})[0] == 410
     assert api.post(f"holds/{hold_id}/extend", {"expires_in": 60})[0] == 410
@@ -140,11 +140,11 @@ def test_another_account_s_hold_is_404(api: Api, db: None) -> None:
     ids=str,
 )
 def test_a_check_says_what_a_spend_would(api: Api, body: dict[str, int], answer: tuple[bool, int, str | None]) -> None:
-    status, found = api.post("check", body)
+    status, result = api.post("check", body)
 
-    assert (status, found["allowed"], found["cost"], found["reason"]) == (200, *answer)
-    assert found["available"] == BALANCE
-    assert api.post("spend", {"amount": found["cost"]})[0] == (201 if found["allowed"] else 402)
+    assert (status, result["allowed"], result["cost"], result["reason"]) == (200, *answer)
+    assert result["available"] == BALANCE
+    assert api.post("spend", {"amount": result["cost"]})[0] == (201 if result["allowed"] else 402)
 
 
 def test_a_check_knows_the_daily_cap_debt_and_a_stop(api: Api) -> None:
@@ -185,9 +185,9 @@ def test_an_explanation_adds_up_now_and_in_the_past(api: Api) -> None:
     api.post("spend", {"amount": 4})
     hold(api, 3)
 
-    _, told = api.get("explain")
-    assert (told["available"], told["held"], told["posted"]) == (3, 3, 6)
-    (lot,) = told["lots"]
+    _, reported = api.get("explain")
+    assert (reported["available"], reported["held"], reported["posted"]) == (3, 3, 6)
+    (lot,) = reported["lots"]
     assert lot["granted"] + lot["returned"] - lot["spent"] - lot["expired"] - lot["taken_back"] == 6
     _, past = api.get(f"explain?at={before.replace('+', '%2B')}")
     assert (past["available"], past["held"]) == (BALANCE, 0)

@@ -98,7 +98,7 @@ def test_a_feature_off_the_card_is_unknown_but_begun_work_is_finished_at_its_pri
 ) -> None:
     feature = put_on_the_card("chat", basis=TOKENS, credits=1)
     ledger.grant(account_id=ada_account.pk, amount=100, source=Source.BONUS, source_key="t", now=now)
-    held = spending.hold(
+    on_hold = spending.hold(
         account=ada_account,
         work=Work(feature="chat", quantity=10_000),
         idempotency_key="h",
@@ -111,10 +111,10 @@ def test_a_feature_off_the_card_is_unknown_but_begun_work_is_finished_at_its_pri
 
     with pytest.raises(rate_card.UnknownFeatureError):
         cost(now)
-    done = spending.capture(
-        account=ada_account, hold_id=held.hold_id, quantity=2_500, actor="", now=now + timedelta(minutes=2)
+    result = spending.capture(
+        account=ada_account, hold_id=on_hold.hold_id, quantity=2_500, actor="", now=now + timedelta(minutes=2)
     )
-    assert (held.amount, done.captured, done.quantity) == (10, 3, 2_500)
+    assert (on_hold.amount, result.captured, result.quantity) == (10, 3, 2_500)
 
 
 def test_an_operator_adds_a_price_and_cannot_change_one(client: Client, admin_user: User, present: datetime) -> None:

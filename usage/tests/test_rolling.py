@@ -47,9 +47,9 @@ def busy(ada_account: Account) -> Account:
     return ada_account
 
 
-def summaries(account: Account, zone: str) -> list[list[usage_summary.Used]]:
+def summaries(account: Account, zone: str) -> list[list[usage_summary.UsageTotals]]:
     period = {"since": first_instant(FIRST, zone), "until": first_instant(LAST, zone)}
-    return [usage_summary.summary(account_id=account.pk, zone=zone, group_by=groups, **period) for groups in GROUPS]
+    return [usage_summary.summarize(account_id=account.pk, zone=zone, group_by=groups, **period) for groups in GROUPS]
 
 
 @pytest.mark.parametrize("zone", ZONES)
@@ -74,12 +74,12 @@ def test_sums_are_the_same_rolled_up_to_anywhere(busy: Account, zone: str) -> No
 
 def test_a_period_that_cuts_a_slot_is_summed_from_the_ledger(busy: Account) -> None:
     moment = Transaction.objects.filter(kind="spend").order_by("id")[100].created_at + timedelta(seconds=1)
-    asked = {"account_id": busy.pk, "since": moment, "until": moment + timedelta(days=3), "zone": "UTC"}
-    before = usage_summary.summary(**asked)
+    fields = {"account_id": busy.pk, "since": moment, "until": moment + timedelta(days=3), "zone": "UTC"}
+    before = usage_summary.summarize(**fields)
 
     rollup.roll_up(busy.pk, upto=Transaction.objects.latest("id").id)
 
-    assert usage_summary.summary(**asked) == before
+    assert usage_summary.summarize(**fields) == before
 
 
 def test_who_moves_to_a_zone_of_other_minutes_is_summed_anew(busy: Account) -> None:

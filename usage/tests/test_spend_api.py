@@ -44,8 +44,8 @@ def post(funded: Account, client: Client) -> Post:
 
 def _key(account: Account | None, *scopes: str, **how: Any) -> str:
     scopes = scopes or (keys.ACCOUNT_KEY_SCOPES if account else keys.SERVICE_KEY_SCOPES)
-    made = keys.create_key(account=account, name="t", scopes=scopes, created_by=None, now=clock.now(), **how)
-    return made.secret
+    created = keys.create_key(account=account, name="t", scopes=scopes, created_by=None, now=clock.now(), **how)
+    return created.secret
 
 
 def assert_nothing_spent() -> None:

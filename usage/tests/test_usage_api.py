@@ -1,4 +1,4 @@
-"""Usage with the spend, and what is told of it later: events, sums, CSV."""
+"""Usage with the spend, and what is reported of it later: events, sums, CSV."""
 
 from datetime import datetime
 
@@ -21,12 +21,17 @@ def card(db: None) -> None:
 
 
 def test_a_spend_keeps_what_was_used_and_is_priced_by_it(call: Call) -> None:
-    made = call("POST", "credits/spend", {"feature": "chat", "usage": TOLD, "metadata": {"chat": 7}}).json()
+    created = call("POST", "credits/spend", {"feature": "chat", "usage": TOLD, "metadata": {"chat": 7}}).json()
 
-    assert (made["amount"], made["quantity"], made["usage"], made["metadata"]) == (-4, 2_000, TOLD, {"chat": 7})
-    assert call("GET", f"credits/transactions/{made['id']}").json() == made
+    assert (created["amount"], created["quantity"], created["usage"], created["metadata"]) == (
+        -4,
+        2_000,
+        TOLD,
+        {"chat": 7},
+    )
+    assert call("GET", f"credits/transactions/{created['id']}").json() == created
     (event,) = call("GET", "usage/events").json()["data"]
-    assert (event["id"], event["credits"], event["usage"]) == (made["id"], 4, TOLD)
+    assert (event["id"], event["credits"], event["usage"]) == (created["id"], 4, TOLD)
 
 
 def test_the_same_key_with_other_usage_is_another_request(call: Call) -> None:
@@ -53,11 +58,11 @@ def test_usage_that_is_none_is_refused(call: Call, usage: object) -> None:
 
 def test_a_hold_of_the_most_is_captured_by_its_tokens(call: Call) -> None:
     hold = call("POST", "credits/holds", {"feature": "chat", "quantity": 10_000}).json()
-    made = call("POST", f"credits/holds/{hold['id']}/capture", {"usage": TOLD}).json()
+    created = call("POST", f"credits/holds/{hold['id']}/capture", {"usage": TOLD}).json()
 
-    assert (hold["amount"], made["amount"], made["quantity"], made["feature"]) == (20, -4, 2_000, "chat")
-    kept = call("GET", f"credits/transactions/{made['id']}").json()
-    assert {**made, "hold": None, "missing": None} == {**kept, "hold": None, "missing": None}
+    assert (hold["amount"], created["amount"], created["quantity"], created["feature"]) == (20, -4, 2_000, "chat")
+    kept = call("GET", f"credits/transactions/{created['id']}").json()
+    assert {**created, "hold": None, "missing": None} == {**kept, "hold": None, "missing": None}
 
 
 @pytest.mark.parametrize("body", [{}, {"amount": 1, "quantity": 1}, {"usage": {"input_tokens": -1}}], ids=str)
@@ -74,15 +79,15 @@ def test_a_summary_is_grouped_and_its_total_is_what_was_spent(call: Call) -> Non
     image = call("POST", "credits/spend", {"feature": "image", "quantity": 3}).json()
     call("POST", f"credits/transactions/{image['id']}/reverse", {"reason": "It failed.", "amount": 5})
 
-    told = call("GET", "usage/summary", group_by="feature,model").json()
+    reported = call("GET", "usage/summary", group_by="feature,model").json()
 
-    rows = {(row["feature"], row["model"]): (row["uses"], row["credits"], row["returned"]) for row in told["data"]}
+    rows = {(row["feature"], row["model"]): (row["uses"], row["credits"], row["returned"]) for row in reported["data"]}
     assert rows == {("chat", "large"): (1, 4, 0), ("chat", "small"): (1, 4, 0), ("image", ""): (1, 12, 5)}
-    total = told["total"]
+    total = reported["total"]
     assert (total["uses"], total["credits"], total["returned"], total["input_tokens"]) == (3, 20, 5, 3_000)
     assert total["provider_cost_micros"] == 8_400
     by_day = call("GET", "usage/summary").json()["data"]
-    assert [(row["day"], row["uses"], row["feature"]) for row in by_day] == [(told["to"], 3, None)]
+    assert [(row["day"], row["uses"], row["feature"]) for row in by_day] == [(reported["to"], 3, None)]
 
 
 def test_days_are_parted_by_the_midnight_that_is_asked_for(call: Call, present: datetime) -> None:

@@ -34,7 +34,7 @@ class Command(BaseCommand):
         scopes = options["scopes"] or [scope for scope in keys.SERVICE_KEY_SCOPES if scope != Scope.CREDITS_GRANT]
         if options["grants_per_day"] is not None and options["grants_per_day"] < 0:
             raise CommandError("--grants-per-day is a number of credits, 0 or more.")
-        made = keys.create_key(
+        created = keys.create_key(
             account=None,
             name=options["name"][:80],
             scopes=scopes,
@@ -42,4 +42,4 @@ class Command(BaseCommand):
             grants_per_day=options["grants_per_day"],
             now=clock.now(),
         )
-        self.stdout.write(made.secret)
+        self.stdout.write(created.secret)

@@ -36,10 +36,10 @@ class Provider(Protocol):
         """
 
     def refresh(self, order: Order, *, now: datetime) -> None:
-        """Look how the payment stands, and bring the order and its credits in line. Raises FulfilmentError."""
+        """Fetch how the payment stands, and sync the order and its credits with it. Raises FulfilmentError."""
 
     def refund(self, order: Order, *, amount_minor: int, reason: str, idempotency_key: str, now: datetime) -> None:
-        """Give money back, and bring the credits in line. Raises RefundRefusedError, which says why."""
+        """Give money back, and claw its credits back. Raises RefundRefusedError, which says why."""
 
 
 # By the name that an order keeps; PAYMENT_PROVIDERS says which are switched on.

@@ -2,7 +2,7 @@
 
 Made to the public description of its merchant API, version 3 (developer.payconiq.com). A callback only says "look at
 this payment": its signature is checked, and then the payment is asked for. Money goes back by a transfer to an account
-number that the API tells, which the merchant makes: credits are taken back at once, and an alert says what to transfer.
+number that the API gives, which the merchant makes: credits are taken back at once, and an alert says what to transfer.
 """
 
 import json
@@ -22,7 +22,7 @@ from billing.errors import PaymentProviderUnavailableError, PriceNotSellableErro
 from billing.fulfilment import order_fulfilment
 from billing.models import Order
 from billing.payments.payment_status import Payment, PaymentStatus
-from common.urls import own
+from common.urls import absolute_url
 from outbox import alerts
 from outbox.models import Alert
 
@@ -59,8 +59,8 @@ class PayconiqProvider:
     def open(self, order: Order) -> Opened:
         if order.currency != CURRENCY or not 0 < order.amount_minor <= MOST_MINOR:
             raise PriceNotSellableError("Payconiq takes euros, up to 9,999.99.")
-        back = own("checkout", order.public_id)
-        made = _call(
+        back = absolute_url("checkout", order.public_id)
+        created = _call(
             "POST",
             "/v3/payments",
             {
@@ -73,9 +73,9 @@ class PayconiqProvider:
             },
         )
         return Opened(
-            payment_id=made["paymentId"],
-            url=made["_links"]["deeplink"]["href"],
-            expires_at=_moment(made.get("expiresAt") or made.get("expireAt")),
+            payment_id=created["paymentId"],
+            url=created["_links"]["deeplink"]["href"],
+            expires_at=_moment(created.get("expiresAt") or created.get("expireAt")),
         )
 
     def refresh(self, order: Order, *, now: datetime) -> None:
@@ -88,7 +88,7 @@ class PayconiqProvider:
         if not account_number:
             raise RefundRefusedError("Payconiq does not tell where the money of this payment came from.")
         total = order.refunded_minor + amount_minor
-        clawbacks.take_back_of_order(order, refunded_minor=total, now=now)
+        clawbacks.claw_back_order(order, refunded_minor=total, now=now)
         euros = f"{amount_minor // 100}.{amount_minor % 100:02d}"
         alerts.raise_alert(
             Alert.Kind.TRANSFER_DUE,
@@ -100,8 +100,8 @@ class PayconiqProvider:
 
 
 def callback_url() -> str:
-    """Where Payconiq tells of payments; part of what it signs."""
-    return own("payconiq-callback")
+    """Where Payconiq sends its callbacks; part of what it signs."""
+    return absolute_url("payconiq-callback")
 
 
 def payment_of_callback(*, body: bytes, signature: str, now: datetime) -> str:
@@ -114,11 +114,11 @@ def payment_of_callback(*, body: bytes, signature: str, now: datetime) -> str:
         named = _CallbackSignature().get_unverified_header(whole).get("kid")
         key = _keys().get_signing_key(str(named)).key
         header = _CallbackSignature().decode_complete(whole, key, algorithms=["ES256"])["header"]
-        told = json.loads(body)
+        reported = json.loads(body)
     except (jwt.PyJWTError, ValueError) as error:
         raise ForgedCallbackError(str(error)) from error
     _check_claims(header, now=now)
-    payment_id = told.get("paymentId") if isinstance(told, dict) else None
+    payment_id = reported.get("paymentId") if isinstance(reported, dict) else None
     if not isinstance(payment_id, str) or not payment_id:
         raise ForgedCallbackError("names no payment")
     return payment_id
@@ -170,8 +170,8 @@ def _call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[st
         raise PaymentProviderUnavailableError("Payconiq has a problem. Please try again in a minute.")
     if not answer.ok:
         raise PriceNotSellableError(f"Payconiq refuses this payment ({answer.status_code}).")
-    found: dict[str, Any] = answer.json()
-    return found
+    result: dict[str, Any] = answer.json()
+    return result
 
 
 @cache
@@ -186,7 +186,7 @@ def _keys() -> jwt.PyJWKClient:
 
 def _moment(text: str | None) -> datetime | None:
     try:
-        found = parse_datetime(text or "")
+        result = parse_datetime(text or "")
     except ValueError:
         return None
-    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
+    return result if result is None or result.tzinfo else result.replace(tzinfo=UTC)

@@ -13,7 +13,7 @@ from billing.models import Order, Subscription, TopUp
 from billing.stripe import djstripe_store, payloads, stripe_client
 from billing.webhooks import sync
 from common import clock
-from common.urls import own
+from common.urls import absolute_url
 
 # A payment that was not answered within this time is looked for before it is made again. (All calls of one attempt,
 # each with its own tries, are over by then.)
@@ -21,7 +21,7 @@ ANSWERED_WITHIN = timedelta(minutes=5)
 
 
 class StripeProvider:
-    """Stripe, through the official client; what became of a payment is read back and mirrored by `alignment`."""
+    """Stripe, through the official client; what became of a payment is fetched and stored by `sync`."""
 
     def open(self, order: Order) -> Opened:
         opens = _open_form if order.ui == Order.Ui.ELEMENTS else _open_page
@@ -29,24 +29,24 @@ class StripeProvider:
         try:
             return opens(order, customer_id)
         except StaleCustomerError:
-            # Somebody deleted it, and nobody told us: the account gets a new one.
-            djstripe_store.note_deleted_customer(customer_id, now=clock.now())
+            # Somebody deleted it without our knowing: the account gets a new one.
+            djstripe_store.record_deleted_customer(customer_id, now=clock.now())
             return opens(order, customer_of(order.account))
 
     def refresh(self, order: Order, *, now: datetime) -> None:
         if order.stripe_session_id:
-            sync.bring_in_line(kind="checkout.session", object_id=order.stripe_session_id, now=now)
+            sync.sync_object(kind="checkout.session", object_id=order.stripe_session_id, now=now)
         elif order.payment_id:
-            sync.bring_in_line(kind="payment_intent", object_id=order.payment_id, now=now)
+            sync.sync_object(kind="payment_intent", object_id=order.payment_id, now=now)
 
     def refund(self, order: Order, *, amount_minor: int, reason: str, idempotency_key: str, now: datetime) -> None:
-        made = stripe_client.create_refund(
+        created = stripe_client.create_refund(
             idempotency_key=f"tegoed-refund-{order.public_id}-{idempotency_key}",
             payment_intent_id=order.payment_id or _payment_of(order.stripe_session_id or ""),
             amount_minor=amount_minor,
             reason=reason,
         )
-        sync.bring_in_line(kind="refund", object_id=made, now=now)
+        sync.sync_object(kind="refund", object_id=created, now=now)
 
 
 def customer_of(account: Account) -> str:
@@ -59,8 +59,8 @@ def customer_of(account: Account) -> str:
         email=account.email,
         name=account.name or account.public_id,
     )
-    djstripe_store.keep_customer(str(created["id"]), account, email=account.email, now=clock.now())
-    djstripe_store.sync("customer", created)
+    djstripe_store.record_customer(str(created["id"]), account, email=account.email, now=clock.now())
+    djstripe_store.store("customer", created)
     return str(created["id"])
 
 
@@ -87,24 +87,24 @@ def amounts(order: Order, customer_id: str, *, kind: str) -> dict[str, Any]:
     about = {"currency": order.currency, "description": order.description}
     if not settings.STRIPE_TAX:
         return {"amount": order.amount_minor, "metadata": identity(order, kind=kind), **about}
-    found = stripe_client.calculate_tax(
+    result = stripe_client.calculate_tax(
         customer_id=customer_id,
         price_id=order.price.stripe_price_id,
         amount_minor=order.amount_minor,
         currency=order.currency,
     )
-    on_top = found["tax_amount_exclusive"]
-    tax = {"tax": str(on_top + found["tax_amount_inclusive"]), "tax_on_top": str(on_top)}
+    on_top = result["tax_amount_exclusive"]
+    tax = {"tax": str(on_top + result["tax_amount_inclusive"]), "tax_on_top": str(on_top)}
     return {
-        "amount": found["amount_total"],
+        "amount": result["amount_total"],
         "metadata": identity(order, kind=kind, **tax),
-        "hooks": {"inputs": {"tax": {"calculation": found["id"]}}},
+        "hooks": {"inputs": {"tax": {"calculation": result["id"]}}},
         **about,
     }
 
 
 def _open_page(order: Order, customer_id: str) -> Opened:
-    back = own("checkout", order.public_id)
+    back = absolute_url("checkout", order.public_id)
     metadata = identity(order)
     session = stripe_client.create_session(
         order=order.public_id,
@@ -116,7 +116,7 @@ def _open_page(order: Order, customer_id: str) -> Opened:
         client_reference_id=order.public_id,
         metadata=metadata,
         success_url=order.success_url or back,
-        cancel_url=order.cancel_url or f"{own('credits')}?left={order.public_id}",
+        cancel_url=order.cancel_url or f"{absolute_url('credits')}?left={order.public_id}",
         **(_for_a_plan(order, metadata) if order.is_for_a_plan else _for_a_pack(order, metadata)),
         **_tax(),
     )

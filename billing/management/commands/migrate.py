@@ -37,7 +37,7 @@ class CreateLatestModels(Operation):
     reversible = False
 
     def state_forwards(self, app_label: str, state: ProjectState) -> None:
-        state.__dict__.pop("apps", None)  # made anew once, when it is asked for, and not after each model
+        state.__dict__.pop("apps", None)  # recreated once, when it is asked for, and not after each model
         for model in apps.get_app_config(app_label).get_models():
             state.add_model(ModelState.from_model(model))
 

@@ -51,9 +51,9 @@ class Command(BaseCommand):
         try:
             if options["from_stripe"] and repairs:
                 self._rebuild(watch)
-            found = list(comparison.differences(since=since, watch=watch))
-            mended = sum(comparison.mend(row, now=now) for row in found) if repairs and found else 0
-            left = list(comparison.differences(since=since)) if mended else found
+            result = list(comparison.differences(since=since, watch=watch))
+            mended = sum(comparison.repair(row, now=now) for row in result) if repairs and result else 0
+            left = list(comparison.differences(since=since)) if mended else result
         except BillingError as error:
             raise CommandError(str(error)) from error
         for row in left:
@@ -65,9 +65,9 @@ class Command(BaseCommand):
             self.stdout.write(line)
         if left:
             hint = "" if repairs else " --repair brings in line what can be."
-            raise CommandError(f"{len(found)} differences, {mended} mended, {len(left)} left.{hint}", returncode=1)
+            raise CommandError(f"{len(result)} differences, {mended} mended, {len(left)} left.{hint}", returncode=1)
         if not options["json"]:
-            self.stdout.write(f"Stripe and the ledger agree ({len(found)} differences, {mended} mended).")
+            self.stdout.write(f"Stripe and the ledger agree ({len(result)} differences, {mended} mended).")
 
     def _settle(self, named: str, reason: str, *, since: datetime, now: datetime) -> None:
         kind, _, object_id = named.partition(":")
@@ -75,15 +75,15 @@ class Command(BaseCommand):
             raise CommandError("Say how it was settled: --reason. Whoever reads it in a year wants to know.")
         try:
             known = comparison.differences(since=since)
-            found = [row for row in known if (row.kind, row.object_id) == (kind, object_id)]
+            result = [row for row in known if (row.kind, row.object_id) == (kind, object_id)]
         except BillingError as error:
             raise CommandError(str(error)) from error
-        if not found:
+        if not result:
             raise CommandError(
                 f"There is no difference about {named!r} in these days. `manage.py reconcile --days …` lists them as "
                 "KIND ID."
             )
-        for row in found:
+        for row in result:
             manual_settlement.settle(
                 kind=kind,
                 object_id=object_id,
@@ -93,7 +93,7 @@ class Command(BaseCommand):
                 actor="manage.py reconcile",
                 now=now,
             )
-        self.stdout.write(f"Settled: {kind} {object_id}: {found[0].problem}")
+        self.stdout.write(f"Settled: {kind} {object_id}: {result[0].problem}")
 
     def _rebuild(self, watch: comparison.Watch) -> None:
         rebuilt = rebuilding.rebuild(watch=watch)

@@ -44,12 +44,12 @@ class Command(BaseCommand):
             self.stdout.write(f"{len(missing)} events never came in; {rows.count()} would be tried again.")
             return
         for event in missing:
-            receiving.keep(event, now=now)
+            receiving.store_event(event, now=now)
         chosen = list(rows.order_by("created_at", "pk").values_list("event_id", flat=True))
         watched = tqdm(chosen, unit="event", leave=False, disable=not sys.stderr.isatty())
         became = Counter(str(inbox.replay(event_id=event_id, now=clock.now())) for event_id in watched)
-        told = ", ".join(f"{count} {state}" for state, count in sorted(became.items())) or "nothing to do"
-        self.stdout.write(f"{len(missing)} fetched; {told}.")
+        reported = ", ".join(f"{count} {state}" for state, count in sorted(became.items())) or "nothing to do"
+        self.stdout.write(f"{len(missing)} fetched; {reported}.")
         if became[STATE.FAILED] or became[STATE.DEAD]:
             raise CommandError("Some failed; the console's webhooks page says why.", returncode=1)
 
@@ -63,12 +63,12 @@ def _missing(since: datetime) -> list[dict[str, Any]]:
 
 def _moment(text: str) -> datetime:
     try:
-        found = parse_datetime(text)
-        day = parse_date(text) if found is None else None
+        result = parse_datetime(text)
+        day = parse_date(text) if result is None else None
     except ValueError as error:
         raise CommandError(f"--since: {error}.") from error
     if day is not None:
         return datetime(day.year, day.month, day.day, tzinfo=UTC)
-    if found is None:
+    if result is None:
         raise CommandError("--since takes a day or a moment: 2026-11-21 or 2026-11-21T09:30Z.")
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
+    return result if result.tzinfo else result.replace(tzinfo=UTC)

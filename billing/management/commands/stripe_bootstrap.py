@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from billing.errors import BillingError
 from billing.setup import bootstrap, presets
-from common.urls import own
+from common.urls import absolute_url
 
 
 class Command(BaseCommand):
@@ -28,7 +28,7 @@ class Command(BaseCommand):
             bootstrap.push(preset, say=self.stdout.write)
             # Stripe reaches public addresses only; the sandbox brings its webhooks by itself.
             if settings.BASE_URL.startswith("https://") and not options["no_webhook"]:
-                bootstrap.register_endpoint(own("stripe-webhook"), say=self.stdout.write)
+                bootstrap.register_endpoint(absolute_url("stripe-webhook"), say=self.stdout.write)
         except (presets.UnknownPresetError, BillingError) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(f"The catalogue has what the preset {options['preset']!r} has.")

@@ -23,7 +23,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         points = []
-        for point in doctor.examine():
+        for point in doctor.run_checks():
             points.append(point)
             if not options["json"]:
                 remedy = f"\n            {point.remedy}" if point.remedy else ""

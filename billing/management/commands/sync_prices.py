@@ -1,4 +1,4 @@
-"""manage.py sync_prices: bring the catalogue in line with Stripe's products and prices."""
+"""manage.py sync_prices: sync the catalogue with Stripe's products and prices."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The client for asyncio: the same as `synchronous`, with `await`."""
+"""The client for asyncio. `synchronous` is made from this file: see clients/python/generate_synchronous.py."""
 
 import asyncio
 import functools
@@ -323,6 +323,7 @@ class AsyncTegoed:
 class AsyncHold:
     """Credits set aside. Leaving the `with` without a capture, or by an exception, gives them back."""
 
+    # Asynchronous:
     def __init__(self, client: AsyncTegoed, call: Call[models.HoldState], account: str | None) -> None:
         self._client = client
         self._call = call
@@ -332,6 +333,10 @@ class AsyncHold:
     def __await__(self) -> Generator[Any, None, Self]:
         return self.__aenter__().__await__()
 
+    async def _begin(self) -> None:
+        if self._state is None:
+            self._state = await self._client._run(self._call)
+
     @property
     def state(self) -> models.HoldState:
         """How it stands. It is made by `await` or `async with`."""
@@ -339,13 +344,23 @@ class AsyncHold:
             raise RuntimeError("Write `await client.hold(...)` or `async with client.hold(...) as hold`.")
         return self._state
 
+    @state.setter
+    def state(self, state: models.HoldState) -> None:
+        self._state = state
+
+    # Synchronous:
+    # def __init__(self, client: AsyncTegoed, call: Call[models.HoldState], account: str | None) -> None:
+    #     self._client = client
+    #     self._account = account
+    #     self.state = client._run(call)
+
+    # Both:
     @property
     def id(self) -> str:
         return self.state.id
 
     async def __aenter__(self) -> Self:
-        if self._state is None:
-            self._state = await self._client._run(self._call)
+        await self._begin()  # (Asynchronous.)
         return self
 
     async def __aexit__(
@@ -364,18 +379,18 @@ class AsyncHold:
         self, *, amount: int | None = None, quantity: int | None = None, usage: Usage | None = None
     ) -> models.Captured:
         """Spend what the work cost; the rest goes back."""
-        made = await self._client._run(
+        created = await self._client._run(
             calls.capture(self.id, amount=amount, quantity=quantity, usage=usage, account=self._account)
         )
-        self._state = models.after_capture(self.state, made)
-        return made
+        self.state = models.after_capture(self.state, created)
+        return created
 
     async def release(self) -> models.HoldState:
         """Give everything back."""
-        self._state = await self._client._run(calls.release(self.id, self._account))
+        self.state = await self._client._run(calls.release(self.id, self._account))
         return self.state
 
     async def extend(self, *, expires_in: int) -> models.HoldState:
         """Keep it open for so many seconds from now."""
-        self._state = await self._client._run(calls.extend(self.id, expires_in=expires_in, account=self._account))
+        self.state = await self._client._run(calls.extend(self.id, expires_in=expires_in, account=self._account))
         return self.state

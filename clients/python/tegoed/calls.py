@@ -65,11 +65,11 @@ def pause(response: httpx2.Response | None, *, tries: int) -> float | None:
     jittered: float = grown * random.uniform(0.5, 1)  # noqa: S311 - spreads load, hides nothing
     if response is None:
         return jittered
-    told = _retry_after(response)
+    reported = _retry_after(response)
     if response.status_code in AGAIN:
-        return max(jittered, told or 0) if (told or 0) <= LONGEST_WAIT_S else None
-    if response.status_code == httpx2.codes.TOO_MANY_REQUESTS and told is not None and told <= LONGEST_WAIT_S:
-        return max(jittered, told)
+        return max(jittered, reported or 0) if (reported or 0) <= LONGEST_WAIT_S else None
+    if response.status_code == httpx2.codes.TOO_MANY_REQUESTS and reported is not None and reported <= LONGEST_WAIT_S:
+        return max(jittered, reported)
     return None
 
 
@@ -129,8 +129,8 @@ def spend_batch(spends: Iterable[Mapping[str, Any]]) -> Call[tuple[models.Answer
     rows = []
     for each in spends:
         usage = each.get("usage")
-        told = usage.as_json() if isinstance(usage, Usage) else usage
-        row = {**each, "usage": told, "idempotency_key": each.get("idempotency_key") or new_key()}
+        reported = usage.as_json() if isinstance(usage, Usage) else usage
+        row = {**each, "usage": reported, "idempotency_key": each.get("idempotency_key") or new_key()}
         rows.append({name: value for name, value in row.items() if value is not None})
     return Call(method="POST", path="credits/spend/batch", body={"spends": rows}, read=_rows(models.Answered))
 
@@ -154,8 +154,8 @@ def get_hold(hold_id: str, account: str | None) -> Call[models.HoldState]:
 def capture(
     hold_id: str, *, amount: int | None, quantity: int | None, usage: Usage | None, account: str | None
 ) -> Call[models.Captured]:
-    told = usage.as_json() if usage is not None else None
-    body = {"amount": amount, "quantity": quantity, "usage": told, "account": account}
+    reported = usage.as_json() if usage is not None else None
+    body = {"amount": amount, "quantity": quantity, "usage": reported, "account": account}
     return Call(method="POST", path=f"credits/holds/{_safe(hold_id)}/capture", body=body, read=_as(models.Captured))
 
 
@@ -265,5 +265,5 @@ def _safe(identifier: str) -> str:
 
 
 def _retry_after(response: httpx2.Response) -> int | None:
-    told = response.headers.get("Retry-After", "")
-    return int(told) if told.isascii() and told.isdigit() else None
+    reported = response.headers.get("Retry-After", "")
+    return int(reported) if reported.isascii() and reported.isdigit() else None

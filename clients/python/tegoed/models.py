@@ -22,7 +22,7 @@ class Usage:
     latency_ms: int | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """What is told of it."""
+        """What the API says of it."""
         return {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
 
 
@@ -193,8 +193,8 @@ def after_capture(state: HoldState, made: Captured) -> HoldState:
 
 def parse(kind: type[T], data: Any) -> T:
     """`data` as an instance of a class of this module."""
-    found: T = _parsed(kind, data)
-    return found
+    result: T = _parsed(kind, data)
+    return result
 
 
 def _parsed(kind: Any, data: Any) -> Any:

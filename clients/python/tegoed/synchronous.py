@@ -1,4 +1,4 @@
-"""The client."""
+"""The client. Made from `asynchronous` by generate_synchronous.py: change that one."""
 
 import functools
 import time
@@ -129,24 +129,22 @@ class Tegoed:
             hold.capture(quantity=answer.tokens)
         """
         account = account or self._account
-        state = self._run(
-            calls.hold(
-                amount=amount,
-                feature=feature,
-                quantity=max_quantity,
-                description=description,
-                metadata=metadata,
-                expires_in=expires_in,
-                account=account,
-                idempotency_key=idempotency_key,
-            )
+        call = calls.hold(
+            amount=amount,
+            feature=feature,
+            quantity=max_quantity,
+            description=description,
+            metadata=metadata,
+            expires_in=expires_in,
+            account=account,
+            idempotency_key=idempotency_key,
         )
-        return Hold(self, state, account)
+        return Hold(self, call, account)
 
     def get_hold(self, hold_id: str, *, account: str | None = None) -> "Hold":
         """A hold that was made before, to capture or release it."""
         account = account or self._account
-        return Hold(self, self._run(calls.get_hold(hold_id, account)), account)
+        return Hold(self, calls.get_hold(hold_id, account), account)
 
     def transaction(self, transaction_id: str, *, account: str | None = None) -> models.Transaction:
         """One transaction."""
@@ -324,10 +322,10 @@ class Tegoed:
 class Hold:
     """Credits set aside. Leaving the `with` without a capture, or by an exception, gives them back."""
 
-    def __init__(self, client: Tegoed, state: models.HoldState, account: str | None) -> None:
+    def __init__(self, client: Tegoed, call: Call[models.HoldState], account: str | None) -> None:
         self._client = client
         self._account = account
-        self.state = state
+        self.state = client._run(call)
 
     @property
     def id(self) -> str:
@@ -352,11 +350,11 @@ class Hold:
         self, *, amount: int | None = None, quantity: int | None = None, usage: Usage | None = None
     ) -> models.Captured:
         """Spend what the work cost; the rest goes back."""
-        made = self._client._run(
+        created = self._client._run(
             calls.capture(self.id, amount=amount, quantity=quantity, usage=usage, account=self._account)
         )
-        self.state = models.after_capture(self.state, made)
-        return made
+        self.state = models.after_capture(self.state, created)
+        return created
 
     def release(self) -> models.HoldState:
         """Give everything back."""

@@ -73,8 +73,8 @@ def client(connect: Callable[..., Tegoed]) -> Tegoed:
 
 @pytest.fixture
 def service(connect: Callable[..., Tegoed]) -> Tegoed:
-    made = keys.create_key(account=None, name="s", scopes=keys.SERVICE_KEY_SCOPES, created_by=None, now=clock.now())
-    return connect(made.secret)
+    created = keys.create_key(account=None, name="s", scopes=keys.SERVICE_KEY_SCOPES, created_by=None, now=clock.now())
+    return connect(created.secret)
 
 
 def test_credits_are_spent_looked_at_and_given_back(client: Tegoed) -> None:
@@ -104,9 +104,9 @@ def test_a_hold_is_captured_and_the_rest_comes_back(client: Tegoed) -> None:
     with client.hold(feature="chat", max_quantity=10_000) as hold:
         assert client.balance().available == 80
         hold.extend(expires_in=3_600)
-        made = hold.capture(quantity=1_500)
+        created = hold.capture(quantity=1_500)
 
-    assert (made.amount, made.quantity, hold.state.status, hold.state.captured) == (-3, 1_500, "captured", 3)
+    assert (created.amount, created.quantity, hold.state.status, hold.state.captured) == (-3, 1_500, "captured", 3)
     assert client.balance().available == 97
     with pytest.raises(HoldNotOpen):
         client.get_hold(hold.id).capture(amount=9)
@@ -184,7 +184,7 @@ def test_ids_cannot_lead_elsewhere(client: Tegoed) -> None:
 
 
 class Flaky(httpx2.HTTPTransport):
-    """Fails as it is told to, before or after the server has done its work; then behaves."""
+    """Fails as configured, before or after the server has done its work; then behaves."""
 
     def __init__(self, *failures: Callable[[httpx2.Request], httpx2.Response | None]) -> None:
         super().__init__()
@@ -203,7 +203,7 @@ def lost(_request: httpx2.Request) -> httpx2.Response:
 
 
 def answered_too_late(request: httpx2.Request) -> httpx2.Response:
-    """The server did it, and nobody heard."""
+    """The server did it, and its answer was lost."""
     with httpx2.HTTPTransport() as line:
         line.handle_request(request).read()
     raise httpx2.ReadTimeout("too slow")
@@ -286,9 +286,9 @@ def test_the_same_with_await(live_server: LiveServer, secret: str, ada_account: 
             with pytest.raises(ZeroDivisionError):
                 async with client.hold(amount=10):
                     1 / 0  # noqa: B018
-            held = await client.hold(amount=4)
-            assert (await held.release()).status == "released"
-            assert (await (await client.get_hold(held.id))).state.status == "released"
+            on_hold = await client.hold(amount=4)
+            assert (await on_hold.release()).status == "released"
+            assert (await (await client.get_hold(on_hold.id))).state.status == "released"
 
             @client.costs("message")
             async def reply(fails: bool) -> str:

@@ -11,9 +11,9 @@ class Command(BaseCommand):
     help = "Compare the database's tables, constraints, indexes, functions and triggers with the code. Changes nothing."
 
     def handle(self, *_arguments: Any, **_options: Any) -> None:
-        found = schema_check.differences()
-        for difference in found:
+        result = schema_check.differences()
+        for difference in result:
             self.stdout.write(difference)
-        if found:
-            raise CommandError(f"{len(found)} differences. Has `manage.py release` run for this version?")
+        if result:
+            raise CommandError(f"{len(result)} differences. Has `manage.py release` run for this version?")
         self.stdout.write("The database is as this version has it.")

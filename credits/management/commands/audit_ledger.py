@@ -41,32 +41,32 @@ class Command(BaseCommand):
                 account_id = parse_id("acc", options["account"])
             except MalformedIdError:
                 raise CommandError(f"{options['account']!r} is not an account: they look like acc_01j...") from None
-        found: list[audit.Disagreement] = []
+        result: list[audit.Disagreement] = []
         for check in tqdm(audit.CHECKS, unit="check", disable=options["json"] or not sys.stderr.isatty()):
-            found += audit.disagreements(check=check, account_id=account_id)
-        for row in found:
+            result += audit.disagreements(check=check, account_id=account_id)
+        for row in result:
             if options["json"]:
                 self.stdout.write(json.dumps(asdict(row), default=str))
             else:
                 self.stdout.write(
                     f"{row.check}: account {row.account_id}, {row.subject}: expected {row.expected}, found {row.found}"
                 )
-        if found:
-            raise CommandError(f"{len(found)} disagreements.", returncode=1)
+        if result:
+            raise CommandError(f"{len(result)} disagreements.", returncode=1)
         if not options["json"]:
             self.stdout.write(f"The ledger agrees with itself: {len(audit.CHECKS)} checks, 0 disagreements.")
 
     def _verify_seals(self, options: dict[str, Any]) -> None:
         path = options["heads"]
         try:
-            published = seal_publishing.read_heads(path) if path else seal_publishing.published()
+            published = seal_publishing.read_heads(path) if path else seal_publishing.published_heads()
         except (OSError, seal_publishing.HeadsFileError) as error:
             raise CommandError(str(error)) from error
-        found = 0
-        for found, breach in enumerate(seals.breaches(published=published), start=1):  # noqa: B007 - counted
+        result = 0
+        for result, breach in enumerate(seals.breaches(published=published), start=1):  # noqa: B007 - counted
             self.stdout.write(json.dumps(asdict(breach)) if options["json"] else str(breach))
-        if found:
-            raise CommandError(f"{found} differences from what was sealed.", returncode=1)
+        if result:
+            raise CommandError(f"{result} differences from what was sealed.", returncode=1)
         if not options["json"]:
             compared = f", compared with {len(published)} published heads" if published else ""
             self.stdout.write(f"The ledger is as it was sealed: {Seal.objects.count()} seals{compared}.")

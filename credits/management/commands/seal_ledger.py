@@ -21,9 +21,11 @@ class Command(BaseCommand):
             seal_publishing.check_chain()
         except seal_publishing.HeadsFileError as error:
             raise CommandError(str(error)) from error
-        while (made := seals.seal(now=now)) is not None:
+        while (created := seals.seal(now=now)) is not None:
             count += 1
-            seal_publishing.publish(made, now=now)
-            self.stdout.write(f"Seal {made.number}: {made.transactions} transactions, head {bytes(made.head).hex()}")
+            seal_publishing.publish(created, now=now)
+            self.stdout.write(
+                f"Seal {created.number}: {created.transactions} transactions, head {bytes(created.head).hex()}"
+            )
         if not count:
             self.stdout.write("Everything is sealed already.")

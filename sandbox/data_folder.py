@@ -8,13 +8,13 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class Place:
+class DataFolder:
     """The files of one sandbox, below its data folder."""
 
     data: Path
 
     @classmethod
-    def at(cls, folder: str | Path) -> "Place":
+    def at(cls, folder: str | Path) -> "DataFolder":
         """The sandbox in `folder`, which is made if it is not there."""
         data = Path(folder).expanduser().resolve()
         data.mkdir(parents=True, exist_ok=True)
