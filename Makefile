@@ -8,7 +8,7 @@ ARGS ?= help
 BIN := .venv/bin
 NAME ?= ai_page
 
-.PHONY: help demo example test lint types tests manage stripe-check bench lock format schema client screenshots messages clean
+.PHONY: help demo example test lint types tests coverage manage stripe-check bench lock format schema client screenshots messages clean
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | column -t -s '|' || true
@@ -34,6 +34,14 @@ types: .venv/tests
 
 tests: .venv/tests
 	$(BIN)/python -m pytest -n $$($(BIN)/python -c "import os; print(os.cpu_count() + 1)") --dist loadgroup $(ARGS:help=)
+
+coverage: .venv/tests ## Branch coverage of the tests: credits and billing must be over 95 % each
+	rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest -n $$($(BIN)/python -c "import os; print(os.cpu_count())") --dist loadgroup $(ARGS:help=)
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+	$(BIN)/coverage report --include="credits/*" --fail-under=95 --precision=1 > /dev/null
+	$(BIN)/coverage report --include="billing/*" --fail-under=95 --precision=1 > /dev/null
 
 stripe-check: .venv/runs ## A customer's life in Stripe's test mode, and locally: make stripe-check STRIPE_TEST_KEY=rk_test_…
 	@$(BIN)/python -m sandbox.stripe_check $(if $(STRIPE_TEST_KEY),--key "$(STRIPE_TEST_KEY)")

@@ -38,6 +38,15 @@ def pytest_configure() -> None:
     settings.WHITENOISE_AUTOREFRESH = True
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups first: each runs on one worker, from beginning to end, and should not begin when the others are done.
+
+    (pytest-django puts tests without a database last, and these are among them.)
+    """
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
 def pytest_collection_finish() -> None:
     """What was imported stays: the garbage collector need not look through it again and again (a tenth of a run)."""
     gc.collect()

@@ -4,6 +4,7 @@ Three ways to run: the sandbox (`SANDBOX=1`: one machine, the local Stripe, a cl
 development (`DEBUG=1`) and production (neither), which refuses to start with an unsafe value.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
-from config import guards, logs, sentry
+from config import guards, logs, renamed_settings, sentry
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
+RENAMED_SETTINGS_IN_USE = renamed_settings.read_old_names(os.environ)
 
 # --- How this process runs -----------------------------------------------------------------------
 SANDBOX = env.bool("SANDBOX", default=False)
@@ -255,12 +257,12 @@ ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_EMAIL_NOTIFICATIONS = True  # of a changed password, a second factor that was switched off
 # Ten wrong passwords for one account from one address in a quarter of an hour; fifty from one address for any.
 # So many sign-ups from one address in a day: each is an account with free credits. 0 is no limit.
-SIGNUPS_PER_ADDRESS_A_DAY = env.int("SIGNUPS_PER_ADDRESS_A_DAY", default=0 if SANDBOX else 20)
+SIGNUPS_PER_IP_PER_DAY = env.int("SIGNUPS_PER_IP_PER_DAY", default=0 if SANDBOX else 20)
 ACCOUNT_RATE_LIMITS = {
     "login_failed": "10/15m/key,50/15m/ip",
     "login_failed_anywhere": "100/15m/key",  # from all addresses together; a device that is known is not counted
     "reset_password": "20/m/ip,5/15m/key",
-    "signup": f"20/m/ip,{SIGNUPS_PER_ADDRESS_A_DAY}/d/ip" if SIGNUPS_PER_ADDRESS_A_DAY else "1000/m/ip",
+    "signup": f"20/m/ip,{SIGNUPS_PER_IP_PER_DAY}/d/ip" if SIGNUPS_PER_IP_PER_DAY else "1000/m/ip",
 }
 ALLAUTH_TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=1 if USES_TLS else 0)
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
@@ -352,7 +354,7 @@ STRIPE_PROMOTION_CODES = env.bool("STRIPE_PROMOTION_CODES", default=False)
 STRIPE_PUBLISHABLE_KEY = env.str("STRIPE_PUBLISHABLE_KEY", default="")
 STRIPE_JS_URL = f"{STRIPE_API_BASE}/v3/stripe.js" if STRIPE_API_BASE else "https://js.stripe.com/v3/"
 # A second plan that was paid by mistake is ended and refunded; off, operators are only alerted.
-REPAIR_TWO_PLANS = env.bool("REPAIR_TWO_PLANS", default=True)
+END_DUPLICATE_SUBSCRIPTIONS = env.bool("END_DUPLICATE_SUBSCRIPTIONS", default=True)
 PAYCONIQ_API_BASE = env.str("PAYCONIQ_API_BASE", default="https://api.payconiq.com")
 PAYCONIQ_JWKS_URL = env.str("PAYCONIQ_JWKS_URL", default="https://payconiq.com/certificates")
 # Where a customer may be sent back to after paying, beside BASE_URL: the apps that sell through the API.

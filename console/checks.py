@@ -1,4 +1,4 @@
-"""What `check --deploy` says of how the application may use its database."""
+"""What `check` says of renamed settings, and `check --deploy` of how the application may use its database."""
 
 from typing import Any
 
@@ -43,3 +43,12 @@ def buyers_may_undo(**_about: Any) -> list[CheckMessage]:
     hint = "Right for whoever sells to nobody but themselves; else unset it."
     message = "BUYERS_MAY_UNDO is on: an account's own keys and sessions can take back what was charged."
     return [Warning(message, hint=hint, id="console.W002")]
+
+
+@register()
+def renamed_settings(**_about: Any) -> list[CheckMessage]:
+    """Settings under an old name still work, for now."""
+    return [
+        Warning(f"{old} is called {new} now.", hint=f"Set {new} instead.", id="console.W003")
+        for old, new in settings.RENAMED_SETTINGS_IN_USE.items()
+    ]

@@ -124,9 +124,7 @@ def test_a_customer_reverses_a_charge_and_has_paid_all_the_same(world: World, wh
 @pytest.mark.parametrize(
     ("verb", "body"), [("release", {}), ("extend", {"expires_in": 600}), ("capture", {"amount": 1})]
 )
-def test_a_customer_settles_a_hold_of_the_app_and_the_app_still_captures(
-    world: World, who: str, verb: str, body: dict[str, int]
-) -> None:
+def test_customer_cannot_capture_the_apps_hold(world: World, who: str, verb: str, body: dict[str, int]) -> None:
     on_hold = world.app("credits/holds", amount=5).json()
     until = Hold.objects.get().expires_at
 
@@ -139,7 +137,7 @@ def test_a_customer_settles_a_hold_of_the_app_and_the_app_still_captures(
 
 
 @pytest.mark.parametrize("who", BUYERS)
-def test_a_customer_holds_credits_out_of_the_app_s_reach_and_may_not(world: World, who: str) -> None:
+def test_customer_cannot_hold_credits_out_of_the_apps_reach(world: World, who: str) -> None:
     assert world.buyer(who, "credits/holds", {"amount": FREE}).json()["code"] == "seller_only"
     assert world.app("credits/spend", amount=FREE).status_code == 201
 
@@ -155,7 +153,7 @@ def test_twenty_calls_cost_twenty(world: World, shop: Shop) -> None:
     assert world.balance == FREE
 
 
-def test_an_app_that_runs_for_its_owner_alone_may_switch_the_rule_off(world: World, settings: Any) -> None:
+def test_seller_only_rule_can_be_switched_off(world: World, settings: Any) -> None:
     settings.BUYERS_MAY_UNDO = True
     spent = world.app("credits/spend", amount=5).json()
 
@@ -173,7 +171,7 @@ def test_a_token_reads_unless_more_is_asked_for(world: World) -> None:
 
 
 @pytest.mark.parametrize("who", BUYERS)
-def test_a_customer_uses_the_app_s_key_first_and_the_app_is_paid_all_the_same(world: World, who: str) -> None:
+def test_customer_reusing_the_apps_idempotency_key_still_pays(world: World, who: str) -> None:
     mine = world.buyer(who, "credits/spend", {"amount": 1}, key="chat-msg-1001").json()
 
     theirs = world.app("credits/spend", key="chat-msg-1001", amount=1)
@@ -222,7 +220,7 @@ def test_a_retry_after_a_rotation_is_still_a_retry(world: World, ada: User) -> N
 
 
 @pytest.mark.parametrize("key", ["closing:{uuid}:{left}", "console:reverse:{hex}", "bulk:{uuid}", "top-up:2026-11:0"])
-def test_a_customer_names_a_key_of_ours_and_closes_the_account_all_the_same(world: World, key: str, ada: User) -> None:
+def test_closing_works_though_a_customer_used_its_internal_key(world: World, key: str, ada: User) -> None:
     named = key.format(uuid=world.account.pk, left=FREE - 1, hex="a" * 32)
     assert world.buyer("own key", "credits/spend", {"amount": 1}, key=named).status_code == 201
 
@@ -368,7 +366,7 @@ def upload(operator: User, rows: str) -> tuple[Client, str]:
     return browser, f"/admin/console/bulkgrant/{BulkGrant.objects.latest('made_at').pk}/start/"
 
 
-def test_a_file_with_one_s_own_account_is_not_started_by_oneself_nor_by_a_colleague(world: World) -> None:
+def test_bulk_grant_to_own_account_is_refused_for_all_its_staff(world: World) -> None:
     operator = own_desk(world).user
     browser, address = upload(operator, f"{world.account.public_id},10000")
     other = Client()
@@ -447,9 +445,7 @@ def test_the_account_s_own_member_does_not_approve(world: World, approval_above:
 
 
 @pytest.mark.parametrize("change", ["deactivated", "lost the right", "joined the team"])
-def test_a_request_of_somebody_who_may_no_longer_ask_is_not_carried_out(
-    world: World, approval_above: int, change: str
-) -> None:
+def test_approval_fails_if_requester_lost_the_permission(world: World, approval_above: int, change: str) -> None:
     operator, address = asked_for(world)
     if change == "deactivated":
         operator.is_active = False
@@ -588,7 +584,7 @@ def test_a_free_trial_is_had_once_for_all_teams(world: World, shop: Shop, ada: U
     assert shop.failures() == []
 
 
-def test_a_trial_with_another_s_card_ends_before_it_costs_anything(world: World, shop: Shop) -> None:
+def test_trial_with_a_known_card_ends_before_it_costs(world: World, shop: Shop) -> None:
     from billing.models import Plan
 
     Plan.objects.filter(code="pro").update(trial_days=7, trial_credits=50)
@@ -839,7 +835,7 @@ class Books:
 
 @hypothesis_settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(moves=MOVES)
-def test_nobody_ends_with_more_than_was_given_and_bought_minus_what_they_used(
+def test_no_attacker_ends_with_more_than_was_given_and_bought(
     present: Any, db: None, moves: list[tuple[str, str, int, int, str]]
 ) -> None:
     """Whatever three principals do, in whatever order: what was served is paid for, or the seller gave it back."""
@@ -860,7 +856,7 @@ def test_nobody_ends_with_more_than_was_given_and_bought_minus_what_they_used(
 # --- Payments that should not have been made ---------------------------------------------------------
 
 
-def test_a_page_that_is_paid_after_the_account_was_closed_gives_nothing_unseen(world: World, shop: Shop) -> None:
+def test_payment_after_closing_grants_nothing_and_is_alerted(world: World, shop: Shop) -> None:
     """Closing ends the pages that wait; what is paid all the same (a webhook on its way) goes back, and is alerted."""
     first, second = (shop.checkout(world.account, key=key) for key in "ab")
     shop.pay(first)  # paid, and its webhook has not arrived
@@ -893,7 +889,7 @@ def test_two_plans_are_paid_at_once_and_the_second_one_is_spent(world: World, sh
     assert Order.objects.get(pk=orders[1].pk).status == Order.Status.FAILED
 
 
-def test_up_and_down_again_in_stripe_s_portal_leaves_what_was_paid_for(world: World, shop: Shop) -> None:
+def test_up_and_downgrade_in_portal_keep_what_was_paid_for(world: World, shop: Shop) -> None:
     """Stripe credits the upgrade as soon as it is taken back there; so are its credits, and owed if they were spent."""
     shop.pay(shop.checkout(world.account, item="pro"))
     shop.deliver()
@@ -928,7 +924,7 @@ def test_an_endpoint_that_is_made_anew_is_not_tested_anew(world: World, settings
     assert answers[2:] == [429, 429]
 
 
-def test_ten_teams_of_one_person_do_not_hold_all_who_send_webhooks(world: World, ada: User) -> None:
+def test_one_persons_teams_do_not_occupy_all_webhook_workers(world: World, ada: User) -> None:
     """Each account may have two endpoints sent to at once; a person has as many accounts as they make teams."""
     now = clock.now()
     teams_of_ada = [
@@ -949,7 +945,7 @@ def test_ten_teams_of_one_person_do_not_hold_all_who_send_webhooks(world: World,
     assert webhooks._take(endpoints[2], now=now)
 
 
-def test_a_customer_does_not_say_what_the_seller_s_provider_charges(world: World) -> None:
+def test_provider_cost_from_a_buyer_is_ignored(world: World) -> None:
     """It falsifies the seller's margins; sums of many overflow the console's reports."""
     usage = {"model": "large", "provider_cost_micros": 10**12}
     spend = {"amount": 1, "usage": usage}
@@ -988,9 +984,7 @@ def proving(settings: Settings) -> None:
     cache.clear()  # mails that other stories sent count against an address
 
 
-def test_a_stranger_s_password_does_not_wait_for_the_owner_of_an_address(
-    db: None, proving: None, mailoutbox: list[Any]
-) -> None:
+def test_password_set_by_a_stranger_is_dropped_on_confirmation(db: None, proving: None, mailoutbox: list[Any]) -> None:
     """Sign up with a victim's address, and wait until they prove it, by whichever way they come."""
     stranger, victim = Client(), Client()
     stranger.post("/accounts/signup/", {"email": "victim@example.com", "password1": "Attacker-Pass-77!"})
@@ -1006,9 +1000,7 @@ def test_a_stranger_s_password_does_not_wait_for_the_owner_of_an_address(
     assert balance(Account.objects.get(email="victim@example.com")) >= 0
 
 
-def test_the_owner_clicks_the_link_that_a_stranger_s_sign_up_sent(
-    db: None, proving: None, mailoutbox: list[Any]
-) -> None:
+def test_confirming_a_strangers_sign_up_gives_them_no_access(db: None, proving: None, mailoutbox: list[Any]) -> None:
     stranger, victim = Client(), Client()
     stranger.post("/accounts/signup/", {"email": "victim@example.com", "password1": "Attacker-Pass-77!"})
     (link,) = re.findall(r"https?://[^/]+(/accounts/confirm-email/\S+)", str(mailoutbox[0].body))
@@ -1019,7 +1011,7 @@ def test_the_owner_clicks_the_link_that_a_stranger_s_sign_up_sent(
     assert stranger.get("/dashboard").status_code != 200
 
 
-def test_an_unproven_sign_up_leaves_the_owner_their_free_credits(
+def test_unproven_sign_up_takes_no_free_credits_from_the_owner(
     world: World, proving: None, mailoutbox: list[Any]
 ) -> None:
     Client().post("/accounts/signup/", {"email": "victim+evil@example.com", "password1": "Attacker-Pass-77!"})

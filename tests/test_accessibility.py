@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests import tour
 from tests.conftest import Demo
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("demo")]
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("axe")]
 
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 900}
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}

@@ -50,7 +50,7 @@ def call(ada_account: Account, present: datetime) -> Iterator[Call]:
         signal.connect(close_old_connections)
 
 
-def test_a_spend_is_answered_with_its_headers_and_one_line_in_the_log(call: Call) -> None:
+def test_spend_answers_with_headers_and_logs_one_line(call: Call) -> None:
     with capture_logs() as lines:
         status, headers, body = call("POST", "/api/v1/credits/spend", b'{"amount": 3}')
 
@@ -72,7 +72,7 @@ def test_a_problem_names_its_request_by_the_proxy_s_id(call: Call) -> None:
     assert len(headers["Request-Id"]) == 32
 
 
-def test_a_slash_is_overlooked_and_an_unknown_address_is_a_problem(call: Call) -> None:
+def test_trailing_slash_is_ignored_and_unknown_path_is_a_problem(call: Call) -> None:
     assert call("GET", "/api/v1/credits/balance/")[2]["available"] == 10
     assert call("GET", "/api/v1/nothing")[2]["code"] == "not_found"
 

@@ -53,7 +53,7 @@ def test_using_takes_one_credit_whatever_the_client_says(api: Client, path: str)
     assert (status, used["success"], used["credits_remaining"], used["amount"]) == (201, True, FREE - 1, -1)
 
 
-def test_without_a_key_each_call_is_its_own_and_with_one_it_is_safe(api: Client) -> None:
+def test_compat_spend_without_key_is_new_and_with_key_is_safe(api: Client) -> None:
     left = [post(api, "credits/use")[1]["credits_remaining"] for _ in range(2)]
     with_header = [post(api, "credits/use", **{"Idempotency-Key": "k"})[1]["credits_remaining"] for _ in range(2)]
     in_body = [

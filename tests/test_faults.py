@@ -157,7 +157,7 @@ class Cutter:
                         return
 
 
-def test_a_client_that_is_killed_has_spent_what_it_was_told_and_nothing_twice(bank: Bank, tmp_path: Path) -> None:
+def test_killed_client_has_spent_what_was_acknowledged_once(bank: Bank, tmp_path: Path) -> None:
     chance = random.Random(20261121)
     tried: set[str] = set()
     result: set[str] = set()
@@ -181,7 +181,7 @@ def test_a_client_that_is_killed_has_spent_what_it_was_told_and_nothing_twice(ba
     assert bank.manage("audit_ledger").returncode == 0
 
 
-def test_a_connection_cut_after_the_commit_costs_nothing_and_gives_nothing_twice(bank: Bank, tmp_path: Path) -> None:
+def test_connection_cut_after_commit_spends_exactly_once(bank: Bank, tmp_path: Path) -> None:
     """A client that never hears the answer asks again with its key, and gets the first answer."""
     with Cutter(bank.postgres.url(), tmp_path) as cutter, psycopg.connect(bank.postgres.url(), autocommit=True) as sure:
         for number in range(CUTS):
@@ -219,7 +219,7 @@ def test_a_restored_dump_holds_the_same_books(bank: Bank, tmp_path: Path) -> Non
     assert (audited.returncode, "0 disagreements" in audited.stdout) == (0, True)
 
 
-def test_a_database_that_is_killed_under_load_has_lost_nothing_it_acknowledged(bank: Bank, tmp_path: Path) -> None:
+def test_database_killed_under_load_keeps_acknowledged_spends(bank: Bank, tmp_path: Path) -> None:
     logs = [tmp_path / f"client-{number}" for number in range(4)]
     clients = [bank.start_spender(f"c{number}", log) for number, log in enumerate(logs)]
     for log, client in zip(logs, clients, strict=True):

@@ -247,7 +247,7 @@ def test_staff_sees_customer_order_ledger_and_webhook(demo: Demo, page: Page) ->
     expect(body).to_contain_text("checkout.session.completed")  # the webhook
 
 
-def test_two_hundred_spends_on_a_hundred_credits_leave_exactly_nothing(demo: Demo) -> None:
+def test_200_concurrent_spends_on_100_credits_leave_zero(demo: Demo) -> None:
     service, account = demo.told["service_api_key"], f"ext:{secrets.token_hex(6)}"
     _, balance = call(demo, "GET", f"/credits/balance?account={account}", service)
     grant = {"account": account, "amount": 100 - balance["available"], "reason": "A round hundred"}

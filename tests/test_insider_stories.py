@@ -39,7 +39,7 @@ def approve(approval: Approval) -> None:
     assert approval.state == Approval.State.APPROVED, approval.result
 
 
-def test_a_friend_is_not_merged_into_a_rich_customer_by_one_person(world: World) -> None:
+def test_merge_that_adds_people_needs_a_second_person(world: World) -> None:
     friend, poor = person("friend@example.com")
 
     shown = Desk(staff(roles.OPERATORS), poor).do("merge", target=world.account.public_id)
@@ -80,7 +80,7 @@ def test_an_act_that_cannot_be_written_down_is_not_done(world: World, monkeypatc
     assert world.balance == FREE
 
 
-def test_several_rows_are_not_deleted_at_once_past_the_audit_log(world: World) -> None:
+def test_bulk_delete_action_is_disabled(world: World) -> None:
     roles.keep_groups()
     browser = Client()
     browser.force_login(User.objects.create_superuser("root@example.com"))
@@ -110,7 +110,7 @@ def test_secrets_are_not_guessed_letter_by_letter(world: World, lookup: str) -> 
     assert browser.get(f"/admin/{lookup}").status_code == 400
 
 
-def test_no_list_of_the_console_is_narrowed_by_what_it_does_not_show() -> None:
+def test_console_lists_filter_only_by_shown_fields() -> None:
     for model, shown in admin.site._registry.items():
         if not isinstance(shown, OperatorAdmin):
             continue
@@ -150,7 +150,7 @@ def test_a_key_grants_nothing_to_whoever_made_or_approved_it(world: World, role:
     assert world.balance == FREE
 
 
-def test_leaving_a_team_for_a_minute_does_not_make_it_somebody_else_s(world: World) -> None:
+def test_leaving_a_team_briefly_keeps_it_an_own_account(world: World) -> None:
     operator = staff(roles.BILLING)
     team = teams.create_team(name="Team", owner=world.user, language="en", time_zone="UTC", now=clock.now())
     ApiKey.objects.filter(

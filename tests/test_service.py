@@ -90,7 +90,7 @@ class Load:
         return {key for (key,) in rows if key.startswith(f"{self.name}-")}
 
 
-def test_workers_are_renewed_and_stopped_under_load_and_every_call_is_answered(service: Service) -> None:
+def test_worker_restart_under_load_answers_every_call(service: Service) -> None:
     """A new release: SIGHUP renews the workers, SIGTERM lets them finish what they have begun."""
     web = service.run_web()
     with Load(service, "drain") as load:
@@ -255,7 +255,7 @@ assert len(tries) > 1, "nobody was in the way"
 """
 
 
-def test_without_a_free_connection_callers_are_told_to_come_back(tables: Path, tmp_path: Path) -> None:
+def test_no_free_database_connection_is_503_with_retry_after(tables: Path, tmp_path: Path) -> None:
     with ExitStack() as stack:
         service = Service.start(tmp_path / "small", stack, tables=tables, postgres_settings=("max_connections=12",))
         service.run_web()
@@ -293,7 +293,7 @@ def test_a_worker_killed_while_it_gives_credits_gives_each_once(service: Service
     assert "0 disagreements" in service.manage("audit_ledger")
 
 
-def test_a_worker_killed_while_it_fulfils_loses_nothing_and_gives_nothing_twice(service: Service) -> None:
+def test_worker_killed_while_fulfilling_grants_exactly_once(service: Service) -> None:
     """Thirty customers pay; the worker that fulfils it is killed, and what rings it is emptied, time and again."""
     for process in (service.run_stripe(), service.run_web()):
         assert process.poll() is None

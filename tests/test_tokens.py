@@ -87,7 +87,7 @@ def test_a_token_has_no_more_rights_than_its_key(ask: Ask, ada_account: Account)
     assert (answer.status_code, answer.json()["required_scope"]) == (403, "credits:spend")
 
 
-def test_a_service_hands_out_a_token_for_one_account_without_its_own_rights(ask: Ask, ada_account: Account) -> None:
+def test_service_key_token_for_an_account_has_no_service_scopes(ask: Ask, ada_account: Account) -> None:
     service = key_of(None)
     created = ask("auth/tokens", service, {"account": "ext:42"}).json()
 
@@ -133,9 +133,7 @@ def test_clocks_may_differ_a_little(now: datetime) -> None:
         tokens.read(created.text, now=now - timedelta(seconds=31))
 
 
-def test_a_token_survives_a_new_secret_key_as_long_as_the_old_one_is_a_fallback(
-    now: datetime, settings: Settings
-) -> None:
+def test_token_survives_a_rotated_secret_key_with_fallback(now: datetime, settings: Settings) -> None:
     created = tokens.issue(account_id=None, scopes=[], actor="key_x", lasts=timedelta(seconds=60), now=now)
     name = jwt.get_unverified_header(created.text)["kid"]
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "n" * 50, [settings.SECRET_KEY]

@@ -85,7 +85,7 @@ def test_a_token_opens_a_user_and_an_account_on_first_sight(client: Client, db: 
     assert EmailAddress.objects.get().verified
 
 
-def test_its_keys_are_asked_for_once_and_again_for_one_that_is_new(
+def test_issuer_keys_are_fetched_once_and_again_for_a_new_key(
     client: Client, db: None, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moment = 1_000.0
@@ -111,7 +111,7 @@ def test_rubbish_does_not_make_us_ask_again_and_again(client: Client, db: None, 
     assert provider.asked == 2
 
 
-def test_a_provider_that_is_away_is_503_until_its_keys_are_known_and_no_trouble_then(
+def test_issuer_away_is_503_only_while_its_keys_are_unknown(
     client: Client, db: None, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moment = 1_000.0
@@ -167,7 +167,7 @@ def test_a_token_signed_by_others_opens_nothing(client: Client, db: None, provid
     assert Account.objects.count() == 1
 
 
-def test_an_address_that_is_somebody_s_here_is_handed_over_only_if_both_sides_verified_it(
+def test_known_address_is_linked_only_if_both_sides_verified(
     client: Client, ada: User, ada_account: Account, provider: Provider
 ) -> None:
     reported = {"email": ada.email, "email_verified": True}
@@ -228,7 +228,7 @@ def test_a_provider_s_webhooks_keep_users_in_step(client: Client, db: None, prov
     assert (User.objects.count(), Account.objects.count()) == (1, 1)
 
 
-def test_a_deletion_before_the_creation_is_told_of_leaves_nobody(client: Client, db: None, provider: Provider) -> None:
+def test_identity_deleted_before_its_creation_arrives_is_gone(client: Client, db: None, provider: Provider) -> None:
     assert tell(client, "user.deleted") == 200
     assert tell(client, "user.created", clock.now() - timedelta(seconds=30), primary_email="ada@example.com") == 200
 

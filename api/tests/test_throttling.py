@@ -46,7 +46,7 @@ def passes(*limits: Limit) -> bool:
         return False
 
 
-def test_of_many_at_once_as_many_pass_as_may(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_requests_pass_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(throttling, "WINDOW_S", 86_400)  # so that the test takes no noticeable part of it
     one = limit(50)
 

@@ -11,7 +11,7 @@ NEVER_BEGAN = (Subscription.Status.INCOMPLETE, Subscription.Status.INCOMPLETE_EX
 def is_duplicate(subscription_id: str) -> bool:
     """Whether a plan is ended as one too many: another one of its account was running when it started."""
     extra = Subscription.objects.filter(stripe_subscription_id=subscription_id).first()
-    if not settings.REPAIR_TWO_PLANS or extra is None:
+    if not settings.END_DUPLICATE_SUBSCRIPTIONS or extra is None:
         return False
     others = Subscription.objects.filter(account=extra.account_id).exclude(pk=extra.pk).exclude(status__in=NEVER_BEGAN)
     before = others.filter(Q(started_at__lt=extra.started_at) | Q(started_at=extra.started_at, pk__lt=extra.pk))

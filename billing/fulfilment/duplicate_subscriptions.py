@@ -32,7 +32,7 @@ def end_duplicate(subscription: Stripe, *, now: datetime) -> None:
         alerts.raise_alert(
             Alert.Kind.TWO_PLANS, extra.stripe_subscription_id, detail=detail, account_id=account.pk, now=now
         )
-        if settings.REPAIR_TWO_PLANS:
+        if settings.END_DUPLICATE_SUBSCRIPTIONS:
             plan_fulfilment.record_refused_plan(extra.stripe_subscription_id)
             _cancel_and_refund(extra)
 

@@ -68,7 +68,7 @@ def test_a_year_is_earned_by_the_month(shop: Shop, year: Account) -> None:
     assert row.recognised >= 20000
 
 
-def test_an_upgrade_of_a_year_is_earned_over_the_months_it_pays_for(shop: Shop, year: Account) -> None:
+def test_yearly_upgrade_is_earned_over_its_months(shop: Shop, year: Account) -> None:
     shop.advance(days=40)
     shop.deliver()
     plan_changes.change(account=year, price=price_list.find_price(item="studio", interval="year"), now=clock.now())
@@ -130,7 +130,7 @@ def test_a_refund_of_what_was_used_is_earned_no_more(shop: Shop, customer: Accou
     assert stands() == (500, 0, 0, 500, 0)
 
 
-def test_a_dispute_is_gone_while_it_is_open_and_back_when_it_is_won(shop: Shop, customer: Account) -> None:
+def test_money_of_open_dispute_is_gone_and_back_when_won(shop: Shop, customer: Account) -> None:
     shop.pay(shop.checkout(customer))
     shop.deliver()
     opened = refunds_and_disputes.open_dispute(shop.stripe, next(iter(shop.stripe.store.all("charge")))["id"])

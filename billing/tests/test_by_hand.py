@@ -65,9 +65,7 @@ def test_an_order_in_review_is_settled_once_and_for_all(shop: Shop, customer: Ac
     assert not Grant.objects.filter(source=Source.PURCHASE).exists()
 
 
-def test_a_refund_of_what_was_settled_takes_nothing_and_is_no_failure(
-    shop: Shop, customer: Account, in_review: Order
-) -> None:
+def test_refund_of_a_settled_payment_takes_nothing(shop: Shop, customer: Account, in_review: Order) -> None:
     tasks.reconcile()
     reconcile("--settle", f"checkout.session:{in_review.stripe_session_id}", "--reason", "Given back")
     stripe.Refund.create(charge=next(iter(shop.stripe.store.all("charge")))["id"])
@@ -90,7 +88,7 @@ def test_by_the_command_it_takes_a_reason_and_a_difference(shop: Shop, customer:
     assert (row.reason, row.actor, row.account_id) == ("EUR 15 in cash", "manage.py reconcile", customer.pk)
 
 
-def test_what_differs_in_another_way_afterwards_is_a_difference_again(shop: Shop, customer: Account) -> None:
+def test_settled_difference_reopens_when_its_problem_changes(shop: Shop, customer: Account) -> None:
     """A charge that was settled when EUR 1 was refunded, and of which EUR 2 more go back unheard."""
     shop.pay(shop.checkout(customer))
     shop.deliver()

@@ -69,7 +69,7 @@ def test_a_product_made_in_stripe_appears_with_its_price(shop: Shop, order: str)
     assert (pack.credits, pack.prices.get().amount_minor) == (40, 900)
 
 
-def test_a_product_that_is_told_its_credits_later_gets_its_prices_too(shop: Shop) -> None:
+def test_product_with_credits_added_later_gets_its_prices(shop: Shop) -> None:
     product = stripe.Product.create(name="Forty", metadata={"tegoed_kind": "pack"})
     stripe.Price.create(product=product.id, currency="eur", unit_amount=900)
     shop.deliver()
@@ -129,7 +129,7 @@ def test_every_preset_can_be_sold(db: None, local_stripe: object, name: str) -> 
     assert {plan.monthly_credits for plan in Plan.objects.all()} == {plan["monthly_credits"] for plan in preset.plans}
 
 
-def test_the_webhook_endpoint_is_registered_once_with_all_that_we_follow(shop: Shop, settings: Settings) -> None:
+def test_webhook_endpoint_is_registered_once_with_all_events(shop: Shop, settings: Settings) -> None:
     settings.BASE_URL = "https://credits.example.com"
     url = "https://credits.example.com/api/webhooks/stripe"
     first, second = StringIO(), StringIO()

@@ -55,7 +55,7 @@ def test_a_key_of_another_checkout_is_refused(shop: Shop, customer: Account) -> 
         start(customer, quantity=2)
 
 
-def test_a_call_that_stripe_never_answered_goes_on_with_the_same_key(shop: Shop, customer: Account) -> None:
+def test_unanswered_stripe_call_is_retried_with_the_same_key(shop: Shop, customer: Account) -> None:
     stripe.default_http_client = stripe.RequestsClient(timeout=1)
     with pytest.raises(PaymentProviderUnavailableError):
         start(customer)
@@ -109,7 +109,7 @@ def test_what_is_no_longer_for_sale_cannot_be_bought(shop: Shop, customer: Accou
             start(customer, item=item)
 
 
-def test_an_unknown_item_or_an_item_without_a_price_cannot_be_bought(shop: Shop, customer: Account) -> None:
+def test_unknown_or_unpriced_item_cannot_be_bought(shop: Shop, customer: Account) -> None:
     Price.objects.filter(pack__code="credits-20").update(is_active=False)
 
     for item in ("credits-20", "nothing"):

@@ -69,9 +69,7 @@ def test_a_bank_transfer_that_arrives_later_goes_back(shop: Shop, customer: Acco
     assert shop.failures() == []
 
 
-def test_a_plan_that_somebody_begins_for_it_at_stripe_ends_and_goes_back(
-    shop: Shop, customer: Account, ada: User
-) -> None:
+def test_plan_of_a_closed_account_is_ended_and_refunded(shop: Shop, customer: Account, ada: User) -> None:
     """The customer at Stripe was not deleted: an erasing that failed there, or a customer recreated by hand."""
     shop.pay(shop.checkout(customer), saves_card=True)
     shop.deliver()

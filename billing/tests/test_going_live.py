@@ -191,9 +191,7 @@ class TestDoctor:
         settings.STRIPE_PUBLISHABLE_KEY = "pk_live_x"
         assert "key" in problems()
 
-    def test_a_key_that_stripe_does_not_take_is_told_once_a_point_and_exits_1(
-        self, shop: Shop, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_doctor_reports_a_rejected_key_and_exits_1(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
         faults.plan(shop.stripe, {"kinds": ["403"]})
         out = StringIO()
 

@@ -174,7 +174,7 @@ def _ways(story: Story) -> dict[str, Callable[[Shop], Hear]]:
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story.__name__)
-def test_a_story_ends_the_same_however_it_is_heard(
+def test_story_ends_the_same_in_any_webhook_order(
     story: Story, tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends = {}

@@ -98,7 +98,7 @@ def test_a_refund_after_it_takes_what_went_over(
 
 
 @pytest.mark.parametrize("spent", [0, 7, 20])
-def test_a_lost_dispute_after_it_is_owed_by_the_account_that_stays(
+def test_dispute_lost_after_merge_is_owed_by_merged_account(
     shop: Shop, customer: Account, bought: Order, other: Account, spent: int
 ) -> None:
     if spent:
@@ -113,7 +113,7 @@ def test_a_lost_dispute_after_it_is_owed_by_the_account_that_stays(
     in_order()
 
 
-def test_what_was_taken_back_before_comes_again_to_the_account_that_stays(
+def test_clawback_restored_after_merge_reaches_merged_account(
     shop: Shop, customer: Account, bought: Order, other: Account
 ) -> None:
     """A dispute is opened, the accounts are merged, and the dispute is won."""

@@ -125,7 +125,7 @@ def test_what_was_held_is_taken_when_it_is_not_used(shop: Shop, bought: Order, c
     assert agrees()
 
 
-def test_a_refund_that_fails_gives_back_what_was_taken_later_too(shop: Shop, bought: Order, customer: Account) -> None:
+def test_failed_refund_restores_later_clawbacks_too(shop: Shop, bought: Order, customer: Account) -> None:
     """docs.stripe.com/refunds#failed-refunds: the bank sends the money back, and `amount_refunded` is less again."""
     spend(customer, 15)
     refund(shop)
@@ -175,7 +175,7 @@ def test_a_share_is_of_the_invoice_and_not_of_one_charge(shop: Shop, customer: A
 @pytest.mark.parametrize("outcome", ["won", "lost"])
 @pytest.mark.parametrize("refunded", [0, 100, 250])
 @pytest.mark.parametrize("how", [{}, {"order": "reversed"}, {"order": "shuffled", "seed": 4, "copies": 3}], ids=str)
-def test_refunds_and_disputes_in_any_order_end_in_the_same_place(  # noqa: PLR0917 - pytest passes them
+def test_refund_and_dispute_order_does_not_matter(  # noqa: PLR0917 - pytest passes them
     shop: Shop, bought: Order, customer: Account, spent: int, outcome: str, refunded: int, how: dict[str, Any]
 ) -> None:
     """Fifty-four cases: what was spent x how it ended x what was refunded before x how the webhooks came."""
@@ -197,9 +197,7 @@ def test_refunds_and_disputes_in_any_order_end_in_the_same_place(  # noqa: PLR09
     assert agrees()
 
 
-def test_an_open_dispute_freezes_what_is_left_and_a_won_one_gives_it_back(
-    shop: Shop, bought: Order, customer: Account
-) -> None:
+def test_open_dispute_takes_remaining_credits_and_won_restores(shop: Shop, bought: Order, customer: Account) -> None:
     spend(customer, 5)
     opened = dispute(shop)
     shop.deliver()
@@ -227,7 +225,7 @@ def test_a_lost_dispute_is_owed_and_the_next_purchase_pays_it(shop: Shop, bought
     assert stands(customer) == (15, 0)
 
 
-def test_a_refund_heard_of_before_its_purchase_waits_for_nothing(shop: Shop, customer: Account) -> None:
+def test_refund_before_its_purchase_ends_the_same(shop: Shop, customer: Account) -> None:
     order = shop.checkout(customer)
     shop.pay(order)
     refund(shop)
@@ -325,7 +323,7 @@ class TestYears:
         assert self.month(shop, year) == 100
         assert agrees()
 
-    def test_an_upgrade_that_is_refunded_leaves_what_the_year_pays_for(self, shop: Shop, year: Account) -> None:
+    def test_refunded_upgrade_leaves_what_the_year_pays_for(self, shop: Shop, year: Account) -> None:
         price = price_list.find_price(item="studio", interval="year")
         plan_changes.change(account=year, price=price, now=clock.now())
         shop.deliver()
@@ -335,7 +333,7 @@ class TestYears:
 
         assert [self.month(shop, year) for _ in range(3)] == [100] * 3
 
-    def test_a_year_that_is_refunded_leaves_what_its_upgrade_pays_for(self, shop: Shop, year: Account) -> None:
+    def test_refunded_year_leaves_what_its_upgrade_pays_for(self, shop: Shop, year: Account) -> None:
         price = price_list.find_price(item="studio", interval="year")
         plan_changes.change(account=year, price=price, now=clock.now())
         shop.deliver()

@@ -315,7 +315,7 @@ class Lives:
 @pytest.mark.django_db
 @pytest.mark.parametrize("seed", range(max(1, STEPS // STEPS_OF_A_LIFE)))
 def test_what_remains_of_each_payment_is_what_the_oracle_says(shop: Shop, seed: int) -> None:
-    with override_settings(REPAIR_TWO_PLANS=False):
+    with override_settings(END_DUPLICATE_SUBSCRIPTIONS=False):
         lives = Lives(shop, seed)
         for number in range(STEPS_OF_A_LIFE):
             lives.step()

@@ -73,7 +73,7 @@ def balance(account: Account) -> int:
     return selectors.balance(account_id=account.pk, now=clock.now()).available
 
 
-def test_a_payment_is_made_with_the_pack_s_own_amount_and_shown_as_a_code(bank: Bank, order: Order) -> None:
+def test_payconiq_payment_has_the_packs_amount_and_a_qr_code(bank: Bank, order: Order) -> None:
     row = bank.local.payments[order.payment_id or ""]
 
     assert (row["amount"], row["currency"], row["reference"]) == (500, "EUR", order.public_id)
@@ -81,7 +81,7 @@ def test_a_payment_is_made_with_the_pack_s_own_amount_and_shown_as_a_code(bank: 
     assert purchases.qr_code(order).startswith("<?xml")
 
 
-def test_a_callback_brings_the_credits_once_however_often_it_comes(bank: Bank, order: Order, customer: Account) -> None:
+def test_repeated_callback_grants_once(bank: Bank, order: Order, customer: Account) -> None:
     assert bank.end(order, copies=5) == [200] * 5
     tasks.refresh_order(order_id=str(order.pk))
 
@@ -181,7 +181,7 @@ def test_a_callback_about_a_stranger_s_payment_changes_nothing(bank: Bank, order
     assert post(url, body, bank.local.signature(body, url)) == 200
 
 
-def test_a_refund_takes_credits_back_and_tells_where_to_transfer(bank: Bank, order: Order, customer: Account) -> None:
+def test_payconiq_refund_claws_back_and_alerts_the_transfer(bank: Bank, order: Order, customer: Account) -> None:
     bank.end(order)
     ledger.spend(account_id=customer.pk, amount=FREE + 5, idempotency_key="k", now=clock.now())
     ways = {"reason": "Sorry", "actor": "user:1", "idempotency_key": "1", "now": clock.now()}

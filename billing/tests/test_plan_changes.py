@@ -119,7 +119,7 @@ def bank_asks(shop: Shop, pro: Subscription) -> str:
     return customer_id
 
 
-def test_an_upgrade_that_the_bank_asks_about_waits_for_its_owner(
+def test_upgrade_needing_3ds_waits_for_its_owner(
     shop: Shop, customer: Account, pro: Subscription, big: Plan, bank_asks: str
 ) -> None:
     """docs.stripe.com/billing/subscriptions/pending-updates: the plan is as it was until the invoice is paid."""
@@ -170,7 +170,7 @@ def test_an_upgrade_that_is_not_approved_leaves_the_plan(
     assert change(customer, "team").price == price("team")
 
 
-def test_the_page_of_a_change_that_waits_leads_to_the_bank_and_back(
+def test_pending_change_page_leads_to_the_bank_and_back(
     shop: Shop, client: Client, *, ada: User, customer: Account, pro: Subscription, big: Plan, bank_asks: str,
     settings: Settings,
 ) -> None:  # fmt: skip
@@ -188,7 +188,7 @@ def test_the_page_of_a_change_that_waits_leads_to_the_bank_and_back(
 
 
 @pytest.mark.parametrize("then", ["stops", "ends", "pauses", "gets free days", "wants another"])
-def test_what_waits_for_the_bank_makes_way_for_what_is_asked_next(
+def test_pending_change_is_replaced_by_the_next_one(
     shop: Shop, customer: Account, pro: Subscription, *, big: Plan, bank_asks: str, then: str
 ) -> None:
     """Whoever stops a plan does not find an invoice that can still be paid."""
@@ -328,7 +328,7 @@ def test_a_change_that_is_not_paid_leaves_what_was_planned(
         assert stands.next_price == price("pro")
 
 
-def test_a_month_that_is_paid_late_leaves_the_year_that_was_bought_meanwhile(
+def test_month_paid_late_keeps_the_year_bought_meanwhile(
     shop: Shop, customer: Account, pro: Subscription, big: Plan
 ) -> None:
     """In the portal a year can be bought while a renewal is tried again: both are paid, and both are given."""
@@ -356,9 +356,7 @@ def test_a_month_that_is_paid_late_leaves_the_year_that_was_bought_meanwhile(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_changes_that_are_asked_for_at_once_come_one_after_the_other(
-    shop: Shop, customer: Account, pro: Subscription, big: Plan
-) -> None:
+def test_concurrent_plan_changes_run_one_at_a_time(shop: Shop, customer: Account, pro: Subscription, big: Plan) -> None:
     """An attacker's wish: two changes, each decided on what the other is about to change."""
 
     def ask(number: int) -> str:
@@ -547,7 +545,7 @@ def test_from_years_to_months_waits_for_the_end_of_the_year(shop: Shop, customer
     assert subscription.current_period_end - clock.now() < timedelta(days=31)
 
 
-def test_back_and_forth_between_months_and_years_gives_nothing_twice(
+def test_switching_month_and_year_grants_nothing_twice(
     shop: Shop, customer: Account, pro: Subscription, big: Plan
 ) -> None:
     """In the portal a customer may change intervals as often as they like: each takes over from the last."""
@@ -687,9 +685,7 @@ def test_a_trial_that_ends_early_hands_over(shop: Shop, customer: Account) -> No
 # --- prices and mistakes ---------------------------------------------------------------------------
 
 
-def test_a_price_that_is_taken_off_sale_goes_on_for_its_subscribers(
-    shop: Shop, customer: Account, pro: Subscription
-) -> None:
+def test_price_off_sale_goes_on_for_its_subscribers(shop: Shop, customer: Account, pro: Subscription) -> None:
     old = pro.price
     new = stripe.Price.create(
         product=str(stripe.Price.retrieve(old.stripe_price_id).product),
@@ -718,7 +714,7 @@ def test_the_second_of_two_open_payment_pages_is_closed(shop: Shop, customer: Ac
     assert second.status == "expired"
 
 
-def test_two_plans_by_mistake_are_one_again_and_the_money_is_back(shop: Shop, customer: Account) -> None:
+def test_duplicate_subscription_is_ended_and_refunded(shop: Shop, customer: Account) -> None:
     orders = [shop.checkout(customer, item="pro", key=key) for key in "ab"]
     for order in orders:
         shop.pay(order)

@@ -44,9 +44,7 @@ def test_the_first_purchase_gives_25_for_the_price_of_20(
     assert (bonus.amount, bonus.paid_minor, bonus.source_key[-10:]) == (5, 0, ":promotion")
 
 
-def test_two_checkouts_that_were_open_at_once_are_one_first_purchase(
-    shop: Shop, customer: Account, first_purchase: Promotion
-) -> None:
+def test_two_open_checkouts_are_one_first_purchase(shop: Shop, customer: Account, first_purchase: Promotion) -> None:
     orders = [shop.checkout(customer, key=key) for key in ("1", "2")]
     for order in orders:
         shop.pay(order)

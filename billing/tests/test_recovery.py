@@ -74,7 +74,7 @@ def test_events_that_never_came_in_are_fetched(shop: Shop, customer: Account) ->
     assert Grant.objects.filter(source=Source.PURCHASE).count() == 2
 
 
-def test_events_that_failed_are_tried_again_and_the_exit_says_how_it_went(shop: Shop, customer: Account) -> None:
+def test_replay_command_retries_failed_events_and_sets_exit_code(shop: Shop, customer: Account) -> None:
     price_id = Price.objects.get(pack__code="credits-20").stripe_price_id
     order = shop.checkout(customer, item="pro")
     shop.pay(order)
@@ -102,7 +102,7 @@ def test_a_moment_that_is_none_is_told(db: None, text: str) -> None:
 # --- alerts ----------------------------------------------------------------------------------------
 
 
-def test_a_webhook_that_is_given_up_is_an_alert_until_it_is_replayed(shop: Shop, customer: Account) -> None:
+def test_dead_event_is_alerted_until_it_is_replayed(shop: Shop, customer: Account) -> None:
     order = shop.checkout(customer)
     Order.objects.filter(pk=order.pk).update(amount_minor=1)
     shop.pay(order)
@@ -126,7 +126,7 @@ def test_twenty_tries_take_about_a_day() -> None:
     assert timedelta(hours=20) < waited < timedelta(hours=28)
 
 
-def test_checkouts_without_webhooks_are_an_alert_until_one_comes(shop: Shop, customer: Account) -> None:
+def test_missing_webhooks_are_alerted_until_one_arrives(shop: Shop, customer: Account) -> None:
     shop.deliver()
     shop.advance(minutes=1)
     order = shop.checkout(customer)

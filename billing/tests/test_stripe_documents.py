@@ -112,7 +112,7 @@ def test_the_plan_s_item_is_found_among_others(shop: Shop, pro: Subscription) ->
     assert stripe_client._item_of(mixed["items"]["data"], pro.price.stripe_price_id) is own
 
 
-def test_a_discount_and_vat_inside_the_price_are_not_what_credits_cost(pro: Subscription, begins: datetime) -> None:
+def test_discount_and_inclusive_vat_are_not_the_credits_price(pro: Subscription, begins: datetime) -> None:
     """docs.stripe.com/tax/products-prices-tax-codes-tax-behavior#tax-behavior: `inclusive` amounts hold the tax."""
     reported = line(
         pro.price.stripe_price_id,

@@ -67,7 +67,7 @@ def top_up(account: Account) -> Order | None:
 
 @pytest.mark.parametrize("later", [{"minutes": 6}, {"hours": 25}], ids=str)
 @pytest.mark.parametrize("kind", faults.KINDS)
-def test_a_top_up_is_paid_once_however_stripe_fails_and_however_late(
+def test_top_up_is_paid_once_whatever_stripe_answers(
     shop: Shop, topped_up: Account, kind: str, later: dict[str, int]
 ) -> None:
     fail(shop, kind, path="^/v1/payment_intents$", method="POST")
@@ -84,7 +84,7 @@ def test_a_top_up_is_paid_once_however_stripe_fails_and_however_late(
     assert not list(comparison.differences(since=clock.now() - timedelta(days=3)))
 
 
-def test_a_top_up_whose_refusal_was_lost_is_switched_off_all_the_same(shop: Shop, topped_up: Account) -> None:
+def test_top_up_is_switched_off_though_its_refusal_was_lost(shop: Shop, topped_up: Account) -> None:
     """docs.stripe.com/api/payment_intents/create: a declined payment is answered 402, and stays as it is for ever."""
     customer_id = str(stripe.Customer.list().data[0].id)
     invoice_collection.set_declines(shop.stripe, customer_id, is_on=True)

@@ -202,7 +202,7 @@ def test_without_a_saved_card_it_goes_off(shop: Shop, customer: Account) -> None
     assert (order.problem, TopUp.objects.get().is_on) == ("There is no saved card.", False)
 
 
-def test_a_payment_that_was_never_answered_is_asked_for_again_and_made_once(shop: Shop, topped_up: Account) -> None:
+def test_unanswered_payment_is_retried_and_made_once(shop: Shop, topped_up: Account) -> None:
     spend_down_to(topped_up, 4)
     stripe.default_http_client = stripe.RequestsClient(timeout=1)
     with pytest.raises(PaymentProviderUnavailableError):

@@ -166,7 +166,7 @@ def test_the_return_page_need_not_wait_for_the_webhook(shop: Shop, customer: Acc
     assert Grant.objects.filter(source=Source.PURCHASE).count() == 1
 
 
-def test_stripe_s_script_is_let_onto_the_page_of_the_card_form_alone(
+def test_csp_allows_stripes_script_on_the_card_form_only(
     shop: Shop, customer: Account, ada: User, client: Client, settings: Settings
 ) -> None:
     client.force_login(ada)
@@ -400,9 +400,7 @@ def test_a_top_up_charges_vat(shop: Shop, taxed: Account) -> None:
     assert (order.status, order.paid_minor, order.tax_minor) == ("completed", 605, 105)
 
 
-def test_a_top_up_without_an_address_is_switched_off_and_says_why(
-    shop: Shop, customer: Account, settings: Settings
-) -> None:
+def test_top_up_without_tax_address_is_switched_off(shop: Shop, customer: Account, settings: Settings) -> None:
     shop.pay(shop.checkout(customer), saves_card=True)
     shop.deliver()
     price = price_list.find_price(item="credits-20")

@@ -152,9 +152,7 @@ def test_a_header_may_carry_the_signatures_of_two_secrets(send: Send, present: d
 @pytest.mark.parametrize(
     ("change", "why"), [({"livemode": True}, "livemode is True"), ({"account": "acct_other"}, "acct_other")]
 )
-def test_an_event_of_another_mode_or_account_is_seen_and_not_acted_on(
-    send: Send, change: dict[str, Any], why: str
-) -> None:
+def test_event_of_other_mode_or_account_is_stored_and_ignored(send: Send, change: dict[str, Any], why: str) -> None:
     assert send(EVENT | change).status_code == 200
 
     kept = InboxEvent.objects.get()
@@ -204,7 +202,7 @@ def test_without_redis_an_event_is_kept_and_the_sweep_finds_it(
     assert inbox.due(now=present + timedelta(minutes=1)) == ["evt_1"]
 
 
-def test_thousands_of_broken_bodies_are_refused_or_kept_and_never_an_error(send: Send) -> None:
+def test_fuzzed_webhook_bodies_never_cause_an_error(send: Send) -> None:
     """An event with a few bytes changed, signed as it is and as it was: `FUZZ=10000` for the figure in docs."""
     chance = random.Random(20261121)
     original = json.dumps(EVENT).encode()

@@ -40,14 +40,14 @@ def sync_object(*, kind: str, object_id: str, now: datetime) -> bool:
 
 
 def sync_changed_subscription(subscription_id: str, *, now: datetime) -> None:
-    """A subscription, and the invoice that changing it may have made. Raises as `bring_in_line` does."""
+    """A subscription, and the invoice that changing it may have made. Raises as `sync_object` does."""
     current = _sync("subscription", subscription_id, now=now) or {}
     if invoice_id := payloads.reference(current.get("latest_invoice")):
         _sync("invoice", invoice_id, now=now)
 
 
 def _sync(kind: str, object_id: str, *, now: datetime) -> Stripe | None:
-    """Like `bring_in_line`, answering the object."""
+    """Like `sync_object`, answering the object."""
     try:
         result, current = _fetch(kind, object_id)
     except NotAtStripeError:

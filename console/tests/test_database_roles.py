@@ -99,7 +99,7 @@ def test_it_cannot_help_itself(role: str, statement: str) -> None:
         connection.cursor().execute(statement)
 
 
-def test_the_deployment_check_refuses_an_owner_and_takes_the_runtime_role(role: str) -> None:
+def test_deploy_check_rejects_owner_and_accepts_runtime_role(role: str) -> None:
     def result() -> list[str]:
         return [message.id for message in checks.run_checks(include_deployment_checks=True) if message.id]
 

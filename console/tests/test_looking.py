@@ -163,7 +163,7 @@ def test_stored_texts_are_shown_as_texts(busy: Account, as_role: Callable[[str],
 
 
 @pytest.mark.parametrize("group", [roles.READ_ONLY, roles.SUPPORT, roles.BILLING, roles.OPERATORS])
-def test_no_page_breaks_for_any_role(
+def test_console_pages_open_for_every_role(
     busy: Account, as_role: Callable[[str], Client], group: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every list, add, change, history and delete of every model: 200, or a plain no.

@@ -27,7 +27,7 @@ def available(account: Account, at: datetime) -> int:
     return selectors.balance(account_id=account.pk, now=at).available
 
 
-def test_daily_credits_do_not_pile_up_and_their_end_is_in_the_ledger(ada_account: Account, now: datetime) -> None:
+def test_daily_credits_expire_in_the_ledger_and_do_not_pile_up(ada_account: Account, now: datetime) -> None:
     promise(ada_account, 3, DAY, now)
     ledger.spend(account_id=ada_account.pk, amount=1, idempotency_key="k", now=now)
 
@@ -119,7 +119,7 @@ def test_what_rolled_over_ends_with_the_plan(ada_account: Account, now: datetime
     assert available(ada_account, paid_until + timedelta(days=3)) == 0
 
 
-def test_up_gives_the_difference_now_and_down_waits_for_the_next_period(ada_account: Account, now: datetime) -> None:
+def test_upgrade_grants_now_and_downgrade_waits_for_next_period(ada_account: Account, now: datetime) -> None:
     promise(ada_account, 100, MONTH, now, source=Source.PLAN, zone="UTC", series="s")
 
     def change(amount: int, days: int) -> int:
@@ -247,7 +247,7 @@ def test_two_beats_at_once_give_one_day(db: None, now: datetime) -> None:
     assert set(Wallet.objects.values_list("balance", flat=True)) == {3}
 
 
-def test_a_job_that_was_stopped_in_the_middle_goes_on_where_it_was(db: None, now: datetime) -> None:
+def test_interrupted_bulk_grant_resumes_where_it_stopped(db: None, now: datetime) -> None:
     for number in range(5):
         promise(Account.objects.create(name=str(number), created_at=now), 3, DAY, now)
     tomorrow = now + timedelta(days=1)
@@ -286,7 +286,7 @@ def test_a_job_can_be_run_by_hand(ada_account: Account, now: datetime, capsys: p
             call_command("run_job", "reset_daily_credits", "--now", wrong)
 
 
-def test_a_clock_that_goes_back_and_forth_gives_each_period_once(ada_account: Account, now: datetime) -> None:
+def test_clock_moving_back_and_forth_gives_each_period_once(ada_account: Account, now: datetime) -> None:
     promise(ada_account, 3, DAY, now)
     promise(ada_account, 5, MONTH, now, zone="UTC")
     moment = now
@@ -300,7 +300,7 @@ def test_a_clock_that_goes_back_and_forth_gives_each_period_once(ada_account: Ac
     assert Grant.objects.filter(allowance__period=MONTH).count() == 2
 
 
-def test_what_was_due_is_posted_in_the_order_in_which_it_was_due(ada_account: Account, now: datetime) -> None:
+def test_due_changes_are_posted_in_due_order(ada_account: Account, now: datetime) -> None:
     promise(ada_account, 3, DAY, now)
     promise(ada_account, 5, MONTH, now, zone="UTC")
     settling.settle(account_id=ada_account.pk, now=now + timedelta(days=70))
@@ -310,7 +310,7 @@ def test_what_was_due_is_posted_in_the_order_in_which_it_was_due(ada_account: Ac
     assert len(due) == 6
 
 
-def test_a_promise_that_is_paid_until_a_boundary_gives_nothing_there(ada_account: Account, now: datetime) -> None:
+def test_allowance_paid_until_a_boundary_gives_nothing_there(ada_account: Account, now: datetime) -> None:
     promise(ada_account, 5, MONTH, now, zone="UTC", paid_until=datetime(2027, 1, 21, 11, tzinfo=UTC))
 
     settling.settle(account_id=ada_account.pk, now=now + timedelta(days=100))

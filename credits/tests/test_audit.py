@@ -62,7 +62,7 @@ def test_what_was_changed_by_hand_is_named(used: Account, tampering: str, check:
     assert check in found()
 
 
-def test_a_disagreement_is_exit_code_1_and_one_line_of_json_each(used: Account) -> None:
+def test_audit_disagreement_is_exit_1_and_a_json_line(used: Account) -> None:
     Wallet.objects.update(balance=17)
     out = StringIO()
 

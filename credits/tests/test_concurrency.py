@@ -158,7 +158,7 @@ def test_a_lock_that_is_held_too_long_is_given_up(ada_account: Account, now: dat
     assert not Transaction.objects.filter(kind="spend").exists()
 
 
-def test_a_spend_against_what_time_and_money_bring_at_the_same_instant(ada_account: Account, now: datetime) -> None:
+def test_spend_races_with_expiry_refill_and_purchase(ada_account: Account, now: datetime) -> None:
     """Expiry, refill, revocation, capture and lapse against forty spends: each result is one that some order gives."""
     due = now + timedelta(hours=1)
     account_id = ada_account.pk
@@ -202,7 +202,7 @@ def test_a_spend_against_what_time_and_money_bring_at_the_same_instant(ada_accou
     assert (wallet.balance, wallet.held, wallet.debt) == (0, 0, 0)
 
 
-def test_a_hundred_random_histories_each_have_one_order_that_explains_them(db: None, now: datetime) -> None:
+def test_concurrent_histories_are_linearizable(db: None, now: datetime) -> None:
     """Linearisable: the answers form one chain of balances, and nobody's answer is older than what he knew already."""
     for history in range(100):
         account = Account.objects.create(name=str(history), created_at=now)

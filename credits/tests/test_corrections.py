@@ -154,7 +154,7 @@ def test_a_lost_dispute_makes_a_debt_of_what_was_spent(ada_account: Account, now
     assert (caught.value.code, status_of(type(caught.value)), caught.value.debt) == ("account_in_debt", 402, 15)
 
 
-def test_debt_is_paid_by_what_is_paid_for_and_not_by_what_is_free(ada_account: Account, now: datetime) -> None:
+def test_debt_is_paid_by_paid_credits_only(ada_account: Account, now: datetime) -> None:
     pack = give(ada_account, 20, now)
     spend(ada_account, 15, now)
     revoke(ada_account, pack, 20, now, debt=True)
@@ -229,7 +229,7 @@ def test_credits_that_come_back_pay_what_is_owed(ada_account: Account, now: date
     assert stands(ada_account) == (0, 2)
 
 
-def test_an_operator_takes_credits_and_forgives_debt_with_a_reason(ada_account: Account, now: datetime) -> None:
+def test_adjust_takes_credits_and_forgives_debt(ada_account: Account, now: datetime) -> None:
     pack = give(ada_account, 20, now)
     spend(ada_account, 15, now)
     revoke(ada_account, pack, 20, now, debt=True)

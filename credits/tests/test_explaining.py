@@ -78,7 +78,7 @@ def test_what_is_over_is_told_for_a_while(story: Account, now: datetime) -> None
     assert later.available == explained.available == 17
 
 
-def test_a_refill_that_was_posted_late_counts_from_when_it_was_due(ada_account: Account, now: datetime) -> None:
+def test_refill_posted_late_counts_from_its_due_date(ada_account: Account, now: datetime) -> None:
     allowances.start(
         account=ada_account,
         source=Source.PLAN,

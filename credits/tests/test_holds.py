@@ -51,7 +51,7 @@ def test_what_is_held_cannot_be_spent(ada_account: Account, now: datetime) -> No
     assert not Transaction.objects.exclude(kind="grant").exists()
 
 
-def test_a_capture_of_less_gives_the_rest_back_where_it_came_from(ada_account: Account, now: datetime) -> None:
+def test_partial_capture_returns_the_rest_to_its_grants(ada_account: Account, now: datetime) -> None:
     free, bought = give(ada_account, 3, now, Source.FREE), give(ada_account, 10, now)
     on_hold = hold(ada_account, 8, now)
 
@@ -81,7 +81,7 @@ def test_a_capture_of_more_draws_the_rest_if_all_of_it_is_there(ada_account: Acc
     assert stands(ada_account) == (1, 0)
 
 
-def test_a_capture_of_more_than_there_is_takes_what_was_held_and_says_so(ada_account: Account, now: datetime) -> None:
+def test_capture_beyond_the_balance_takes_the_hold_and_says_so(ada_account: Account, now: datetime) -> None:
     give(ada_account, 10, now)
 
     captured = capture(ada_account, hold(ada_account, 6, now), 11, now)
@@ -138,7 +138,7 @@ def test_a_hold_that_nobody_settles_lapses(ada_account: Account, now: datetime, 
         capture(ada_account, on_hold, 1, later)
 
 
-def test_a_capture_after_its_time_is_refused_though_no_job_has_run(ada_account: Account, now: datetime) -> None:
+def test_capture_after_expiry_is_refused_before_any_job_ran(ada_account: Account, now: datetime) -> None:
     give(ada_account, 10, now)
     on_hold = hold(ada_account, 8, now)
 
@@ -148,7 +148,7 @@ def test_a_capture_after_its_time_is_refused_though_no_job_has_run(ada_account: 
     assert stands(ada_account) == (10, 0)
 
 
-def test_what_comes_back_to_a_grant_whose_time_is_over_expires_there(ada_account: Account, now: datetime) -> None:
+def test_credits_returned_to_an_expired_grant_expire(ada_account: Account, now: datetime) -> None:
     give(ada_account, 10, now, Source.BONUS, expires_at=now + timedelta(minutes=5))
     on_hold = hold(ada_account, 8, now)
 
@@ -259,7 +259,7 @@ def test_what_comes_back_at_the_very_end_of_a_grant_expires(ada_account: Account
     assert stands(ada_account) == (0, 0)
 
 
-def test_a_hold_for_a_feature_is_the_same_whatever_it_costs_by_then(ada_account: Account, now: datetime) -> None:
+def test_hold_replay_ignores_a_changed_price(ada_account: Account, now: datetime) -> None:
     give(ada_account, 10, now)
 
     def ask(amount: int, quantity: int) -> ledger.HoldResult:

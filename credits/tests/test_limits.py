@@ -20,7 +20,7 @@ def spend(account: Account, amount: int, now: datetime, key: str) -> ledger.Spen
     return ledger.spend(account_id=account.pk, amount=amount, idempotency_key=key, now=now)
 
 
-def test_no_more_paid_credits_are_spent_in_a_day_than_the_cap_allows(ada_account: Account, now: datetime) -> None:
+def test_daily_cap_limits_paid_credits_spent_in_a_day(ada_account: Account, now: datetime) -> None:
     give(ada_account, 500, now)
     limits.set_daily_cap(account_id=ada_account.pk, cap=100)
     spend(ada_account, 99, now, "a")
@@ -114,7 +114,7 @@ def test_a_date_that_goes_on_elsewhere_is_no_new_day(ada_account: Account, now: 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_at_once_at_the_edge_of_midnight_never_pass_the_cap(ada_account: Account) -> None:
+def test_daily_cap_holds_under_concurrency_at_midnight(ada_account: Account) -> None:
     before = datetime(2026, 11, 21, 22, 59, 59, tzinfo=UTC)
     after = before + timedelta(seconds=2)
     give(ada_account, 500, before)
@@ -177,7 +177,7 @@ class TestLowBalance:
         assert heard == [("low", 5)]
 
     @pytest.mark.django_db(transaction=True)
-    def test_a_fifth_of_the_last_month_is_low_unless_the_account_says_otherwise(
+    def test_low_threshold_is_a_fifth_of_a_month_unless_overridden(
         self, ada_account: Account, now: datetime, heard: list[tuple[str, int]]
     ) -> None:
         allowances.start(
@@ -251,7 +251,7 @@ class TestLowBalance:
         assert heard == [("low", 1), ("out", 0)]
 
     @pytest.mark.django_db(transaction=True)
-    def test_arriving_at_the_threshold_is_told_and_leaving_from_it_is_not(
+    def test_low_signal_is_sent_when_reaching_the_threshold_only(
         self, ada_account: Account, now: datetime, heard: list[tuple[str, int]]
     ) -> None:
         for hours, amount in ((1, 4), (2, 1)):

@@ -200,7 +200,7 @@ def test_a_new_chain_without_the_secret_key_is_found(ledger: Account, settings: 
     assert found() == ["seal was changed"]
 
 
-def test_a_new_chain_with_the_secret_key_is_not_the_published_one(
+def test_forged_chain_differs_from_the_published_heads(
     ledger: Account, now: datetime, tmp_path: Path, settings: Settings
 ) -> None:
     settings.SEAL_FILE = str(tmp_path / "heads")
@@ -215,7 +215,7 @@ def test_a_new_chain_with_the_secret_key_is_not_the_published_one(
         call_command("audit_ledger", "--verify-seals", stdout=StringIO())
 
 
-def test_nothing_is_sealed_onto_another_chain_than_the_published_one(
+def test_sealing_stops_if_the_published_chain_is_another(
     ledger: Account, now: datetime, settings: Settings, tmp_path: Path
 ) -> None:
     """A superuser changes a row, removes the seals that cover it, and lets the application seal what is there now."""
@@ -236,7 +236,7 @@ def test_nothing_is_sealed_onto_another_chain_than_the_published_one(
         call_command("audit_ledger", "--verify-seals", stdout=StringIO())
 
 
-def test_a_second_head_for_one_number_and_a_file_that_is_gone_are_breaches(
+def test_second_head_or_missing_seal_file_is_a_breach(
     ledger: Account, now: datetime, settings: Settings, tmp_path: Path
 ) -> None:
     path = tmp_path / "heads.txt"

@@ -42,7 +42,7 @@ def test_spending_more_than_there_is_changes_nothing(ada_account: Account, now: 
     assert Transaction.objects.filter(kind="spend").count() == 0
 
 
-def test_the_lowest_priority_then_the_soonest_expiry_is_spent_first(ada_account: Account, now: datetime) -> None:
+def test_spending_order_is_priority_then_soonest_expiry(ada_account: Account, now: datetime) -> None:
     bought = give(ada_account, 5, now)
     later = give(ada_account, 5, now, Source.PLAN, expires_at=now + timedelta(days=30))
     sooner = give(ada_account, 5, now, Source.PLAN, expires_at=now + timedelta(days=3))

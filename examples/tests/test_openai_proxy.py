@@ -68,7 +68,7 @@ def test_a_stream_is_passed_on_and_settled_at_its_end(account: Callable[..., Any
     assert left(customer) == 7
 
 
-def test_too_few_credits_for_the_longest_answer_are_told_as_openai_would(account: Callable[..., Any]) -> None:
+def test_too_few_credits_is_an_openai_style_error(account: Callable[..., Any]) -> None:
     customer, client = account()
 
     answer = client.post("/v1/chat/completions", json={**ASK, "max_tokens": 50_000})

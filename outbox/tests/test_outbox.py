@@ -79,9 +79,7 @@ def test_a_failure_is_kept_and_tried_again_later(db: None, listener: Listener, n
     assert listener.heard == ["k"]
 
 
-def test_those_who_heard_it_are_not_told_again_because_another_failed(
-    db: None, listener: Listener, now: datetime
-) -> None:
+def test_handled_subscribers_are_not_called_again_on_retry(db: None, listener: Listener, now: datetime) -> None:
     second = Listener()
     second.fails = 1
     dispatching.subscribe("second", "thing.", second)

@@ -104,7 +104,7 @@ def test_an_event_is_told_once_and_signed(
     assert (row.state, row.attempts, row.status_code, len(row.answer)) == ("delivered", 1, 200, 4_096)
 
 
-def test_who_listens_hears_of_its_own_account_and_its_own_events(
+def test_endpoint_receives_its_accounts_chosen_events_only(
     ada_account: Account, receiver: Receiver, now: datetime, queued: list[Any]
 ) -> None:
     bob = external_account(subject="bob", now=now)
@@ -120,7 +120,7 @@ def test_who_listens_hears_of_its_own_account_and_its_own_events(
     assert [json.loads(body)["data"]["external_id"] for _, body in receiver.heard] == ["bob", "bob"]
 
 
-def test_a_failure_is_tried_again_with_growing_pauses_and_given_up(
+def test_failed_event_is_retried_with_backoff_then_dropped(
     ada_account: Account, receiver: Receiver, now: datetime, queued: list[Any]
 ) -> None:
     listen(ada_account, receiver.url, now)
@@ -153,7 +153,7 @@ def test_two_workers_try_once(ada_account: Account, receiver: Receiver, now: dat
     assert (len(receiver.heard), seen.attempts) == (1, 0)
 
 
-def test_an_endpoint_that_takes_nothing_for_days_is_switched_off_and_told_of(
+def test_endpoint_failing_for_days_is_disabled_and_alerted(
     ada_account: Account, receiver: Receiver, now: datetime, queued: list[Any]
 ) -> None:
     endpoint, _ = listen(ada_account, receiver.url, now)
@@ -266,7 +266,7 @@ def test_an_address_inside_is_refused_when_it_is_named(settings: Settings, url: 
     [["127.0.0.1"], ["93.184.216.34", "10.0.0.1"], ["::1"], ["169.254.169.254"], ["fe80::1%eth0"], ["64:ff9b::a00:1"]],
     ids=str,
 )
-def test_a_name_for_an_address_inside_is_refused_when_it_is_looked_up(
+def test_hostname_resolving_to_private_address_is_refused(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, found: list[str]
 ) -> None:
     settings.WEBHOOKS_TO_PRIVATE_ADDRESSES = False
@@ -277,7 +277,7 @@ def test_a_name_for_an_address_inside_is_refused_when_it_is_looked_up(
         safe_http.post("https://inside.example/", body=b"{}", headers={})
 
 
-def test_odd_ways_to_write_an_address_inside_are_refused_as_well(settings: Settings) -> None:
+def test_odd_spellings_of_private_addresses_are_refused(settings: Settings) -> None:
     settings.WEBHOOKS_TO_PRIVATE_ADDRESSES = False
 
     for host in ("127.1", "2130706433", "0x7f.1", "0177.0.0.1", "localhost", "127.0.0.1.nip.invalid"):

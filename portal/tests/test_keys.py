@@ -28,7 +28,7 @@ def works(secret: str) -> bool:
     return Client().get("/api/v1/credits/balance", headers={"Authorization": f"Bearer {secret}"}).status_code == 200
 
 
-def test_a_key_has_the_rights_and_the_time_that_were_chosen_and_is_shown_once(browser: Client) -> None:
+def test_new_key_has_chosen_scopes_and_expiry_and_is_shown_once(browser: Client) -> None:
     page = browser.post("/keys", {"name": "Mine", "scopes": ["credits:read", "credits:grant"], "days": "30"})
 
     key = ApiKey.objects.get()
@@ -68,7 +68,7 @@ def test_a_key_is_rotated_and_revoked(browser: Client) -> None:
     assert "revoked or has expired" in page.content.decode()
 
 
-def test_there_is_an_end_to_keys(browser: Client, settings: Any) -> None:
+def test_number_of_keys_per_account_is_limited(browser: Client, settings: Any) -> None:
     settings.MAX_API_KEYS_PER_ACCOUNT = 1
     browser.post("/keys", {"scopes": ["credits:read"]})
 

@@ -180,7 +180,7 @@ def test_a_tax_number_is_told_as_stripe_wants_it(text: str, country: str, kept: 
 @pytest.mark.parametrize(
     ("text", "country"), [("NL810433942B01", "NL"), ("DE136695976", "NL"), ("x", "NL"), ("NL", "NL"), ("123", "US")]
 )
-def test_a_tax_number_that_cannot_be_is_refused_before_anything_changes(
+def test_invalid_tax_number_is_refused_and_changes_nothing(
     client: Client, customer: Account, page: Callable[..., str], text: str, country: str
 ) -> None:
     with pytest.raises(TaxNumberRefusedError):
@@ -218,7 +218,7 @@ def test_the_promotion_of_this_customer_is_on_the_card(shop: Shop, page: Callabl
     assert "Welcome: 7 credits on top" in page("/credits")
 
 
-def test_what_became_of_the_money_is_said_and_no_payment_is_named(
+def test_billing_page_says_payment_state_without_payment_ids(
     customer: Account, shop: Shop, page: Callable[..., str]
 ) -> None:
     """A part refunded, and a dispute: on the billing page with its amount; in the history without Stripe's ids."""

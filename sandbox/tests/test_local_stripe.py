@@ -185,13 +185,13 @@ def test_lists_are_paged(local_stripe: LocalStripe) -> None:
     assert stripe.Customer.list(limit=10).has_more
 
 
-def test_a_webhook_s_signature_is_one_that_the_official_client_verifies(local_stripe: LocalStripe) -> None:
+def test_local_stripe_signature_verifies_with_official_client(local_stripe: LocalStripe) -> None:
     header = events.signature("whsec_x", 1_790_000_000, "{}")
 
     assert stripe.WebhookSignature.verify_header("{}", header, "whsec_x")
 
 
-def test_a_refused_webhook_is_tried_again_for_three_days_and_then_given_up(local_stripe: LocalStripe) -> None:
+def test_refused_webhook_is_retried_for_three_days_then_dropped(local_stripe: LocalStripe) -> None:
     """docs.stripe.com/webhooks#automatic-retries."""
     events.listen(local_stripe, url="http://127.0.0.1:1/", secret="whsec_x")
     stripe.Customer.create(email="a@example.com")

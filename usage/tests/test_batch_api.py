@@ -108,7 +108,7 @@ def test_an_account_key_spends_for_itself_alone(service: str, ada_account: Accou
 
 
 @pytest.mark.django_db(transaction=True)
-def test_batches_over_the_same_accounts_never_wait_for_each_other(service: str) -> None:
+def test_batches_over_the_same_accounts_never_deadlock(service: str) -> None:
     statuses: list[int] = []
 
     def run(number: int) -> None:

@@ -83,7 +83,7 @@ def test_a_hold_is_released_and_stays_so(api: Api) -> None:
     assert (status, problem["code"], problem["hold_status"]) == (409, "hold_not_open", "released")
 
 
-def test_a_hold_is_kept_open_for_longer_but_no_longer_than_a_day(api: Api) -> None:
+def test_hold_is_extended_to_at_most_a_day(api: Api) -> None:
     hold_id = hold(api, expires_in=60)
     before = api.get(f"holds/{hold_id}")[1]["expires_at"]
 

@@ -57,7 +57,7 @@ def test_a_model_may_have_its_own_price(db: None, now: datetime) -> None:
     assert (cost(now, model="large"), cost(now, model="small"), cost(now)) == (7, 1, 1)
 
 
-def test_a_price_changes_at_its_moment_and_what_was_spent_keeps_its_price(ada_account: Account, now: datetime) -> None:
+def test_price_change_takes_effect_on_time_and_not_backwards(ada_account: Account, now: datetime) -> None:
     feature = put_on_the_card("chat", credits=1)
     ledger.grant(account_id=ada_account.pk, amount=100, source=Source.BONUS, source_key="t", now=now)
     change = now + timedelta(hours=1)
@@ -93,9 +93,7 @@ def test_the_card_is_read_once_and_anew_for_what_is_not_on_it(
         assert cost(now, "image") == 3
 
 
-def test_a_feature_off_the_card_is_unknown_but_begun_work_is_finished_at_its_price(
-    ada_account: Account, now: datetime
-) -> None:
+def test_retired_feature_is_unknown_but_holds_keep_its_price(ada_account: Account, now: datetime) -> None:
     feature = put_on_the_card("chat", basis=TOKENS, credits=1)
     ledger.grant(account_id=ada_account.pk, amount=100, source=Source.BONUS, source_key="t", now=now)
     on_hold = spending.hold(

@@ -122,7 +122,7 @@ def test_what_fails_inside_a_hold_gives_everything_back(client: Tegoed) -> None:
     assert not Transaction.objects.filter(kind="spend").exists()
 
 
-def test_a_decorated_function_costs_and_what_fails_is_given_back(service: Tegoed) -> None:
+def test_charged_function_spends_and_failure_is_reversed(service: Tegoed) -> None:
     service.grant(account="ext:42", amount=5, reason="Welcome")
 
     @service.costs("message", quantity=2, account=lambda user, fails: f"ext:{user}")
@@ -213,9 +213,7 @@ def busy(status: int, **headers: str) -> Callable[[httpx2.Request], httpx2.Respo
     return lambda _request: httpx2.Response(status, json={"code": "rate_limited", "detail": "Wait."}, headers=headers)
 
 
-def test_a_lost_answer_is_asked_for_again_with_the_same_key_and_spent_once(
-    connect: Callable[..., Tegoed], at_once: list[float]
-) -> None:
+def test_client_retries_lost_answer_and_spends_once(connect: Callable[..., Tegoed], at_once: list[float]) -> None:
     line = Flaky(answered_too_late, lost)
 
     spent = connect(transport=line).spend(amount=3)
