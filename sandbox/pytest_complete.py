@@ -1,4 +1,4 @@
-"""A pytest plugin: a run fails when two tests share an id, or when a test that was collected did not run.
+"""A pytest plugin: a run fails when two tests share an id, or when a collected test did not run; groups stay together.
 
 xdist sends tests to its workers by id and runs each id once: of several tests with one id it drops all but one, and
 says nothing.
@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from _pytest.nodeid import NodeId
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -19,6 +20,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     twice = [name for name, count in Counter(item.nodeid for item in items).items() if count > 1]
     if twice:
         raise pytest.UsageError(f"{len(twice)} ids are shared by several tests: {', '.join(sorted(twice)[:5])}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Write each test's group into its id, by which xdist keeps a group on one worker (`--dist loadgroup`).
+
+    xdist (3.8) writes it to an attribute that pytest reads no more since 9.1, so that groups were no groups.
+    """
+    if hasattr(session.config, "workerinput") and session.config.getvalue("loadgroup"):
+        for item in session.items:
+            if (mark := item.get_closest_marker("xdist_group")) and not item.nodeid.endswith(f"@{mark.args[0]}"):
+                item._id = NodeId.parse(f"{item.nodeid}@{mark.args[0]}")
 
 
 class Ran:

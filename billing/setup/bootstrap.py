@@ -11,7 +11,7 @@ from django.conf import settings
 from billing.catalogue import price_sync
 from billing.models import Plan
 from billing.setup.presets import Preset
-from billing.stripe import portal_configuration, stripe_client
+from billing.stripe import event_types, portal_configuration, stripe_client
 from billing.stripe.stripe_client import NotAtStripeError
 from common import clock
 from usage import rate_card
@@ -22,27 +22,6 @@ PRICE_FIELDS = ("credits", "basis", "output_credits")
 ALWAYS = datetime(2000, 1, 1, tzinfo=UTC)
 
 Say = Callable[[str], None]
-
-# What is synced when Stripe sends an event about it. (billing.webhooks.inbox follows these kinds.)
-EVENTS = [
-    "checkout.session.completed", "checkout.session.async_payment_succeeded", "checkout.session.async_payment_failed",
-    "checkout.session.expired",
-    "customer.created", "customer.updated", "customer.deleted",
-    "customer.subscription.created", "customer.subscription.updated", "customer.subscription.deleted",
-    "customer.subscription.paused", "customer.subscription.resumed", "customer.subscription.trial_will_end",
-    "customer.subscription.pending_update_applied", "customer.subscription.pending_update_expired",
-    "invoice.created", "invoice.paid", "invoice.payment_failed", "invoice.payment_action_required", "invoice.finalized",
-    "invoice.voided", "invoice.marked_uncollectible", "invoice.finalization_failed",
-    "subscription_schedule.updated", "subscription_schedule.released", "subscription_schedule.canceled",
-    "payment_intent.succeeded", "payment_intent.processing", "payment_intent.payment_failed", "payment_intent.canceled",
-    "charge.refunded", "charge.dispute.created", "charge.dispute.updated", "charge.dispute.closed",
-    "charge.dispute.funds_withdrawn", "charge.dispute.funds_reinstated",
-    "credit_note.created", "credit_note.updated", "credit_note.voided",
-    "refund.created", "refund.updated", "refund.failed",
-    "payment_method.attached", "payment_method.updated", "payment_method.automatically_updated",
-    "payment_method.detached",
-    "product.created", "product.updated", "product.deleted", "price.created", "price.updated", "price.deleted",
-]  # fmt: skip
 
 
 def push(preset: Preset, *, say: Say) -> None:
@@ -73,7 +52,7 @@ def register_endpoint(url: str, *, say: Say) -> None:
     with stripe_client.calling():
         known = [row for row in stripe.WebhookEndpoint.list(limit=100).auto_paging_iter() if row.url == url]
         if not known:
-            wanted: Any = EVENTS
+            wanted: Any = event_types.EVENTS
             version: Any = settings.STRIPE_API_VERSION
             created = stripe.WebhookEndpoint.create(
                 url=url,
@@ -86,9 +65,9 @@ def register_endpoint(url: str, *, say: Say) -> None:
             say(f"STRIPE_WEBHOOK_SECRETS={created.secret}")
             return
         (endpoint, *_) = known
-        missing = set() if "*" in endpoint.enabled_events else set(EVENTS) - set(endpoint.enabled_events)
+        missing = set() if "*" in endpoint.enabled_events else set(event_types.EVENTS) - set(endpoint.enabled_events)
         if missing:
-            more: Any = sorted({*endpoint.enabled_events, *EVENTS})
+            more: Any = sorted({*endpoint.enabled_events, *event_types.EVENTS})
             stripe.WebhookEndpoint.modify(endpoint.id, enabled_events=more)
             say(f"Stripe: {url} hears of {len(missing)} more kinds of events.")
 

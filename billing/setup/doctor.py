@@ -15,9 +15,9 @@ from django.conf import settings
 from billing.catalogue import price_sync
 from billing.errors import BillingError
 from billing.models import InboxEvent, Price
-from billing.setup import bootstrap, permissions
+from billing.setup import permissions
 from billing.setup.permissions import Permission
-from billing.stripe import portal_configuration, stripe_client
+from billing.stripe import event_types, portal_configuration, stripe_client
 from billing.stripe.payloads import Stripe, reference
 from common import clock
 from common.urls import absolute_url
@@ -163,7 +163,7 @@ def _webhooks() -> Iterator[Check]:
 
 def _endpoint(row: Stripe) -> Iterator[Check]:
     url, version = row["url"], settings.STRIPE_API_VERSION
-    missing = [] if "*" in row["enabled_events"] else sorted(set(bootstrap.EVENTS) - set(row["enabled_events"]))
+    missing = [] if "*" in row["enabled_events"] else sorted(set(event_types.EVENTS) - set(row["enabled_events"]))
     if row["status"] != "enabled":
         yield _problem("webhooks", f"{url} is switched off.", f"Switch it on at {DASHBOARD}/webhooks.")
     if row.get("api_version") not in (None, version):
@@ -175,7 +175,7 @@ def _endpoint(row: Stripe) -> Iterator[Check]:
     if missing:
         yield _problem("webhooks", f"{url} does not get {_some(missing)}.", "Run stripe_bootstrap.")
     if row["status"] == "enabled" and not missing:
-        yield _good("webhooks", f"{url} gets all {len(bootstrap.EVENTS)} kinds of events.")
+        yield _good("webhooks", f"{url} gets all {len(event_types.EVENTS)} kinds of events.")
 
 
 # --- what customers meet -----------------------------------------------------------------------------

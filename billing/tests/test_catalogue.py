@@ -11,8 +11,9 @@ from accounts.models import Account
 from billing.catalogue import price_sync
 from billing.models import Pack, Plan, Price
 from billing.setup import bootstrap, presets
+from billing.stripe import event_types
 from billing.tests.conftest import Shop
-from billing.webhooks import inbox
+from billing.webhooks import sync
 
 
 def test_the_preset_arrives_with_its_credits_and_prices(shop: Shop) -> None:
@@ -140,7 +141,7 @@ def test_webhook_endpoint_is_registered_once_with_all_events(shop: Shop, setting
     (created,) = [row for row in shop.stripe.store.all("webhook_endpoint") if row["url"] == url]
     assert f"STRIPE_WEBHOOK_SECRETS={created['secret']}" in first.getvalue()
     assert "STRIPE_WEBHOOK_SECRETS" not in second.getvalue()
-    assert {inbox.kind_of(kind) for kind in created["enabled_events"]} == set(inbox.KIND_OF_TYPE.values())
+    assert {event_types.kind_of(kind) for kind in created["enabled_events"]} == event_types.KINDS
 
 
 def test_an_endpoint_that_hears_too_little_hears_more(shop: Shop, settings: Settings) -> None:
@@ -153,4 +154,9 @@ def test_an_endpoint_that_hears_too_little_hears_more(shop: Shop, settings: Sett
     call_command("stripe_bootstrap", stdout=StringIO())
 
     received = set(stripe.WebhookEndpoint.retrieve(created.id).enabled_events)
-    assert {*bootstrap.EVENTS, "topup.created"} == received
+    assert {*event_types.EVENTS, "topup.created"} == received
+
+
+def test_every_kind_that_is_fulfilled_is_followed() -> None:
+    assert set(sync.FULFIL) <= event_types.KINDS
+    assert len(event_types.EVENTS) == len(set(event_types.EVENTS)) == 52

@@ -11,7 +11,7 @@ from django.db.models import F
 
 from billing.errors import FulfilmentError
 from billing.models import InboxEvent
-from billing.stripe import djstripe_store, erasing
+from billing.stripe import djstripe_store, erasing, event_types
 from billing.stripe.payloads import reference
 from billing.webhooks import sync
 from common.advisory_locks import BusyError, exclusive
@@ -26,29 +26,6 @@ SWEEP_BATCH = 200
 STATE = InboxEvent.State
 
 # How an event's type names the kind of object it is about, longest first.
-KIND_OF_TYPE = {
-    "checkout.session.": "checkout.session",
-    "customer.subscription.": "subscription",
-    "customer.": "customer",
-    "subscription_schedule.": "subscription_schedule",
-    "credit_note.": "credit_note",
-    "invoice.": "invoice",
-    "payment_intent.": "payment_intent",
-    "charge.dispute.": "dispute",
-    "charge.refund.": "refund",
-    "charge.": "charge",
-    "refund.": "refund",
-    "payment_method.": "payment_method",
-    "product.": "product",
-    "price.": "price",
-}
-
-
-# What money came in by: what it names must be there.
-PAID_TYPES = (
-    "checkout.session.completed", "checkout.session.async_payment_succeeded", "invoice.paid",
-    "payment_intent.succeeded",
-)  # fmt: skip
 
 
 def process(*, event_id: str, now: datetime) -> InboxEvent.State | None:
@@ -100,13 +77,8 @@ def backoff(attempts: int) -> timedelta:
     return min(doubled, LONGEST_PAUSE)
 
 
-def kind_of(event_type: str) -> str:
-    """The kind of object that an event of this type is about; empty for what we do not follow."""
-    return next((kind for prefix, kind in KIND_OF_TYPE.items() if event_type.startswith(prefix)), "")
-
-
 def _process_object(row: InboxEvent, *, now: datetime) -> InboxEvent.State:
-    kind = kind_of(row.type)
+    kind = event_types.kind_of(row.type)
     about = row.payload["data"]["object"]
     if not kind or about.get("object") != kind:
         return STATE.IGNORED
@@ -120,7 +92,7 @@ def _process_object(row: InboxEvent, *, now: datetime) -> InboxEvent.State:
         is_there = sync.sync_object(kind="subscription", object_id=subscription_id, now=now)
         return STATE.PROCESSED if is_there else STATE.IGNORED
     is_there = sync.sync_object(kind=kind, object_id=row.object_id, now=now)
-    if not is_there and row.type in PAID_TYPES:
+    if not is_there and row.type in event_types.PAID:
         # A key of another account than the webhooks' would hide every payment.
         detail = (
             f"{row.type}: Stripe does not know {row.object_id}. Is STRIPE_SECRET_KEY of the account that sends this?"

@@ -60,3 +60,16 @@ def test_collected_test_that_did_not_run_fails_the_run(tmp_path: Path, options: 
 
     assert result.returncode != 0
     assert "collected and did not run" in result.stdout, result.stdout + result.stderr
+
+
+def test_group_runs_on_one_worker(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        "import os, time\nimport pytest\n\n\n@pytest.mark.xdist_group('one')\n@pytest.mark.parametrize('n', range(6))\n"
+        "def test_it(n, record_property):\n    time.sleep(0.05)\n"
+        f"    open({str(tmp_path / 'workers')!r}, 'a').write(os.environ['PYTEST_XDIST_WORKER'] + '\\n')\n"
+    )
+
+    result = run(tmp_path, "-n", "3", "--dist", "loadgroup", "-W", "ignore")
+
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert len(set((tmp_path / "workers").read_text().split())) == 1
