@@ -109,9 +109,14 @@ def threads_leave_no_connection(request: pytest.FixtureRequest, monkeypatch: pyt
 
 @pytest.fixture
 def clock_file(tmp_path: Path, settings: Settings) -> Path:
-    """The file through which the application's clock and the local Stripe's travel together."""
+    """The file through which the application's clock and the local Stripe's travel together.
+
+    Each test begins at noon in Amsterdam: a few hours on, it is still the same day for everybody, whenever it runs.
+    """
     path = tmp_path / "clock"
     settings.CLOCK_FILE = str(path)
+    moment = datetime.now(UTC)
+    SandboxClock(path).advance(int((11 * 3600 - moment.hour * 3600 - moment.minute * 60 - moment.second) % 86_400))
     return path
 
 

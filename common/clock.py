@@ -3,9 +3,8 @@
 In the sandbox a file holds how many seconds the clock is ahead, so that every process travels together.
 """
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
 from django.conf import settings
 
@@ -16,11 +15,6 @@ def now() -> datetime:
     """This instant, in UTC; ahead of the wall clock only in the sandbox."""
     instant = datetime.now(UTC)
     return instant + _ahead() if settings.CLOCK_FILE else instant
-
-
-def local_date(instant: datetime, zone: str) -> date:
-    """The calendar date at `instant` for somebody in `zone`."""
-    return instant.astimezone(ZoneInfo(zone)).date()
 
 
 def _ahead() -> timedelta:

@@ -23,7 +23,7 @@ from common.queue import enqueue
 from console import audit_log
 from console.models import BulkGrant
 from console.operations.base import LONGEST_REASON, Effect
-from credits import ledger, manual_grant_limits
+from credits import ledger, manual_grant_counts
 from credits.errors import CreditsError, GrantLimitExceededError
 from credits.models import Source
 
@@ -143,7 +143,7 @@ def _count(row: BulkGrant, *, giver: str, now: datetime) -> None:
     try:
         # In the order of accounts, so that two files never wait for each other.
         for line in sorted((line for line in row.rows if not line["problem"]), key=lambda line: line["account"]):
-            manual_grant_limits.count(
+            manual_grant_counts.count(
                 giver=giver,
                 account_id=uuid.UUID(line["account"]),
                 amount=line["credits"],

@@ -1,12 +1,11 @@
 """What one operator may give alone: so much a day, however it is given, and never to themselves.
 
-Everything that an operation gives is counted, by who gives and by who gets (credits.manual_grant_limits). Beyond
+Everything that an operation gives is counted, by who gives and by who gets (credits.manual_grant_counts). Beyond
 APPROVAL_ABOVE_CREDITS, or APPROVAL_ABOVE_MINOR in money, it takes a second person; what somebody without
 `grant_without_limit` gives ends at SUPPORT_GRANT_LIMIT_PER_DAY.
 """
 
 from collections.abc import Iterable
-from datetime import datetime
 
 from django.conf import settings
 from django.utils.translation import gettext as _
@@ -14,7 +13,7 @@ from django.utils.translation import gettext as _
 from accounts import teams
 from accounts.models import Account, User
 from console.operations.base import Gift, Operation, OperationRefusedError, OperationRequest
-from credits import manual_grant_limits
+from credits import manual_grant_counts
 from credits.errors import GrantLimitExceededError
 
 
@@ -44,8 +43,8 @@ def is_allowed_alone(operation: Operation, asked: OperationRequest) -> bool:
     gift = operation.gives(asked)
     if gift is None:
         return True
-    by_giver = _most_by(asked.operator, gift) - manual_grant_limits.given_by(asked.actor, unit=gift.unit, now=asked.now)
-    to_account = _most_to(gift) - manual_grant_limits.given_to(gift.to.pk, unit=gift.unit, now=asked.now)
+    by_giver = _most_by(asked.operator, gift) - manual_grant_counts.given_by(asked.actor, unit=gift.unit, now=asked.now)
+    to_account = _most_to(gift) - manual_grant_counts.given_to(gift.to.pk, unit=gift.unit, now=asked.now)
     if gift.amount > by_giver and _ends_at_the_limit(asked.operator, gift):
         raise _refusal(by_giver)
     return gift.amount <= min(by_giver, to_account)
@@ -58,7 +57,7 @@ def count(operation: Operation, asked: OperationRequest) -> bool:
         return True
     most = _most_by(asked.operator, gift)
     try:
-        manual_grant_limits.count(
+        manual_grant_counts.count(
             giver=asked.actor,
             account_id=gift.to.pk,
             amount=gift.amount,
@@ -74,18 +73,9 @@ def count(operation: Operation, asked: OperationRequest) -> bool:
     return True
 
 
-def left_today(operator: User, *, now: datetime) -> int | None:
-    """How many credits this operator may still give today; None when there is no end but a second person."""
-    if operator.has_perm("console.grant_without_limit"):
-        return None
-    return max(
-        0, int(settings.SUPPORT_GRANT_LIMIT_PER_DAY) - manual_grant_limits.given_by(f"user:{operator.pk}", now=now)
-    )
-
-
 def _ends_at_the_limit(operator: User, gift: Gift) -> bool:
     """Whether this operator's day ends at its limit, instead of going on with a second person."""
-    return gift.unit == manual_grant_limits.CREDITS and not operator.has_perm("console.grant_without_limit")
+    return gift.unit == manual_grant_counts.CREDITS and not operator.has_perm("console.grant_without_limit")
 
 
 def _most_by(operator: User, gift: Gift) -> int:
@@ -96,7 +86,7 @@ def _most_by(operator: User, gift: Gift) -> int:
 
 def _most_to(gift: Gift) -> int:
     return int(
-        settings.APPROVAL_ABOVE_CREDITS if gift.unit == manual_grant_limits.CREDITS else settings.APPROVAL_ABOVE_MINOR
+        settings.APPROVAL_ABOVE_CREDITS if gift.unit == manual_grant_counts.CREDITS else settings.APPROVAL_ABOVE_MINOR
     )
 
 

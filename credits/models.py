@@ -491,7 +491,7 @@ class Allowance(models.Model):
 
 
 class GivenInHour(models.Model):
-    """How much one giver gave, or one account was given, by hand in one hour (credits.manual_grant_limits)."""
+    """How much one giver gave, or one account was given, by hand in one hour (credits.manual_grant_counts)."""
 
     pk = models.CompositePrimaryKey("subject", "unit", "hour")
     subject = models.CharField(max_length=96)  # giver:user:5, giver:key_..., account:<uuid>

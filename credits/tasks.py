@@ -7,7 +7,7 @@ import structlog
 from celery import shared_task
 
 from common import clock
-from credits import audit, jobs, manual_grant_limits, seal_publishing, seals
+from credits import audit, jobs, manual_grant_counts, seal_publishing, seals
 from outbox import alerts
 from outbox.models import Alert
 
@@ -55,7 +55,7 @@ def seal_ledger() -> None:
 def audit_ledger() -> None:
     """Check every invariant; each disagreement is an error in the log, and together they are one alert."""
     now, result = clock.now(), 0
-    manual_grant_limits.forget_old(now=now)
+    manual_grant_counts.forget_old(now=now)
     for result, row in enumerate(audit.all_disagreements(), start=1):  # noqa: B007 - counted
         logger.error("ledger_disagrees", **asdict(row))
     if result:

@@ -111,9 +111,12 @@ def demo() -> Iterator[Demo]:
         stop_demo(running)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's Chromium. Missing, it is a failure in CI and a skip with its reason elsewhere."""
+    """Debian's Chromium. Missing, it is a failure in CI and a skip with its reason elsewhere.
+
+    It ends with its module: Playwright keeps an event loop on this thread, and Django refuses queries beside one.
+    """
     if not Path(CHROMIUM).exists():
         reason = f"{CHROMIUM} is not installed (Debian's package: chromium)"
         if os.environ.get("CI"):

@@ -20,7 +20,7 @@ from console import roles
 from console.models import Approval, AuditEvent
 from console.operation_views import TOKEN_LENGTH
 from console.tests.test_operations import REASON, Desk, staff
-from credits import manual_grant_limits
+from credits import manual_grant_counts
 from tests.test_abuse_stories import FREE, World, balance, refused, world
 
 __all__ = ["customer", "shop", "world"]
@@ -175,10 +175,10 @@ def test_what_only_undoes_is_asked_for_by_nobody(world: World) -> None:
 def test_a_day_of_giving_is_never_shorter_than_a_day(db: None, customer: Account) -> None:
     now = clock.now().replace(minute=59, second=58)
     about: dict[str, Any] = {"giver": "user:1", "account_id": customer.pk, "amount": 5}
-    manual_grant_limits.count(**about, most_by_giver=9, most_to_account=9, now=now)
+    manual_grant_counts.count(**about, most_by_giver=9, most_to_account=9, now=now)
 
-    assert manual_grant_limits.given_by("user:1", now=now + timedelta(hours=23, minutes=59)) == 5
-    assert manual_grant_limits.given_by("user:1", now=now + timedelta(hours=25, minutes=2)) == 0
+    assert manual_grant_counts.given_by("user:1", now=now + timedelta(hours=23, minutes=59)) == 5
+    assert manual_grant_counts.given_by("user:1", now=now + timedelta(hours=25, minutes=2)) == 0
 
 
 class TestTheCatalogue:

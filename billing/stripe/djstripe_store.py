@@ -221,17 +221,6 @@ def prices_of(product_id: str) -> list[dict[str, Any]]:
     return list(djstripe_models.Price.objects.filter(product__id=product_id).values_list("stripe_data", flat=True))
 
 
-def latest_invoice_of(subscription_id: str) -> dict[str, Any] | None:
-    """The latest invoice of a subscription that we have seen, as Stripe has it."""
-    if not subscription_id:
-        return None
-    rows = djstripe_models.Invoice.objects.filter(
-        stripe_data__parent__subscription_details__subscription=subscription_id
-    ).order_by("-created")
-    result: dict[str, Any] | None = rows.values_list("stripe_data", flat=True).first()
-    return result
-
-
 def saved_card(account_id: uuid.UUID) -> str:
     """The payment method that the account's customer left for later: the default one, else the newest; or nothing."""
     customers = djstripe_models.Customer.objects.filter(subscriber_id=account_id, date_purged=None)

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from accounts.models import Account, User
-from credits import manual_grant_limits
+from credits import manual_grant_counts
 
 UNDO_FOR = timedelta(minutes=10)
 LONGEST_REASON = 400
@@ -49,7 +49,7 @@ class Gift:
 
     amount: int
     to: Account
-    unit: str = manual_grant_limits.CREDITS  # or a currency, in its minor units
+    unit: str = manual_grant_counts.CREDITS  # or a currency, in its minor units
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,7 +28,7 @@ from api.pagination import PAGE_PARAMETERS, InvalidCursorError, list_of, listing
 from api.schema import refuses
 from common import clock
 from common.errors import FieldProblem, InvalidRequestError
-from credits import ledger, manual_grant_limits, selectors
+from credits import ledger, manual_grant_counts, selectors
 from credits.api.serializers import TransactionSerializer, transaction_data
 from credits.errors import GrantConflictError, GrantLimitExceededError, InvalidAmountError
 from credits.models import Grant, Source
@@ -108,7 +108,7 @@ def _grant_within_limits(request: Request, asked: dict[str, Any], *, key: str, n
             now=now,
         )
         if not granted.is_replayed:
-            manual_grant_limits.count(
+            manual_grant_counts.count(
                 giver=caller.actor,
                 account_id=account.pk,
                 amount=asked["amount"],
