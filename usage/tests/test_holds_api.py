@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from prometheus_client import REGISTRY
 
 from accounts import keys
 from accounts.models import Account, Scope
@@ -72,6 +73,19 @@ def test_a_hold_sets_aside_and_a_capture_spends_the_true_cost(api: Api) -> None:
     assert api.get(f"holds/{created['id']}")[1]["status"] == "captured"
     assert api.get(f"transactions/{captured['id']}")[1]["amount"] == -2
     assert list(audit.all_disagreements()) == []
+
+
+def test_replayed_capture_is_counted_once(api: Api) -> None:
+    def counted() -> float:
+        return REGISTRY.get_sample_value("tegoed_credits_spent_total") or 0
+
+    before = counted()
+    made = hold(api)
+
+    for _ in range(3):
+        assert api.post(f"holds/{made}/capture", {"amount": 2})[0] == 201
+
+    assert counted() - before == 2
 
 
 def test_a_hold_is_released_and_stays_so(api: Api) -> None:
