@@ -84,7 +84,7 @@ def operate(request: HttpRequest, account: Account, code: str, site: Any) -> Htt
     # The browser sends the token: it stands for one form of one operator about one account, and for nothing else.
     once = hashlib.sha256(f"{account.pk}:{user.pk}:{token}".encode()).hexdigest()[:TOKEN_LENGTH]
     key = f"console:{code}:{once}"
-    fields = _asked(operation, account, user, form.cleaned_data, key=key)
+    fields = _operation_request(operation, account, user, form.cleaned_data, key=key)
     if _is_done(request, fields):
         return _back(account)
     try:
@@ -96,29 +96,37 @@ def operate(request: HttpRequest, account: Account, code: str, site: Any) -> Htt
 
 
 def _confirmed(
-    request: HttpRequest, site: Any, operation: Operation, asked: OperationRequest, *, form: OperationForm, token: str
+    request: HttpRequest,
+    site: Any,
+    operation: Operation,
+    operation_request: OperationRequest,
+    *,
+    form: OperationForm,
+    token: str,
 ) -> HttpResponse:
     """Show the effects, or, where these were confirmed, carry them out."""
-    operator_limits.check(operation, asked)
-    effects = operation.effects(asked)
-    waits = not operator_limits.is_allowed_alone(operation, asked)
+    operator_limits.check(operation, operation_request)
+    effects = operation.effects(operation_request)
+    waits = not operator_limits.is_allowed_alone(operation, operation_request)
     if not _is_confirmed(request, effects):
         is_stale = "seen" in request.POST
         return _page(
-            request, site, operation, asked.account, form=form, token=token, effects=effects, waits=waits,
+            request, site, operation, operation_request.account, form=form, token=token, effects=effects, waits=waits,
             is_stale=is_stale,
         )  # fmt: skip
-    if waits or not operator_limits.count(operation, asked):
-        return _ask_second(request, operation, asked, effects, form)
-    return _answer(request, operation, asked.account, _carry_out(operation, asked, effects, request))
+    if waits or not operator_limits.count(operation, operation_request):
+        return _ask_second(request, operation, operation_request, effects, form)
+    return _answer(
+        request, operation, operation_request.account, _carry_out(operation, operation_request, effects, request)
+    )
 
 
-def _is_done(request: HttpRequest, asked: OperationRequest) -> bool:
+def _is_done(request: HttpRequest, operation_request: OperationRequest) -> bool:
     """Whether this very form was sent before; says what became of it."""
-    if known := audit_log.find(asked.key):
+    if known := audit_log.find(operation_request.key):
         messages.info(request, _("This was done already: %s") % known.result)
         return True
-    return Approval.objects.filter(key=asked.key).exists()
+    return Approval.objects.filter(key=operation_request.key).exists()
 
 
 def undoable(user: User, account: Account, *, now: datetime) -> list[AuditEvent]:
@@ -174,7 +182,7 @@ def decide(request: HttpRequest, approval: Approval, *, approve: bool) -> None:
     try:
         if not form.is_valid():
             raise OperationRefusedError("; ".join(str(error) for errors in form.errors.values() for error in errors))
-        fields = _asked(operation, row.account, row.asked_by, form.cleaned_data, key=row.key)
+        fields = _operation_request(operation, row.account, row.asked_by, form.cleaned_data, key=row.key)
         if not _may_still_ask(row.asked_by, operation):
             raise OperationRefusedError(_("%s may not do this any more.") % row.asked_by)
         operator_limits.check(operation, fields)
@@ -233,30 +241,30 @@ def undo(request: HttpRequest, event: AuditEvent) -> None:
 
 def _carry_out(
     operation: Operation,
-    asked: OperationRequest,
+    operation_request: OperationRequest,
     effects: list[Effect],
     request: HttpRequest,
     approved_by: User | None = None,
 ) -> OperationResult:
     """Do it and write it down: together, or neither. (What calls Stripe is written down once that is done.)"""
     with transaction.atomic() if operation.is_here_only else nullcontext():
-        result = operation.run(asked)
+        result = operation.run(operation_request)
         record = partial(
             audit_log.record,
             action=operation.code,
-            operator=asked.operator,
-            reason=asked.reason,
+            operator=operation_request.operator,
+            reason=operation_request.reason,
             effects=effects,
             result=result.text,
-            now=asked.now,
+            now=operation_request.now,
             request=request,
         )
         subject = f"approved by {approved_by}" if approved_by else ""
-        record(key=asked.key, account=asked.account, subject=subject, undo=result.undo)
-        for other in operation.accounts(asked):
-            if other != asked.account:
-                about = f"{asked.account.public_id} {subject}".strip()
-                record(key=f"{asked.key}:{other.public_id}", account=other, subject=about)
+        record(key=operation_request.key, account=operation_request.account, subject=subject, undo=result.undo)
+        for other in operation.accounts(operation_request):
+            if other != operation_request.account:
+                about = f"{operation_request.account.public_id} {subject}".strip()
+                record(key=f"{operation_request.key}:{other.public_id}", account=other, subject=about)
     return result
 
 
@@ -268,22 +276,26 @@ def _answer(request: HttpRequest, operation: Operation, account: Account, done: 
 
 
 def _ask_second(
-    request: HttpRequest, operation: Operation, asked: OperationRequest, effects: list[Effect], form: OperationForm
+    request: HttpRequest,
+    operation: Operation,
+    operation_request: OperationRequest,
+    effects: list[Effect],
+    form: OperationForm,
 ) -> HttpResponse:
     Approval.objects.get_or_create(
-        key=asked.key,
+        key=operation_request.key,
         defaults={
             "operation": operation.code,
-            "account": asked.account,
+            "account": operation_request.account,
             "form": {name: form.data.get(name, "") for name in form.fields},
             "effects": [[effect.what, effect.before, effect.after] for effect in effects],
-            "reason": asked.reason,
-            "asked_by": asked.operator,
-            "asked_at": asked.now,
+            "reason": operation_request.reason,
+            "asked_by": operation_request.operator,
+            "asked_at": operation_request.now,
         },
     )
     messages.warning(request, _("It waits for a second person, under Approvals."))
-    return _back(asked.account)
+    return _back(operation_request.account)
 
 
 def _keep_decision(request: HttpRequest, row: Approval, result: str) -> None:
@@ -329,7 +341,7 @@ def _record_refusal(request: HttpRequest, what: str, account: Account | None, wh
     )
 
 
-def _asked(
+def _operation_request(
     operation: Operation, account: Account, operator: User, data: Mapping[str, Any], *, key: str
 ) -> OperationRequest:
     labels = dict(operation.form.base_fields["why"].choices)  # type: ignore[attr-defined]

@@ -17,17 +17,17 @@ from credits import manual_grant_counts
 from credits.errors import GrantLimitExceededError
 
 
-def check(operation: Operation, asked: OperationRequest, *, by: User | None = None) -> None:
+def check(operation: Operation, request: OperationRequest, *, by: User | None = None) -> None:
     """What nobody does alone or with a friend: act for an account of one's own, or for one that was closed.
 
     `by` is who decides, if that is somebody else than who asked. Raises OperationRefusedError.
     """
-    person = by or asked.operator
+    person = by or request.operator
     if not operation.is_for_own_account:
-        refuse_own_accounts(person, operation.accounts(asked))
-    if asked.account.closed_at is not None and not operation.is_for_closed_account:
+        refuse_own_accounts(person, operation.accounts(request))
+    if request.account.closed_at is not None and not operation.is_for_closed_account:
         raise OperationRefusedError(_("This account was closed."))
-    operation.check(asked)
+    operation.check(request)
 
 
 def refuse_own_accounts(person: User, accounts: Iterable[Account]) -> None:
@@ -36,38 +36,40 @@ def refuse_own_accounts(person: User, accounts: Iterable[Account]) -> None:
         raise OperationRefusedError(_("Nobody does this for an account that they are a member of. Ask a colleague."))
 
 
-def is_allowed_alone(operation: Operation, asked: OperationRequest) -> bool:
+def is_allowed_alone(operation: Operation, request: OperationRequest) -> bool:
     """Whether no second person is needed, as far as is known before it is done. Raises OperationRefusedError."""
-    if operation.needs_second_person(asked):
+    if operation.needs_second_person(request):
         return False
-    gift = operation.gives(asked)
+    gift = operation.gives(request)
     if gift is None:
         return True
-    by_giver = _most_by(asked.operator, gift) - manual_grant_counts.given_by(asked.actor, unit=gift.unit, now=asked.now)
-    to_account = _most_to(gift) - manual_grant_counts.given_to(gift.to.pk, unit=gift.unit, now=asked.now)
-    if gift.amount > by_giver and _ends_at_the_limit(asked.operator, gift):
+    by_giver = _most_by(request.operator, gift) - manual_grant_counts.given_by(
+        request.actor, unit=gift.unit, now=request.now
+    )
+    to_account = _most_to(gift) - manual_grant_counts.given_to(gift.to.pk, unit=gift.unit, now=request.now)
+    if gift.amount > by_giver and _ends_at_the_limit(request.operator, gift):
         raise _refusal(by_giver)
     return gift.amount <= min(by_giver, to_account)
 
 
-def count(operation: Operation, asked: OperationRequest) -> bool:
+def count(operation: Operation, request: OperationRequest) -> bool:
     """Count what is given now; False when that takes a second person after all. Raises OperationRefusedError."""
-    gift = operation.gives(asked)
+    gift = operation.gives(request)
     if gift is None or gift.amount <= 0:
         return True
-    most = _most_by(asked.operator, gift)
+    most = _most_by(request.operator, gift)
     try:
         manual_grant_counts.count(
-            giver=asked.actor,
+            giver=request.actor,
             account_id=gift.to.pk,
             amount=gift.amount,
             unit=gift.unit,
             most_by_giver=most,
             most_to_account=_most_to(gift),
-            now=asked.now,
+            now=request.now,
         )
     except GrantLimitExceededError as error:
-        if _ends_at_the_limit(asked.operator, gift) and error.limit == most:
+        if _ends_at_the_limit(request.operator, gift) and error.limit == most:
             raise _refusal(error.left) from error
         return False
     return True

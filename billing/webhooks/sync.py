@@ -130,12 +130,12 @@ def _sync_credit_note(note: Stripe, *, now: datetime) -> None:
         _reconcile_payment(origin, [], now=now)
 
 
-def _reconcile_payment(origin: Stripe, asked: list[Stripe], *, now: datetime) -> None:
-    """Reconcile the credits of a payment with all charges that paid it; `changed` are those that have changed."""
+def _reconcile_payment(origin: Stripe, changed_charges: list[Stripe], *, now: datetime) -> None:
+    """Reconcile the credits of a payment with all charges that paid it, some of which have changed."""
     is_invoice = origin["object"] == "invoice"
     others = stripe_client.charges_of_invoice(origin["id"]) if is_invoice else []
-    charges = {row["id"]: row for row in (*others, *asked)}
-    changed = {row["id"] for row in asked}
+    charges = {row["id"]: row for row in (*others, *changed_charges)}
+    changed = {row["id"] for row in changed_charges}
     paid = []
     for row in sorted(charges.values(), key=lambda row: (row["created"], row["id"])):
         is_asked = row["id"] in changed or row.get("disputed")

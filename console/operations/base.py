@@ -119,25 +119,25 @@ class Operation:
         """Whether it makes sense for this account as it is."""
         return True
 
-    def check(self, asked: OperationRequest) -> None:
+    def check(self, request: OperationRequest) -> None:
         """Raises OperationRefusedError for what this operator may not do, whatever the form says."""
 
-    def accounts(self, asked: OperationRequest) -> list[Account]:
+    def accounts(self, request: OperationRequest) -> list[Account]:
         """Every account whose credits or money it moves."""
-        return [asked.account]
+        return [request.account]
 
-    def gives(self, asked: OperationRequest) -> Gift | None:
+    def gives(self, request: OperationRequest) -> Gift | None:
         """What it gives, to be counted; None for nothing."""
         return None
 
-    def needs_second_person(self, asked: OperationRequest) -> bool:
+    def needs_second_person(self, request: OperationRequest) -> bool:
         return False
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
+    def effects(self, request: OperationRequest) -> list[Effect]:
         """What would change. Raises OperationRefusedError, or what the packages below refuse."""
         raise NotImplementedError
 
-    def run(self, asked: OperationRequest) -> OperationResult:
+    def run(self, request: OperationRequest) -> OperationResult:
         """Do it. A repeated key changes nothing more."""
         raise NotImplementedError
 

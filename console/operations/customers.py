@@ -40,10 +40,10 @@ class Note(Operation):
     is_for_own_account = is_for_closed_account = True
     place = 10
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
-        return [Effect(_("Timeline"), "–", asked.reason)]
+    def effects(self, request: OperationRequest) -> list[Effect]:
+        return [Effect(_("Timeline"), "–", request.reason)]
 
-    def run(self, asked: OperationRequest) -> OperationResult:
+    def run(self, request: OperationRequest) -> OperationResult:
         return OperationResult(text=_("The note is kept."))
 
 
@@ -74,18 +74,18 @@ class ResendMail(Operation):
     def is_offered(self, account: Account, now: datetime) -> bool:
         return bool(account.email) and account.outbox_events.exists()
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
-        event = OutboxEvent.objects.get(account=asked.account, pk=asked.data["event"])
+    def effects(self, request: OperationRequest) -> list[Effect]:
+        event = OutboxEvent.objects.get(account=request.account, pk=request.data["event"])
         return [
             Effect(
                 _("E-mail"),
                 "–",
-                f"{mails.subject_of(event)} → {_masked(event.data.get('mail_to') or asked.account.email)}",
+                f"{mails.subject_of(event)} → {_masked(event.data.get('mail_to') or request.account.email)}",
             )
         ]
 
-    def run(self, asked: OperationRequest) -> OperationResult:
-        event = OutboxEvent.objects.select_related("account").get(account=asked.account, pk=asked.data["event"])
+    def run(self, request: OperationRequest) -> OperationResult:
+        event = OutboxEvent.objects.select_related("account").get(account=request.account, pk=request.data["event"])
         to = mails.send_again(event)
         return OperationResult(text=_("Sent to %s.") % _masked(to))
 
@@ -103,10 +103,10 @@ class ViewAs(Operation):
     is_for_own_account = is_for_closed_account = True
     place = 9
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
+    def effects(self, request: OperationRequest) -> list[Effect]:
         return [Effect(_("You see"), _("the console"), _("the customer's pages, to look at only; this is logged"))]
 
-    def run(self, asked: OperationRequest) -> OperationResult:
+    def run(self, request: OperationRequest) -> OperationResult:
         return OperationResult(
             text=_("You see what they see. Nothing can be changed there."), go_to=reverse("dashboard")
         )
@@ -135,36 +135,38 @@ class Merge(Operation):
     is_grave = True
     place = 70
 
-    def accounts(self, asked: OperationRequest) -> list[Account]:
-        return [asked.account, asked.data["target"]]
+    def accounts(self, request: OperationRequest) -> list[Account]:
+        return [request.account, request.data["target"]]
 
-    def gives(self, asked: OperationRequest) -> Gift:
-        moved = merging.plan_merge(asked.account, asked.data["target"], now=asked.now)
-        return Gift(amount=moved.credits, to=asked.data["target"])
+    def gives(self, request: OperationRequest) -> Gift:
+        moved = merging.plan_merge(request.account, request.data["target"], now=request.now)
+        return Gift(amount=moved.credits, to=request.data["target"])
 
-    def needs_second_person(self, asked: OperationRequest) -> bool:
+    def needs_second_person(self, request: OperationRequest) -> bool:
         """Who goes over may spend what the other account has, and sees what it did."""
-        moved = merging.plan_merge(asked.account, asked.data["target"], now=asked.now)
+        moved = merging.plan_merge(request.account, request.data["target"], now=request.now)
         return bool(moved.members or moved.names)
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
-        target = asked.data["target"]
-        moved = merging.plan_merge(asked.account, target, now=asked.now)
-        here = selectors.balance(account_id=asked.account.pk, now=asked.now).available
-        there = selectors.balance(account_id=target.pk, now=asked.now).available
+    def effects(self, request: OperationRequest) -> list[Effect]:
+        target = request.data["target"]
+        moved = merging.plan_merge(request.account, target, now=request.now)
+        here = selectors.balance(account_id=request.account.pk, now=request.now).available
+        there = selectors.balance(account_id=target.pk, now=request.now).available
         return [
             Effect(_("Credits here"), str(here), "0"),
             Effect(_("Credits of %s") % target.public_id, str(there), str(there + moved.credits)),
             Effect(_("Free credits that are lost"), str(moved.lost), "0"),
-            Effect(_("People who go over, as members"), "–", _people(merging.new_members(asked.account, target))),
+            Effect(_("People who go over, as members"), "–", _people(merging.new_members(request.account, target))),
             Effect(_("Names in other systems that go over"), "–", str(moved.names)),
             Effect(_("API keys that stop"), str(moved.keys), "0"),
             Effect(_("This account"), _("open"), _("closed; its history stays here")),
         ]
 
-    def run(self, asked: OperationRequest) -> OperationResult:
-        target = asked.data["target"]
-        moved = merging.merge(source=asked.account, target=target, key=asked.key, actor=asked.actor, now=asked.now)
+    def run(self, request: OperationRequest) -> OperationResult:
+        target = request.data["target"]
+        moved = merging.merge(
+            source=request.account, target=target, key=request.key, actor=request.actor, now=request.now
+        )
         return OperationResult(
             text=_("%(credits)d credits went over to %(target)s.")
             % {"credits": moved.credits, "target": target.public_id},
@@ -182,17 +184,17 @@ class Export(Operation):
     is_for_closed_account = True
     place = 13
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
+    def effects(self, request: OperationRequest) -> list[Effect]:
         return [
             Effect(_("A file"), "–", _("everything that is kept of this account, as JSON and CSV (GDPR, article 15)"))
         ]
 
-    def run(self, asked: OperationRequest) -> OperationResult:
-        address = reverse("admin:accounts_account_export", args=[asked.account.pk])
+    def run(self, request: OperationRequest) -> OperationResult:
+        address = reverse("admin:accounts_account_export", args=[request.account.pk])
         # The file is for who asked for it, and for this one time: its address alone opens nothing.
         return OperationResult(
             text=_("The file is ready; send it to nobody but the customer."),
-            go_to=f"{address}?asked={quote(asked.key)}",
+            go_to=f"{address}?asked={quote(request.key)}",
         )
 
 
@@ -222,27 +224,29 @@ class Erase(Operation):
         """Also for an account that was merged into another one, and so is closed with its name."""
         return account.closed_at is None or bool(account.name or account.email)
 
-    def needs_second_person(self, asked: OperationRequest) -> bool:
+    def needs_second_person(self, request: OperationRequest) -> bool:
         return True
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
-        user = self._user(asked.account)
+    def effects(self, request: OperationRequest) -> list[Effect]:
+        user = self._user(request.account)
         if user and (alone := teams.owned_alone(user)):
             raise OperationRefusedError(
                 _("They own teams alone: %s. Find another owner first.") % ", ".join(map(str, alone))
             )
-        plan = plan_changes.find_running(asked.account)
-        left = selectors.balance(account_id=asked.account.pk, now=asked.now).available
+        plan = plan_changes.find_running(request.account)
+        left = selectors.balance(account_id=request.account.pk, now=request.now).available
         return [
             # The audit log keeps what is written here: not the address itself.
-            Effect(_("Name and e-mail address"), _masked(asked.account.email) or "…", _("erased")),
+            Effect(_("Name and e-mail address"), _masked(request.account.email) or "…", _("erased")),
             Effect(_("Plan"), str(plan.price.plan) if plan else "–", _("ended") if plan else "–"),
             Effect(_("Credits to spend"), str(left), "0"),
             Effect(_("Ledger and invoices"), _("kept"), _("kept, without a name (GDPR, article 17(3)(b))")),
         ]
 
-    def run(self, asked: OperationRequest) -> OperationResult:
-        closing.close_account(account=asked.account, user=self._user(asked.account), actor=asked.actor, now=asked.now)
+    def run(self, request: OperationRequest) -> OperationResult:
+        closing.close_account(
+            account=request.account, user=self._user(request.account), actor=request.actor, now=request.now
+        )
         return OperationResult(text=_("Nothing here names the customer any more."))
 
     def _user(self, account: Account) -> User | None:

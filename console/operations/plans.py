@@ -102,18 +102,18 @@ class Refund(Operation):
     is_for_closed_account = True
     place = 5
 
-    def gives(self, asked: OperationRequest) -> Gift:
-        return Gift(amount=asked.data["minor"], to=asked.account, unit=asked.data["row"].currency)
+    def gives(self, request: OperationRequest) -> Gift:
+        return Gift(amount=request.data["minor"], to=request.account, unit=request.data["row"].currency)
 
     def is_offered(self, account: Account, now: datetime) -> bool:
         return bool(_refundable(account) or _invoices(account))
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
-        row, minor, left = asked.data["row"], asked.data["minor"], asked.data["left"]
+    def effects(self, request: OperationRequest) -> list[Effect]:
+        row, minor, left = request.data["row"], request.data["minor"], request.data["left"]
         if not 0 < minor <= left:
             raise OperationRefusedError(_("%s can be refunded of this.") % money(left, row.currency))
-        reported = self._preview(row, minor, asked.now)
-        has = selectors.balance(account_id=asked.account.pk, now=asked.now)
+        reported = self._preview(row, minor, request.now)
+        has = selectors.balance(account_id=request.account.pk, now=request.now)
         effects = [
             Effect(
                 _("Given back of this"),
@@ -128,15 +128,15 @@ class Refund(Operation):
                 "credits": reported.a_month, "months": reported.months,
             }  # fmt: skip
             effects.append(Effect(_("Credits of months to come"), _("as they are"), less))
-        if isinstance(row, PaymentRecord) and (plan := plan_changes.find_running(asked.account)):
+        if isinstance(row, PaymentRecord) and (plan := plan_changes.find_running(request.account)):
             effects.append(Effect(_("Plan"), str(plan.price.plan), _("goes on and renews, unless you stop it")))
         return effects
 
-    def run(self, asked: OperationRequest) -> OperationResult:
-        row, minor = asked.data["row"], asked.data["minor"]
+    def run(self, request: OperationRequest) -> OperationResult:
+        row, minor = request.data["row"], request.data["minor"]
         about: Any = {
-            "amount_minor": minor, "reason": asked.reason, "actor": asked.operator.email,
-            "idempotency_key": asked.key, "now": asked.now,
+            "amount_minor": minor, "reason": request.reason, "actor": request.operator.email,
+            "idempotency_key": request.key, "now": request.now,
         }  # fmt: skip
         if isinstance(row, PaymentRecord):
             refunds.refund_invoice(payment=row, **about)
@@ -177,33 +177,33 @@ class Settle(Operation):
     def is_offered(self, account: Account, now: datetime) -> bool:
         return bool(manual_settlement.open_items(account))
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
-        chosen = self._chosen(asked)
-        has = selectors.balance(account_id=asked.account.pk, now=asked.now).available
+    def effects(self, request: OperationRequest) -> list[Effect]:
+        chosen = self._chosen(request)
+        has = selectors.balance(account_id=request.account.pk, now=request.now).available
         return [
-            Effect(chosen.object_id, chosen.problem[:160], _("settled outside: %s") % asked.reason),
+            Effect(chosen.object_id, chosen.problem[:160], _("settled outside: %s") % request.reason),
             Effect(_("Credits to spend"), str(has), str(has)),
             Effect(_("Money"), "–", _("none moves: what is owed was seen to elsewhere")),
         ]
 
-    def run(self, asked: OperationRequest) -> OperationResult:
-        chosen = self._chosen(asked)
+    def run(self, request: OperationRequest) -> OperationResult:
+        chosen = self._chosen(request)
         manual_settlement.settle(
             kind=chosen.kind,
             object_id=chosen.object_id,
             problem=chosen.problem,
-            account_id=asked.account.pk,
-            reason=asked.reason,
-            actor=asked.actor,
-            now=asked.now,
+            account_id=request.account.pk,
+            reason=request.reason,
+            actor=request.actor,
+            now=request.now,
         )
         return OperationResult(text=_("%s is settled: nothing asks for it any more.") % chosen.object_id)
 
-    def _chosen(self, asked: OperationRequest) -> manual_settlement.OpenItem:
+    def _chosen(self, request: OperationRequest) -> manual_settlement.OpenItem:
         result = [
             row
-            for row in manual_settlement.open_items(asked.account)
-            if f"{row.kind}:{row.object_id}" == asked.data["what"]
+            for row in manual_settlement.open_items(request.account)
+            if f"{row.kind}:{row.object_id}" == request.data["what"]
         ]
         if not result:
             raise OperationRefusedError(_("This is in order meanwhile."))
@@ -233,8 +233,8 @@ class ChangePlan(Operation):
     def is_offered(self, account: Account, now: datetime) -> bool:
         return plan_changes.find_running(account) is not None
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
-        reported = previews.preview_change(account=asked.account, price=self._price(asked), now=asked.now)
+    def effects(self, request: OperationRequest) -> list[Effect]:
+        reported = previews.preview_change(account=request.account, price=self._price(request), now=request.now)
         currency = reported.price.currency
         when = _("now") if reported.is_at_once else date_format(reported.starts_at, "j M Y")
         return [
@@ -243,14 +243,14 @@ class ChangePlan(Operation):
             Effect(_("Credits that come now"), "0", str(reported.credits_now - reported.credits_gone)),
         ]
 
-    def run(self, asked: OperationRequest) -> OperationResult:
-        before = plan_changes.running(asked.account).price
-        current = plan_changes.change(account=asked.account, price=self._price(asked), now=asked.now)
+    def run(self, request: OperationRequest) -> OperationResult:
+        before = plan_changes.running(request.account).price
+        current = plan_changes.change(account=request.account, price=self._price(request), now=request.now)
         undo = {"operation": self.code, "price": str(before.pk)} if current.next_price is not None else None
         return OperationResult(text=_("The plan is %s.") % (current.next_price or current.price).plan, undo=undo)
 
-    def _price(self, asked: OperationRequest) -> Price:
-        return Price.objects.select_related("plan").get(pk=asked.data["price"])
+    def _price(self, request: OperationRequest) -> Price:
+        return Price.objects.select_related("plan").get(pk=request.data["price"])
 
 
 class CancelForm(OperationForm):
@@ -274,23 +274,23 @@ class CancelPlan(Operation):
     def is_offered(self, account: Account, now: datetime) -> bool:
         return plan_changes.find_running(account) is not None
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
-        current = plan_changes.running(asked.account)
+    def effects(self, request: OperationRequest) -> list[Effect]:
+        current = plan_changes.running(request.account)
         ends = date_format(current.current_period_end, "j M Y")
         return [
             Effect(
                 _("Plan"),
                 f"{current.price.plan}, {current.get_status_display()}",
-                _("ended") if asked.data["when"] == "now" else _("ends on %s") % ends,
+                _("ended") if request.data["when"] == "now" else _("ends on %s") % ends,
             ),
             Effect(_("Charged after that"), money(current.price.amount_minor, current.price.currency), _("nothing")),
         ]
 
-    def run(self, asked: OperationRequest) -> OperationResult:
-        if asked.data["when"] == "now":
-            plan_changes.cancel_now(account=asked.account, now=asked.now)
+    def run(self, request: OperationRequest) -> OperationResult:
+        if request.data["when"] == "now":
+            plan_changes.cancel_now(account=request.account, now=request.now)
             return OperationResult(text=_("The plan has ended."))
-        current = plan_changes.cancel(account=asked.account, now=asked.now)
+        current = plan_changes.cancel(account=request.account, now=request.now)
         return OperationResult(
             text=_("The plan ends on %s.") % date_format(current.current_period_end, "j M Y"),
             undo={"operation": "resume-plan"},
@@ -306,12 +306,12 @@ class ResumePlan(Operation):
         current = plan_changes.find_running(account)
         return current is not None and (current.cancel_at_period_end or current.is_paused)
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
-        current = plan_changes.running(asked.account)
+    def effects(self, request: OperationRequest) -> list[Effect]:
+        current = plan_changes.running(request.account)
         return [Effect(_("Plan"), _("paused") if current.is_paused else _("ends"), _("renews"))]
 
-    def run(self, asked: OperationRequest) -> OperationResult:
-        plan_changes.resume(account=asked.account, now=asked.now)
+    def run(self, request: OperationRequest) -> OperationResult:
+        plan_changes.resume(account=request.account, now=request.now)
         return OperationResult(text=_("The plan goes on."), undo={"operation": "cancel-plan", "when": "end"})
 
 
@@ -330,24 +330,24 @@ class ExtendPeriod(Operation):
         current = plan_changes.find_running(account)
         return current is not None and current.status in (Subscription.Status.ACTIVE, Subscription.Status.TRIALING)
 
-    def gives(self, asked: OperationRequest) -> Gift:
+    def gives(self, request: OperationRequest) -> Gift:
         """The credits of each month that may begin in those days."""
-        plan = plan_changes.running(asked.account).price.plan
-        months = -(-asked.data["days"] // DAYS_OF_A_MONTH)
-        return Gift(amount=months * (plan.monthly_credits if plan else 0), to=asked.account)
+        plan = plan_changes.running(request.account).price.plan
+        months = -(-request.data["days"] // DAYS_OF_A_MONTH)
+        return Gift(amount=months * (plan.monthly_credits if plan else 0), to=request.account)
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
-        current = plan_changes.running(asked.account)
-        until = plan_changes.extended_until(current, days=asked.data["days"])
+    def effects(self, request: OperationRequest) -> list[Effect]:
+        current = plan_changes.running(request.account)
+        until = plan_changes.extended_until(current, days=request.data["days"])
         return [
             Effect(_("Paid until"), date_format(current.current_period_end, "j M Y"), date_format(until, "j M Y")),
             Effect(_("Charged for that"), money(0, current.price.currency), money(0, current.price.currency)),
             Effect(_("Credits"), _("for the months that are paid"), _("for each month that begins until then as well")),
         ]
 
-    def run(self, asked: OperationRequest) -> OperationResult:
+    def run(self, request: OperationRequest) -> OperationResult:
         current = plan_changes.extend_period(
-            account=asked.account, days=asked.data["days"], key=asked.key, now=asked.now
+            account=request.account, days=request.data["days"], key=request.key, now=request.now
         )
         return OperationResult(text=_("The plan is paid until %s.") % date_format(current.current_period_end, "j M Y"))
 
@@ -360,8 +360,8 @@ class RetryPayment(Operation):
     def is_offered(self, account: Account, now: datetime) -> bool:
         return bool(invoice_retry.open_invoices(account))
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
-        rows = invoice_retry.open_invoices(asked.account)
+    def effects(self, request: OperationRequest) -> list[Effect]:
+        rows = invoice_retry.open_invoices(request.account)
         if not rows:
             raise OperationRefusedError(_("No invoice waits to be paid."))
         return [
@@ -373,11 +373,11 @@ class RetryPayment(Operation):
             for row in rows
         ]
 
-    def run(self, asked: OperationRequest) -> OperationResult:
+    def run(self, request: OperationRequest) -> OperationResult:
         paid = 0
-        for row in invoice_retry.open_invoices(asked.account):
+        for row in invoice_retry.open_invoices(request.account):
             try:
-                invoice_retry.retry_invoice(row["id"], now=asked.now)
+                invoice_retry.retry_invoice(row["id"], now=request.now)
                 paid += 1
             except BillingError as refusal:
                 raise OperationRefusedError(_("The bank said no: %s") % refusal) from refusal
@@ -393,9 +393,9 @@ class SyncStripe(Operation):
     def is_offered(self, account: Account, now: datetime) -> bool:
         return bool(djstripe_store.customer_of_account(account.pk))
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
-        rows = Subscription.objects.filter(account=asked.account).count()
-        invoices = len(djstripe_store.invoices_of(asked.account.pk, limit=invoice_retry.LATEST))
+    def effects(self, request: OperationRequest) -> list[Effect]:
+        rows = Subscription.objects.filter(account=request.account).count()
+        invoices = len(djstripe_store.invoices_of(request.account.pk, limit=invoice_retry.LATEST))
         return [
             Effect(
                 _("Asked anew"), "–",
@@ -404,10 +404,10 @@ class SyncStripe(Operation):
             )
         ]  # fmt: skip
 
-    def run(self, asked: OperationRequest) -> OperationResult:
-        before = selectors.balance(account_id=asked.account.pk, now=asked.now).available
-        seen = invoice_retry.resync_account(asked.account, now=asked.now)
-        after = selectors.balance(account_id=asked.account.pk, now=asked.now).available
+    def run(self, request: OperationRequest) -> OperationResult:
+        before = selectors.balance(account_id=request.account.pk, now=request.now).available
+        seen = invoice_retry.resync_account(request.account, now=request.now)
+        after = selectors.balance(account_id=request.account.pk, now=request.now).available
         return OperationResult(
             text=_("%(seen)d objects are as at Stripe; the balance went from %(before)d to %(after)d.")
             % {"seen": seen, "before": before, "after": after}

@@ -34,8 +34,8 @@ from credits.models import Source
 MOST_CREDITS = 1_000_000_000
 
 
-def balance_of(asked: OperationRequest) -> selectors.Balance:
-    return selectors.balance(account_id=asked.account.pk, now=asked.now)
+def balance_of(request: OperationRequest) -> selectors.Balance:
+    return selectors.balance(account_id=request.account.pk, now=request.now)
 
 
 def _credits(label: Any, **more: Any) -> forms.IntegerField:
@@ -66,27 +66,27 @@ class Grant(Operation):
     code, label, icon, permission, form = "grant", later("Grant credits"), "add_circle", "grant_credits", GrantForm
     place = 1
 
-    def gives(self, asked: OperationRequest) -> Gift:
-        return Gift(amount=asked.data["amount"], to=asked.account)
+    def gives(self, request: OperationRequest) -> Gift:
+        return Gift(amount=request.data["amount"], to=request.account)
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
-        has, amount = balance_of(asked), asked.data["amount"]
+    def effects(self, request: OperationRequest) -> list[Effect]:
+        has, amount = balance_of(request), request.data["amount"]
         return [
             Effect(_("Credits to spend"), str(has.available), str(has.available + amount)),
-            Effect(_("They expire"), "–", str(asked.data["expires_on"] or _("never"))),
+            Effect(_("They expire"), "–", str(request.data["expires_on"] or _("never"))),
         ]
 
-    def run(self, asked: OperationRequest) -> OperationResult:
-        last = asked.data["expires_on"]
+    def run(self, request: OperationRequest) -> OperationResult:
+        last = request.data["expires_on"]
         created = ledger.grant(
-            account_id=asked.account.pk,
-            amount=asked.data["amount"],
+            account_id=request.account.pk,
+            amount=request.data["amount"],
             source=Source.ADJUSTMENT,
-            source_key=asked.key,
-            expires_at=first_instant(last + timedelta(days=1), asked.account.time_zone) if last else None,
-            description=asked.reason,
-            actor=asked.actor,
-            now=asked.now,
+            source_key=request.key,
+            expires_at=first_instant(last + timedelta(days=1), request.account.time_zone) if last else None,
+            description=request.reason,
+            actor=request.actor,
+            now=request.now,
         )
         return OperationResult(
             text=_("%d credits are granted.") % created.grant.amount,
@@ -117,15 +117,15 @@ class Take(Operation):
     code, label, icon, permission, form = "adjust", later("Take or forgive"), "remove_circle", "take_credits", TakeForm
     place = 3
 
-    def gives(self, asked: OperationRequest) -> Gift | None:
-        forgive = asked.data["forgive"] or 0
-        return Gift(amount=forgive, to=asked.account) if forgive else None
+    def gives(self, request: OperationRequest) -> Gift | None:
+        forgive = request.data["forgive"] or 0
+        return Gift(amount=forgive, to=request.account) if forgive else None
 
-    def needs_second_person(self, asked: OperationRequest) -> bool:
-        return bool((asked.data["take"] or 0) > settings.APPROVAL_ABOVE_CREDITS)
+    def needs_second_person(self, request: OperationRequest) -> bool:
+        return bool((request.data["take"] or 0) > settings.APPROVAL_ABOVE_CREDITS)
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
-        has, take, forgive = balance_of(asked), asked.data["take"] or 0, asked.data["forgive"] or 0
+    def effects(self, request: OperationRequest) -> list[Effect]:
+        has, take, forgive = balance_of(request), request.data["take"] or 0, request.data["forgive"] or 0
         if take > has.available:
             raise OperationRefusedError(_("Only %d credits are there to be taken.") % has.available)
         if forgive > has.debt:
@@ -135,16 +135,16 @@ class Take(Operation):
             Effect(_("Credits owed"), str(has.debt), str(has.debt - forgive)),
         ]
 
-    def run(self, asked: OperationRequest) -> OperationResult:
-        take, forgive = asked.data["take"] or 0, asked.data["forgive"] or 0
+    def run(self, request: OperationRequest) -> OperationResult:
+        take, forgive = request.data["take"] or 0, request.data["forgive"] or 0
         ledger.adjust(
-            account_id=asked.account.pk,
-            idempotency_key=asked.key,
-            reason=asked.reason,
-            actor=asked.actor,
+            account_id=request.account.pk,
+            idempotency_key=request.key,
+            reason=request.reason,
+            actor=request.actor,
             take=take,
             forgive=forgive,
-            now=asked.now,
+            now=request.now,
         )
         undo = {"operation": "grant", "amount": take} if take and not forgive else None
         return OperationResult(
@@ -172,30 +172,30 @@ class Revoke(Operation):
     code, label, icon, permission, form = "revoke", later("Revoke a grant"), "undo", "take_credits", RevokeForm
     place = 4
 
-    def needs_second_person(self, asked: OperationRequest) -> bool:
-        return bool(asked.data["amount"] > settings.APPROVAL_ABOVE_CREDITS)
+    def needs_second_person(self, request: OperationRequest) -> bool:
+        return bool(request.data["amount"] > settings.APPROVAL_ABOVE_CREDITS)
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
-        has = balance_of(asked)
-        grant = selectors.grants(asked.account.pk).get(source_key=asked.data["grant"])
-        taken = min(asked.data["amount"], grant.remaining)
+    def effects(self, request: OperationRequest) -> list[Effect]:
+        has = balance_of(request)
+        grant = selectors.grants(request.account.pk).get(source_key=request.data["grant"])
+        taken = min(request.data["amount"], grant.remaining)
         return [
             Effect(str(grant.get_source_display()), str(grant.remaining), str(grant.remaining - taken)),
             Effect(_("Credits to spend"), str(has.available), str(has.available - taken)),
         ]
 
-    def run(self, asked: OperationRequest) -> OperationResult:
-        source_key = asked.data["grant"]
-        grant = selectors.grants(asked.account.pk).get(source_key=source_key)
+    def run(self, request: OperationRequest) -> OperationResult:
+        source_key = request.data["grant"]
+        grant = selectors.grants(request.account.pk).get(source_key=source_key)
         taken = ledger.revoke(
-            account_id=asked.account.pk,
+            account_id=request.account.pk,
             grant_source_key=source_key,
-            amount=min(asked.data["amount"], grant.amount),
-            source_key=asked.key,
+            amount=min(request.data["amount"], grant.amount),
+            source_key=request.key,
             create_debt=False,
-            description=asked.reason,
-            actor=asked.actor,
-            now=asked.now,
+            description=request.reason,
+            actor=request.actor,
+            now=request.now,
         ).taken
         return OperationResult(
             text=_("%d credits are taken back.") % taken,
@@ -225,40 +225,40 @@ class Reverse(Operation):
     code, label, icon, permission, form = "reverse", later("Give back a spend"), "replay", "reverse_spend", ReverseForm
     place = 2
 
-    def gives(self, asked: OperationRequest) -> Gift | None:
-        spent = selectors.transactions(asked.account.pk).filter(pk=asked.data["transaction"]).first()
+    def gives(self, request: OperationRequest) -> Gift | None:
+        spent = selectors.transactions(request.account.pk).filter(pk=request.data["transaction"]).first()
         left = ledger.can_be_given_back(spent) if spent else 0
-        back = left if asked.data["amount"] is None else asked.data["amount"]
-        return Gift(amount=back, to=asked.account) if back > 0 else None
+        back = left if request.data["amount"] is None else request.data["amount"]
+        return Gift(amount=back, to=request.account) if back > 0 else None
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
-        spent = selectors.transactions(asked.account.pk).filter(pk=asked.data["transaction"]).first()
+    def effects(self, request: OperationRequest) -> list[Effect]:
+        spent = selectors.transactions(request.account.pk).filter(pk=request.data["transaction"]).first()
         if spent is None:
             raise OperationRefusedError(_("This account has no such transaction."))
         left = ledger.can_be_given_back(spent)
-        back = left if asked.data["amount"] is None else asked.data["amount"]
+        back = left if request.data["amount"] is None else request.data["amount"]
         if not 0 < back <= left:
             raise OperationRefusedError(_("Of this spend %d credits can be given back.") % left)
-        has = balance_of(asked)
+        has = balance_of(request)
         return [
             Effect(_("Of this spend given back"), str(-spent.amount - left), str(-spent.amount - left + back)),
             Effect(_("Credits to spend"), str(has.available), _("up to %d") % (has.available + back)),
         ]
 
-    def run(self, asked: OperationRequest) -> OperationResult:
+    def run(self, request: OperationRequest) -> OperationResult:
         created = ledger.reverse(
-            account_id=asked.account.pk,
-            transaction_id=asked.data["transaction"],
-            amount=asked.data["amount"],
-            idempotency_key=asked.key,
+            account_id=request.account.pk,
+            transaction_id=request.data["transaction"],
+            amount=request.data["amount"],
+            idempotency_key=request.key,
             side=Side.INTERNAL,
-            reason=asked.reason,
-            actor=asked.actor,
-            now=asked.now,
+            reason=request.reason,
+            actor=request.actor,
+            now=request.now,
         ).transaction
         return OperationResult(
             text=_("%(amount)d credits of %(spend)s are given back.")
-            % {"amount": created.amount, "spend": public_id("txn", asked.data["transaction"])},
+            % {"amount": created.amount, "spend": public_id("txn", request.data["transaction"])},
             undo={"operation": "adjust", "take": created.amount},
         )
 
@@ -273,11 +273,11 @@ class Freeze(Operation):
     def is_offered(self, account: Account, now: datetime) -> bool:
         return not selectors.balance(account_id=account.pk, now=now).is_frozen
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
+    def effects(self, request: OperationRequest) -> list[Effect]:
         return [Effect(_("Spending"), _("allowed"), _("stopped: every spend is refused, and the pages say so"))]
 
-    def run(self, asked: OperationRequest) -> OperationResult:
-        limits.freeze(account_id=asked.account.pk, now=asked.now)
+    def run(self, request: OperationRequest) -> OperationResult:
+        limits.freeze(account_id=request.account.pk, now=request.now)
         return OperationResult(text=_("Spending is stopped."), undo={"operation": "unfreeze"})
 
 
@@ -290,11 +290,11 @@ class Unfreeze(Operation):
     def is_offered(self, account: Account, now: datetime) -> bool:
         return selectors.balance(account_id=account.pk, now=now).is_frozen
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
+    def effects(self, request: OperationRequest) -> list[Effect]:
         return [Effect(_("Spending"), _("stopped"), _("allowed"))]
 
-    def run(self, asked: OperationRequest) -> OperationResult:
-        limits.unfreeze(account_id=asked.account.pk)
+    def run(self, request: OperationRequest) -> OperationResult:
+        limits.unfreeze(account_id=request.account.pk)
         return OperationResult(text=_("Spending is allowed again."), undo={"operation": "freeze"})
 
 
@@ -313,22 +313,22 @@ class Restore(Operation):
     def is_offered(self, account: Account, now: datetime) -> bool:
         return False
 
-    def gives(self, asked: OperationRequest) -> Gift:
-        return Gift(amount=asked.data["amount"], to=asked.account)
+    def gives(self, request: OperationRequest) -> Gift:
+        return Gift(amount=request.data["amount"], to=request.account)
 
-    def effects(self, asked: OperationRequest) -> list[Effect]:
-        has = balance_of(asked)
-        return [Effect(_("Credits to spend"), str(has.available), str(has.available + asked.data["amount"]))]
+    def effects(self, request: OperationRequest) -> list[Effect]:
+        has = balance_of(request)
+        return [Effect(_("Credits to spend"), str(has.available), str(has.available + request.data["amount"]))]
 
-    def run(self, asked: OperationRequest) -> OperationResult:
+    def run(self, request: OperationRequest) -> OperationResult:
         ledger.restore(
-            account_id=asked.account.pk,
-            grant_source_key=asked.data["grant"],
-            credits=asked.data["amount"],
+            account_id=request.account.pk,
+            grant_source_key=request.data["grant"],
+            credits=request.data["amount"],
             debt=0,
-            source_key=asked.key,
-            description=asked.reason,
-            actor=asked.actor,
-            now=asked.now,
+            source_key=request.key,
+            description=request.reason,
+            actor=request.actor,
+            now=request.now,
         )
-        return OperationResult(text=_("%d credits are back.") % asked.data["amount"])
+        return OperationResult(text=_("%d credits are back.") % request.data["amount"])

@@ -86,7 +86,7 @@ class GrantsView(APIView):
         return made(transaction_data(granted.transaction), is_replayed=granted.is_replayed)
 
 
-def _grant_within_limits(request: Request, asked: dict[str, Any], *, key: str, now: datetime) -> ledger.GrantResult:
+def _grant_within_limits(request: Request, fields: dict[str, Any], *, key: str, now: datetime) -> ledger.GrantResult:
     """A grant that counts against its key's day and the account's. Raises GrantLimitExceededError."""
     caller, account = caller_of(request), account_of(request, now=now)
     if keys.is_of_member(caller.actor, account):
@@ -99,11 +99,11 @@ def _grant_within_limits(request: Request, asked: dict[str, Any], *, key: str, n
     with transaction.atomic():
         granted = ledger.grant(
             account_id=account.pk,
-            amount=asked["amount"],
-            source=Source(asked["kind"]),
+            amount=fields["amount"],
+            source=Source(fields["kind"]),
             source_key=f"api:{key}",
-            expires_at=asked["expires_at"],
-            description=asked["reason"],
+            expires_at=fields["expires_at"],
+            description=fields["reason"],
             actor=caller.actor,
             now=now,
         )
@@ -111,7 +111,7 @@ def _grant_within_limits(request: Request, asked: dict[str, Any], *, key: str, n
             manual_grant_counts.count(
                 giver=caller.actor,
                 account_id=account.pk,
-                amount=asked["amount"],
+                amount=fields["amount"],
                 most_by_giver=most,
                 most_to_account=max(most, settings.APPROVAL_ABOVE_CREDITS),
                 now=now,

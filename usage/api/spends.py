@@ -79,17 +79,17 @@ EXAMPLES = [
 ]
 
 
-def work_of(asked: dict[str, Any], *, side: Side) -> spending.Work:
+def work_of(fields: dict[str, Any], *, side: Side) -> spending.Work:
     """What a SpendRequest asks for. What a provider charges the seller is not believed of a buyer."""
-    usage = asked.get("usage", {})
+    usage = fields.get("usage", {})
     if side == Side.BUYER:
         usage = {name: value for name, value in usage.items() if name != "provider_cost_micros"}
     return spending.Work(
-        amount=asked.get("amount"),
-        feature=asked.get("feature", ""),
-        quantity=asked.get("quantity"),
-        description=asked["description"],
-        metadata=asked["metadata"],
+        amount=fields.get("amount"),
+        feature=fields.get("feature", ""),
+        quantity=fields.get("quantity"),
+        description=fields["description"],
+        metadata=fields["metadata"],
         usage=usage,
     )
 

@@ -112,9 +112,9 @@ class UsageSummaryView(APIView):
         )
 
 
-def _days(asked: dict[str, Any], today: date) -> tuple[date, date]:
-    last = asked.get("to") or today
-    first = asked.get("from") or last - timedelta(days=DEFAULT_DAYS - 1)
+def _days(fields: dict[str, Any], today: date) -> tuple[date, date]:
+    last = fields.get("to") or today
+    first = fields.get("from") or last - timedelta(days=DEFAULT_DAYS - 1)
     problem = "order" if first > last else "long" if (last - first).days >= MAX_DAYS else ""
     if problem:
         detail = str(SummaryRequest.default_error_messages[problem])
