@@ -1,16 +1,16 @@
 """What beat runs: every job of the timetable, on a shop where nothing is due and on one where something is."""
 
 import pytest
+from celery import current_app
 from django.core.management import call_command
 from django.utils.module_loading import import_string
 
 from accounts.models import Account
 from billing.tests.conftest import Shop
-from config.celery import app
 from credits import audit
 from outbox.models import Alert
 
-JOBS = sorted({entry["task"] for entry in app.conf.beat_schedule.values()})
+JOBS = sorted({entry["task"] for entry in current_app.conf.beat_schedule.values()})
 
 
 @pytest.mark.parametrize("job", JOBS)
