@@ -12,12 +12,9 @@ from django.views.decorators.http import require_POST
 
 from accounts import identities, issuers
 from accounts.errors import UnauthenticatedError
-from accounts.models import Scope
 from common import clock, webhook_signatures
 
 logger = structlog.get_logger(__name__)
-
-SCOPES = [scope.value for scope in Scope]
 
 
 @csrf_exempt

@@ -3,7 +3,6 @@
 from datetime import datetime
 from typing import Any
 
-import structlog
 from django.urls import path
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -12,17 +11,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import keys
-from accounts.models import ApiKey, Scope, User
+from accounts.models import ApiKey, User
 from api.authentication import BrowserSessionAuthentication, IsCaller, account_of
 from api.fields import MomentField, PrintableField, checked, identifier_of, timestamp
 from api.pagination import list_of, listing
 from api.schema import refuses
 from common import clock
 from common.errors import FieldProblem, InvalidRequestError, NotFoundError
-
-logger = structlog.get_logger(__name__)
-
-SCOPES = [scope.value for scope in Scope]
 
 
 class KeyRequest(serializers.Serializer[Any]):

@@ -13,8 +13,6 @@ from rest_framework.views import set_rollback
 
 from common.errors import Refusal
 
-logger = structlog.get_logger(__name__)
-
 TYPE = "application/problem+json"
 BUSY_RETRY_S = 1
 

@@ -3,7 +3,6 @@
 from datetime import timedelta
 from typing import Any
 
-import structlog
 from django.urls import path
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -19,8 +18,6 @@ from api.fields import AccountField, checked, timestamp
 from api.schema import refuses
 from common import clock
 from common.errors import ApiError
-
-logger = structlog.get_logger(__name__)
 
 SCOPES = [scope.value for scope in Scope]
 

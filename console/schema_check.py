@@ -60,8 +60,8 @@ def _make_everything(cursor: Any) -> None:
         functions.install(cursor)
         for app, operation in _append_only():
             table = apps.get_model(app, operation.model)._meta.db_table
-            for trigger, event in operation.triggers(table):
-                editor.execute(f"CREATE TRIGGER {trigger} {event} EXECUTE FUNCTION credits_refuse_change()")
+            for statement in operation.creates(table).values():
+                editor.execute(statement)
 
 
 def _append_only() -> Iterator[tuple[str, functions.MakeAppendOnly]]:

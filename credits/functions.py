@@ -95,21 +95,26 @@ class MakeAppendOnly(Operation):
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
         table = to_state.apps.get_model(app_label, self.model)._meta.db_table
-        for trigger, event in self.triggers(table):
-            schema_editor.execute(f"CREATE TRIGGER {trigger} {event} EXECUTE FUNCTION credits_refuse_change()")
+        for statement in self.creates(table).values():
+            schema_editor.execute(statement)
 
     def database_backwards(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, from_state: ProjectState, to_state: ProjectState
     ) -> None:
         table = from_state.apps.get_model(app_label, self.model)._meta.db_table
-        for trigger, _event in self.triggers(table):
+        for trigger in self.creates(table):
             schema_editor.execute(f"DROP TRIGGER {trigger} ON {table}")
 
     def describe(self) -> str:
         return f"Make {self.model} append-only"
 
-    def triggers(self, table: str) -> list[tuple[str, str]]:
-        return [
-            (f"{self.name}_is_append_only", f"BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW"),
-            (f"{self.name}_is_not_truncated", f"BEFORE TRUNCATE ON {table} FOR EACH STATEMENT"),
-        ]
+    def creates(self, table: str) -> dict[str, str]:
+        """The names of the triggers, and the statements that create them."""
+        events = {
+            f"{self.name}_is_append_only": f"BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW",
+            f"{self.name}_is_not_truncated": f"BEFORE TRUNCATE ON {table} FOR EACH STATEMENT",
+        }
+        return {
+            trigger: f"CREATE TRIGGER {trigger} {event} EXECUTE FUNCTION credits_refuse_change()"
+            for trigger, event in events.items()
+        }

@@ -4,7 +4,7 @@ Only use buys: a spend, a capture or a hold that leaves fewer than so many, once
 adjusted or merged, and a renewal that is awaited, charges no card. The attempt is an order like any other, kept before
 the card is charged: however many spends cross the line at once, an account has one attempt at a time, and one whose
 answer never arrived is looked up before it is made again. A card that is refused, and money that goes back
-(`money_back`), switch the top-up off, and its owner is notified.
+(`clawbacks`), switch the top-up off, and its owner is notified.
 """
 
 import uuid

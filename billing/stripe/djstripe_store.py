@@ -41,7 +41,7 @@ def store(kind: str, found: Any, *, now: datetime | None = None) -> bool:
     """Store an object as Stripe answered it, with what it refers to; whether that worked. May call Stripe itself.
 
     The copy is for looking things up. What dj-stripe cannot store (it reads fields that move between Stripe's versions)
-    is noted, alerted, and tried again by `retry`: it never stands in the way of what was paid.
+    is recorded, alerted, and tried again by `billing.tasks.retry_copies`: it never stands in the way of what was paid.
     """
     object_id = str(found["id"])
     if kind != "customer" and _is_stored(kind, found):

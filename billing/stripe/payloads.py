@@ -150,7 +150,7 @@ def is_paid_invoice(invoice: Stripe) -> bool:
 def invoice_lines(invoice: Stripe) -> list[InvoiceLine]:
     """The lines with a price, of subscription items and of invoice items alike. (Prorations are documented under both.)
 
-    An invoice shows ten of its lines; `stripe_api.with_all_lines` brings the rest.
+    An invoice shows ten of its lines; `stripe_client.with_all_lines` brings the rest.
     """
     lines = []
     for line in invoice["lines"]["data"]:

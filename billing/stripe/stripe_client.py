@@ -579,7 +579,7 @@ def release_schedule(schedule_id: str) -> None:
 
 
 def undo_cancellation(subscription_id: str) -> None:
-    """Take back that a subscription will end, in whichever way it was said (`stripe_objects.cancels_at`)."""
+    """Take back that a subscription will end, in whichever way it was said (`payloads.cancels_at`)."""
     with calling():
         current = plain(stripe.Subscription.retrieve(subscription_id))
         if current.get("cancel_at_period_end"):

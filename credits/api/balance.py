@@ -12,9 +12,7 @@ from rest_framework.views import APIView
 
 from accounts.models import Account, Scope
 from api.authentication import account_of
-from api.fields import (
-    ACCOUNT_PARAMETER,
-)
+from api.fields import ACCOUNT_PARAMETER
 from common import clock
 from credits import selectors
 

@@ -11,13 +11,7 @@ from rest_framework.views import APIView
 
 from accounts.models import Scope
 from api.authentication import account_of
-from api.fields import (
-    ACCOUNT_PARAMETER,
-    AccountField,
-    MomentField,
-    checked,
-    timestamp,
-)
+from api.fields import ACCOUNT_PARAMETER, AccountField, MomentField, checked, timestamp
 from common import clock
 from credits import explanations
 

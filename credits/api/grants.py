@@ -16,13 +16,7 @@ from accounts import keys
 from accounts.errors import InsufficientScopeError
 from accounts.models import Scope
 from api.authentication import account_of, caller_of
-from api.fields import (
-    AccountField,
-    MomentField,
-    PrintableField,
-    WholeNumberField,
-    checked,
-)
+from api.fields import AccountField, MomentField, PrintableField, WholeNumberField, checked
 from api.idempotency import KEY_PARAMETER, IdempotencyKeyMissingError, idempotency_key, made
 from api.pagination import PAGE_PARAMETERS, InvalidCursorError, list_of, listing, page
 from api.schema import refuses

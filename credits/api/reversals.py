@@ -13,14 +13,7 @@ from rest_framework.views import APIView
 from accounts.errors import InsufficientScopeError, SellerOnlyError
 from accounts.models import Scope
 from api.authentication import account_of, caller_of
-from api.fields import (
-    ACCOUNT_PARAMETER,
-    AccountField,
-    PrintableField,
-    WholeNumberField,
-    checked,
-    identifier_of,
-)
+from api.fields import ACCOUNT_PARAMETER, AccountField, PrintableField, WholeNumberField, checked, identifier_of
 from api.idempotency import KEY_PARAMETER, idempotency_key, made
 from api.schema import refuses
 from common import clock

@@ -5,11 +5,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from api.fields import (
-    CountField,
-    PrintableField,
-    timestamp,
-)
+from api.fields import CountField, PrintableField, timestamp
 from common.public_ids import public_id
 from credits import ledger, spending_order
 from credits.models import Source, Transaction

@@ -138,17 +138,17 @@ class SpendView(APIView):
         key, now = idempotency_key(request), clock.now()
         fields = checked(SpendRequest, request.data)
         account = account_of(request, now=now, is_checked_later=True)
-        asked_for = work_of(fields, side=caller_of(request).side)
+        wanted = work_of(fields, side=caller_of(request).side)
         with with_buy_hint(account, now=now):
             spent = spending.spend(
                 account=account,
-                work=asked_for,
+                work=wanted,
                 idempotency_key=key,
                 actor=caller_of(request).actor,
                 side=caller_of(request).side,
                 now=now,
             )
-        answer = made(work_data(spent, asked_for), is_replayed=spent.is_replayed)
+        answer = made(work_data(spent, wanted), is_replayed=spent.is_replayed)
         answer["Credits-Available"] = str(spent.balance_after)
         return answer
 
