@@ -92,7 +92,7 @@ def _use_database(name: str) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def emptying_is_quick() -> None:
     """Only tables that a test committed rows to are emptied, instead of truncating all of them."""
-    TransactionTestCase._fixture_teardown = lambda _self: empty_database()  # type: ignore[attr-defined]
+    TransactionTestCase._fixture_teardown = lambda _self: empty_database()  # type: ignore[attr-defined]  # Django's own
 
 
 @pytest.fixture(autouse=True)

@@ -17,6 +17,7 @@ from django.utils.translation import get_language_from_request
 from accounts import opening
 from accounts.models import Account, User
 from common import clock, encryption
+from common.json_types import JsonObject
 
 SECOND_FACTORS = "accounts.second-factors"
 DEVICE_COOKIE = "known_device"
@@ -24,7 +25,7 @@ PASSWORD_SHOWN = "password_shown"  # in a session: the user whose password this 
 DEVICE_FOR = timedelta(days=365)
 
 
-class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+class AccountAdapter(DefaultAccountAdapter):
     """Signing up is opening an account; its free credits are there when the page comes back."""
 
     def save_user(self, request: HttpRequest, user: User, form: Any, commit: bool = True) -> User:
@@ -69,7 +70,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         base = super()._get_login_attempts_cache_key(request, **credentials)
         return f"{base}:{self._known_device(request, credentials) or self.get_client_ip(request)}"
 
-    def _known_device(self, request: HttpRequest, credentials: dict[str, Any]) -> str:
+    def _known_device(self, request: HttpRequest, credentials: JsonObject) -> str:
         """The name of a browser that this very person has signed in with before; empty for any other."""
         try:
             known = signing.loads(request.COOKIES.get(DEVICE_COOKIE, ""), salt=DEVICE_COOKIE, max_age=DEVICE_FOR)
@@ -79,7 +80,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         is_theirs = User.objects.filter(pk=known["user"], email=email).exists() if email else False
         return str(known["device"]) if is_theirs else ""
 
-    def render_mail(self, template_prefix: str, email: Any, context: dict[str, Any], headers: Any = None) -> Any:
+    def render_mail(self, template_prefix: str, email: Any, context: JsonObject, headers: Any = None) -> Any:
         """allauth's own texts, as text and in the style of our other e-mails."""
         message = super().render_mail(template_prefix, email, context, headers)
         paragraphs = [part.strip() for part in message.body.split("\n\n") if part.strip()]
@@ -97,7 +98,7 @@ def _language_of(request: HttpRequest) -> str:
     return fields if fields in Account.Language.values else Account.Language.EN.value
 
 
-class SecondFactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
+class SecondFactorAdapter(DefaultMFAAdapter):
     """Whoever reads the database cannot compute anybody's codes: that takes SECRET_KEY as well."""
 
     def encrypt(self, text: str) -> str:

@@ -27,6 +27,7 @@ from accounts.models import ApiKey, Scope, User
 from common import clock
 from common.admin import OperatorAdmin, ReadOnlyAdmin, link_to
 from common.errors import ApiError
+from common.json_types import JsonObject
 
 assert allauth_mfa_admin and allauth_sessions_admin  # noqa: S101, PT018 - so that no tool takes them away
 
@@ -34,12 +35,12 @@ admin.site.unregister([Group, Authenticator, UserSession])
 
 
 @admin.register(Group)
-class GroupAdmin(StockGroupAdmin, OperatorAdmin):  # type: ignore[misc]
+class GroupAdmin(StockGroupAdmin, OperatorAdmin):
     pass
 
 
 @admin.register(User)
-class UserAdmin(StockUserAdmin, OperatorAdmin):  # type: ignore[misc,type-arg]
+class UserAdmin(StockUserAdmin, OperatorAdmin):  # type: ignore[type-arg]  # generic for the type checker only
     form = UserChangeForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("email", "name", "is_staff", "is_active", "date_joined", "last_login")
@@ -74,7 +75,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
     actions = ["revoke"]
     actions_detail = ["rotate", "approve_grants"]
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return bool(request.user.has_perm("accounts.add_apikey"))
 
     @admin.display(description=_("grants credits"))
@@ -86,7 +87,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
     def has_approve_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return request.user.has_perm("console.approve") and request.user.has_perm("accounts.change_apikey")
 
-    @action(description=_("Approve granting"), url_path="approve", permissions=["approve"])  # type: ignore[untyped-decorator]
+    @action(description=_("Approve granting"), url_path="approve", permissions=["approve"])
     def approve_grants(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Let a key grant credits: a second person's word."""
         key, person = get_object_or_404(ApiKey, pk=object_id), _user(request)
@@ -106,7 +107,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
         return self.has_add_permission(request)
 
     def add_view(
-        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+        self, request: HttpRequest, form_url: str = "", extra_context: JsonObject | None = None
     ) -> HttpResponse:
         """Make a key. Its secret is in the answer, and nowhere else: no message, no session holds it."""
         if not self.has_add_permission(request):
@@ -122,7 +123,7 @@ class ApiKeyAdmin(ReadOnlyAdmin):
                 return self._answer(request, made=created)
         return self._answer(request, form=form)
 
-    @action(description=_("Rotate"), url_path="rotate", permissions=["rotate"])  # type: ignore[untyped-decorator]
+    @action(description=_("Rotate"), url_path="rotate", permissions=["rotate"])
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """A new key in the place of this one."""
         old = get_object_or_404(ApiKey.objects.select_related("account"), pk=object_id)

@@ -10,6 +10,7 @@ from accounts import opening
 from accounts.keys import ACCOUNT_KEY_SCOPES
 from accounts.models import Account, Scope
 from common import clock
+from common.json_types import JsonObject
 from common.public_ids import MalformedIdError, parse_id
 
 
@@ -60,8 +61,8 @@ class NewKeyForm(forms.Form):
             raise forms.ValidationError(_("A key expires in the future."))
         return ends
 
-    def clean(self) -> dict[str, Any]:
-        result: dict[str, Any] = super().clean() or {}
+    def clean(self) -> JsonObject:
+        result: JsonObject = super().clean() or {}
         if result.get("account") and set(result.get("scopes", ())) - set(ACCOUNT_KEY_SCOPES):
             self.add_error("scopes", _("The key of one account grants nothing and opens no accounts."))
         return result

@@ -1,7 +1,5 @@
 """Checks this app's settings before anything is served."""
 
-from typing import Any
-
 from django.core.checks import CheckMessage, Error, register
 
 from accounts import issuers
@@ -9,7 +7,7 @@ from common import webhook_signatures
 
 
 @register()
-def token_issuers(**_about: Any) -> list[CheckMessage]:
+def token_issuers(**_about: object) -> list[CheckMessage]:
     """Every entry of TOKEN_ISSUERS can be used as it is."""
     try:
         result = issuers.configured()

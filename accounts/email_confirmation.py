@@ -1,7 +1,5 @@
 """What follows once somebody has shown that an e-mail address is theirs."""
 
-from typing import Any
-
 from allauth.account.models import EmailAddress
 from allauth.usersessions.models import UserSession
 from django.contrib import messages
@@ -14,7 +12,7 @@ from accounts.models import User
 from common import clock
 
 
-def address_confirmed(*, request: HttpRequest, email_address: EmailAddress, **_about: Any) -> None:
+def address_confirmed(*, request: HttpRequest, email_address: EmailAddress, **_about: object) -> None:
     """An address was confirmed for the first time.
 
     Anybody may sign up with an address that is not theirs, and wait with the password they chose for its owner to come.

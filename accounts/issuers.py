@@ -22,6 +22,7 @@ from accounts.errors import UnauthenticatedError
 from accounts.keys import ACCOUNT_KEY_SCOPES, TOKEN_SCOPES
 from accounts.tokens import OPTIONS, check_times
 from common.errors import ApiError
+from common.json_types import JsonObject
 
 logger = structlog.get_logger(__name__)
 
@@ -71,7 +72,7 @@ class Person:
 class _Keys:
     """One provider's keys as this process knows them."""
 
-    by_name: dict[str, Any] = field(default_factory=dict)
+    by_name: JsonObject = field(default_factory=dict)
     fetched_at: float = 0.0
     asked_at: float = -float("inf")
 
@@ -158,7 +159,7 @@ def _key(issuer: Issuer, key_name: str) -> Any:
     raise UnauthenticatedError(f"This token was signed with a key that {issuer.name} does not have.")
 
 
-def _fetch(issuer: Issuer) -> dict[str, Any]:
+def _fetch(issuer: Issuer) -> JsonObject:
     url = issuer.jwks_url
     if not url:
         reported = _get(issuer.issuer.rstrip("/") + DISCOVERY)
@@ -169,7 +170,7 @@ def _fetch(issuer: Issuer) -> dict[str, Any]:
     return {key.key_id: key.key for key in result.keys if key.key_id and key.key_type != "oct"}
 
 
-def _get(url: str) -> dict[str, Any]:
+def _get(url: str) -> JsonObject:
     with requests.get(url, timeout=TIMEOUT_S, stream=True) as answer:
         answer.raise_for_status()
         body = answer.raw.read(LARGEST_ANSWER + 1, decode_content=True)
@@ -182,7 +183,7 @@ def _get(url: str) -> dict[str, Any]:
     return result
 
 
-def _hashable(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _hashable(entry: Mapping[str, Any]) -> JsonObject:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in entry.items()}
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from accounts import teams
 from accounts.models import Account, ApiKey, Scope, User
@@ -176,7 +176,7 @@ def find_key(secret: str) -> KeyLookup | None:
     return KeyLookup(**row) if row else None
 
 
-def working_keys(account: Account, *, now: datetime):  # type: ignore[no-untyped-def]
+def working_keys(account: Account, *, now: datetime) -> QuerySet[ApiKey]:
     """The keys of an account that are neither revoked nor expired."""
     return account.api_keys.filter(revoked_at=None).filter(_not_expired(now))
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.core.signing import BadSignature, Signer
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from accounts.errors import TeamError
@@ -55,7 +56,7 @@ def is_of(person: User, accounts: Iterable[Account | uuid.UUID]) -> bool:
     )
 
 
-def open_invitations(account: Account, *, now: datetime):  # type: ignore[no-untyped-def]
+def open_invitations(account: Account, *, now: datetime) -> QuerySet[Invitation]:
     """Those that can still be taken, the first to be sent first."""
     return account.invitations.filter(ended_at=None, expires_at__gt=now).order_by("created_at")
 

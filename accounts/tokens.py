@@ -17,6 +17,7 @@ import jwt
 from django.conf import settings
 
 from accounts.errors import TokenExpiredError, UnauthenticatedError
+from common.json_types import JsonObject
 from common.public_ids import MalformedIdError, parse_id, public_id
 
 ALGORITHM = "HS256"
@@ -91,7 +92,7 @@ class _Verified:
     """A token whose signature was checked: what it says, and which key signed it."""
 
     claims: Claims
-    times: dict[str, Any]
+    times: JsonObject
     key_name: str
 
 
@@ -118,7 +119,7 @@ def _verify(text: str, keys: dict[str, bytes]) -> _Verified:
     return _Verified(claims=said, times=claims, key_name=name)
 
 
-def check_times(claims: dict[str, Any], *, now: datetime) -> None:
+def check_times(claims: JsonObject, *, now: datetime) -> None:
     """Hold a token's times against our clock. Raises TokenExpiredError or UnauthenticatedError."""
     moments = [claims[name] for name in ("exp", "iat")] + [claims.get("nbf", claims["iat"])]
     if not all(type(moment) in (int, float) and 0 <= moment <= LATEST for moment in moments):

@@ -8,7 +8,9 @@ from typing import Any
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 
+from api.serializers import Serializer
 from common.errors import FieldProblem, InvalidRequestError, NotFoundError
+from common.json_types import JsonObject
 from common.public_ids import MalformedIdError, parse_id
 
 # The largest whole number that every JSON reader keeps exactly.
@@ -102,17 +104,17 @@ class AccountField(TextField):
         super().__init__(min_length=5, max_length=LONGEST_ACCOUNT, **kwargs)
 
 
-def checked(kind: type[serializers.Serializer[Any]], data: Any) -> dict[str, Any]:
+def checked(kind: type[Serializer], data: Any) -> JsonObject:
     """A request's fields. Raises InvalidRequestError, which names those that cannot be taken."""
     try:
-        result: dict[str, Any] = _shared(kind).run_validation(data)
+        result: JsonObject = _shared(kind).run_validation(data)
     except serializers.ValidationError as error:
         raise InvalidRequestError(*_field_problems(error.detail)) from None
     return result
 
 
 @cache
-def _shared(kind: type[serializers.Serializer[Any]]) -> serializers.Serializer[Any]:
+def _shared(kind: type[Serializer]) -> Serializer:
     """One serializer for all requests of a kind: it keeps nothing of them, and making one costs more than using it."""
     return kind()
 

@@ -8,6 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from common.errors import ApiError
+from common.json_types import JsonObject
 
 LONGEST_KEY = 255
 
@@ -51,6 +52,6 @@ def _is_key(text: str) -> bool:
     return 0 < len(text) <= LONGEST_KEY and text.isascii() and text.isprintable() and bool(text.strip())
 
 
-def made(data: dict[str, Any], *, is_replayed: bool) -> Response:
+def made(data: JsonObject, *, is_replayed: bool) -> Response:
     """201 with what was made; a repeated call gets the same answer, marked."""
     return Response(data, status=201, headers={"Idempotent-Replayed": "true"} if is_replayed else None)

@@ -2,7 +2,6 @@
 
 import json
 from datetime import datetime
-from typing import Any
 
 import structlog
 from django.conf import settings
@@ -13,6 +12,7 @@ from django.views.decorators.http import require_POST
 from accounts import identities, issuers
 from accounts.errors import UnauthenticatedError
 from common import clock, webhook_signatures
+from common.json_types import JsonObject
 
 logger = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ def identity_webhook(request: HttpRequest, name: str) -> HttpResponse:
     return HttpResponse("heard\n", content_type="text/plain")
 
 
-def _event(body: bytes) -> tuple[str, dict[str, Any]]:
+def _event(body: bytes) -> tuple[str, JsonObject]:
     """What happened, and to which user. Raises ValueError, KeyError or TypeError for what is no such event."""
     event = json.loads(body)
     kind, data = event["type"], event["data"]
@@ -55,7 +55,7 @@ def _event(body: bytes) -> tuple[str, dict[str, Any]]:
     return kind, data
 
 
-def _follow(issuer: issuers.Issuer, kind: str, data: dict[str, Any], *, told_at: datetime, now: datetime) -> None:
+def _follow(issuer: issuers.Issuer, kind: str, data: JsonObject, *, told_at: datetime, now: datetime) -> None:
     """Act on a provider's event; other kinds of events are none of ours."""
     person = issuers.person_from_claims(
         issuer,

@@ -1,7 +1,6 @@
 """`/api-keys`: an account's keys, made, rotated and revoked by who is signed in."""
 
 from datetime import datetime
-from typing import Any
 
 from django.urls import path
 from drf_spectacular.utils import extend_schema
@@ -16,11 +15,13 @@ from api.authentication import BrowserSessionAuthentication, IsCaller, account_o
 from api.fields import MomentField, PrintableField, checked, identifier_of, timestamp
 from api.pagination import list_of, listing
 from api.schema import refuses
+from api.serializers import Serializer
 from common import clock
 from common.errors import FieldProblem, InvalidRequestError, NotFoundError
+from common.json_types import JsonObject
 
 
-class KeyRequest(serializers.Serializer[Any]):
+class KeyRequest(Serializer):
     name = PrintableField(max_length=80)
     scopes = serializers.ListField(
         child=serializers.ChoiceField(choices=[scope.value for scope in keys.ACCOUNT_KEY_SCOPES]),
@@ -31,7 +32,7 @@ class KeyRequest(serializers.Serializer[Any]):
     expires_at = MomentField(required=False, allow_null=True, default=None)
 
 
-class KeySerializer(serializers.Serializer[Any]):
+class KeySerializer(Serializer):
     id = serializers.CharField()
     name = serializers.CharField()
     prefix = serializers.CharField()
@@ -99,7 +100,7 @@ class RotateKeyView(_SessionView):
         return _new_key(keys.rotate_key(key=old, created_by=_user(request), now=now))
 
 
-def key_data(key: ApiKey) -> dict[str, Any]:
+def key_data(key: ApiKey) -> JsonObject:
     """What the API says of a key."""
     return {
         "id": key.public_id,

@@ -11,6 +11,7 @@ from rest_framework.request import Request
 
 from api.fields import ACCOUNT_PARAMETER
 from common.errors import ApiError, FieldProblem, InvalidRequestError
+from common.json_types import JsonObject
 from common.public_ids import MalformedIdError, parse_id, public_id
 
 DEFAULT_PAGE = 25
@@ -41,7 +42,7 @@ def list_of(row: type[serializers.BaseSerializer[Any]]) -> Any:
     )
 
 
-def listing(rows: Any, following: str) -> dict[str, Any]:
+def listing(rows: Any, following: str) -> JsonObject:
     """A page as every list answers it."""
     return {"data": rows, "next": following or None, "has_more": bool(following)}
 

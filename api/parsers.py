@@ -10,6 +10,8 @@ from rest_framework.exceptions import ParseError
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import JSONRenderer
 
+from common.json_types import JsonObject
+
 
 class StrictJSONParser(BaseParser):
     """JSON in UTF-8, nested as deep as anybody needs; no name twice, no NaN, no half of a character."""
@@ -36,7 +38,7 @@ class StrictJSONParser(BaseParser):
         return result
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, Any]]) -> JsonObject:
     result = dict(pairs)
     if len(result) != len(pairs):
         raise ValueError("a name is there twice")

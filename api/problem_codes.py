@@ -7,7 +7,6 @@ explains them (`explain`).
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 
@@ -16,6 +15,7 @@ from accounts import issuers
 from api import throttling
 from api.problems import TYPE, Refusing, status_of
 from common.errors import InvalidRequestError, NotFoundError, Refusal
+from common.json_types import JsonObject
 
 # What everybody may be answered, and what those who have to say who they are may be.
 ALWAYS: list[Refusing] = [InvalidRequestError, NotFoundError]
@@ -68,7 +68,7 @@ def explain(_request: HttpRequest, code: str) -> HttpResponse:
     return HttpResponse(text, content_type="text/plain; charset=utf-8")
 
 
-def describe(result: dict[str, Any], **_about: Any) -> dict[str, Any]:
+def describe(result: JsonObject, **_about: object) -> JsonObject:
     """Add every operation's summary and refusals to the description of the API."""
     result["components"]["schemas"]["Problem"] = PROBLEM
     for path, methods in result["paths"].items():
@@ -85,7 +85,7 @@ def describe(result: dict[str, Any], **_about: Any) -> dict[str, Any]:
     return result
 
 
-def _add(operation: dict[str, Any], refusals: list[Refusing]) -> None:
+def _add(operation: JsonObject, refusals: list[Refusing]) -> None:
     by_status: dict[int, dict[str, str]] = defaultdict(dict)
     for refusal in refusals:
         by_status[status_of(refusal)][refusal.code] = refusal.title

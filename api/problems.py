@@ -12,6 +12,7 @@ from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
 from common.errors import Refusal
+from common.json_types import JsonObject
 
 TYPE = "application/problem+json"
 BUSY_RETRY_S = 1
@@ -47,7 +48,7 @@ FRAMEWORK: list[tuple[type[exceptions.APIException], str, str]] = [
 ]
 
 
-def problem_response(error: Exception, _context: dict[str, Any]) -> Response | None:
+def problem_response(error: Exception, _context: JsonObject) -> Response | None:
     """DRF's exception handler: a problem for what we refuse, None (and so a 500) for a defect of ours."""
     result = _described(error)
     if result is None:
@@ -97,7 +98,7 @@ def json_problem(**members: Any) -> JsonResponse:
 
 def _described(  # noqa: PLR0911 - one line a kind of refusal
     error: Exception,
-) -> tuple[int, str, str, str, dict[str, Any], dict[str, str]] | None:
+) -> tuple[int, str, str, str, JsonObject, dict[str, str]] | None:
     if isinstance(error, Refusal):
         status = status_of(type(error))
         headers = _challenge(status)

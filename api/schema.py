@@ -15,7 +15,7 @@ def refuses(*errors: Refusing) -> Callable[[Method], Method]:
     """Declare what a view's method may refuse, beyond what every operation may."""
 
     def declare(method: Method) -> Method:
-        method.refusals = errors  # type: ignore[attr-defined]
+        method.refusals = errors  # type: ignore[attr-defined]  # read back by OperationSchema
         return method
 
     return declare
@@ -31,7 +31,7 @@ class OperationSchema(AutoSchema):
         return operation
 
 
-class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class BearerScheme(OpenApiAuthenticationExtension):
     target_class = "api.authentication.BearerAuthentication"
     name = "bearer"
 
@@ -39,7 +39,7 @@ class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-c
         return {"type": "http", "scheme": "bearer", "description": "An API key (`tg_…`), or a token."}
 
 
-class BrowserSessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+class BrowserSessionScheme(OpenApiAuthenticationExtension):
     target_class = "api.authentication.BrowserSessionAuthentication"
     name = "session"
 

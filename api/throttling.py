@@ -105,11 +105,11 @@ class State:
 class CallerThrottle(BaseThrottle):
     """Counts each request against its caller's limits, for the headers of the answer."""
 
-    def allow_request(self, request: Request, view: Any) -> bool:
-        caller: Any = request.user
+    def allow_request(self, request: Request, view: object) -> bool:
+        caller: object = request.user
         if isinstance(caller, Caller):
             limits = limits_of(caller)
-            request._request.rate_limits = count(limits)  # type: ignore[attr-defined]
+            request._request.rate_limits = count(limits)  # type: ignore[attr-defined]  # read back by config.middleware
         return True
 
 

@@ -1,7 +1,6 @@
 """`/auth/tokens`: short-lived tokens, made from a key."""
 
 from datetime import timedelta
-from typing import Any
 
 from django.urls import path
 from drf_spectacular.utils import extend_schema
@@ -16,6 +15,7 @@ from accounts.models import Scope
 from api.authentication import IsCaller, account_of, caller_of
 from api.fields import AccountField, checked, timestamp
 from api.schema import refuses
+from api.serializers import Serializer
 from common import clock
 from common.errors import ApiError
 
@@ -28,7 +28,7 @@ class TokenFromTokenError(ApiError):
     status_code = 403
 
 
-class TokenRequest(serializers.Serializer[Any]):
+class TokenRequest(Serializer):
     scopes = serializers.ListField(
         child=serializers.ChoiceField(choices=SCOPES),
         required=False,
@@ -38,7 +38,7 @@ class TokenRequest(serializers.Serializer[Any]):
     account = AccountField(help_text="With a service key: a token that acts for this account only, to hand to its app.")
 
 
-class TokenSerializer(serializers.Serializer[Any]):
+class TokenSerializer(Serializer):
     token = serializers.CharField()
     expires_at = serializers.DateTimeField()
     scopes = serializers.ListField(child=serializers.CharField())

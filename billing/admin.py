@@ -38,13 +38,14 @@ from billing.models import (
 from billing.webhooks import inbox
 from common import clock
 from common.admin import OperatorAdmin, ReadOnlyAdmin, link_to, money
+from common.json_types import JsonObject
 
 MAX_TOLD = 20
 # A replay asks Stripe for each event; more at once would outlast the request.
 MAX_REPLAYED = 50
 
 
-class PriceInline(TabularInline):  # type: ignore[misc]
+class PriceInline(TabularInline):
     """Stripe's prices, to look at: they are changed in Stripe and synced."""
 
     model = Price
@@ -57,18 +58,18 @@ class PriceInline(TabularInline):  # type: ignore[misc]
     def amount(self, row: Price) -> str:
         return money(row.amount_minor, row.currency)
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
 
-class GiftForm(forms.ModelForm):  # type: ignore[type-arg]
+class GiftForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for the type checker only
     """What is given for nothing, to everybody: more of it than one person may give takes an administrator."""
 
     operator: Any = None
     gifts = ("daily_credits", "trial_credits", "bonus_credits")
 
-    def clean(self) -> dict[str, Any]:
-        result: dict[str, Any] = super().clean() or {}
+    def clean(self) -> JsonObject:
+        result: JsonObject = super().clean() or {}
         gifts = [*self.gifts]
         if isinstance(self.instance, Plan) and not (self.instance.pk and self.instance.prices.exists()):
             gifts.append("monthly_credits")
@@ -83,7 +84,7 @@ class GiftAdmin(OperatorAdmin):
     form = GiftForm
     tells_values = True
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **named: Any) -> Any:
+    def get_form(self, request: HttpRequest, obj: object = None, change: bool = False, **named: Any) -> Any:
         form = super().get_form(request, obj, change=change, **named)
         form.operator = request.user  # (a class made for this request)
         return form
@@ -102,7 +103,7 @@ class SoldAdmin(GiftAdmin):
     def has_sync_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return request.user.has_perm("billing.change_price")
 
-    @action(description=_("Sync with Stripe"), url_path="sync", permissions=["sync"])  # type: ignore[untyped-decorator]
+    @action(description=_("Sync with Stripe"), url_path="sync", permissions=["sync"])
     def sync_prices(self, request: HttpRequest) -> HttpResponse:
         """Pull products and prices, and say what changed. (Looking at an address changes nothing: a form does.)"""
         address = reverse(f"admin:billing_{self.opts.model_name}_changelist")
@@ -131,7 +132,7 @@ class SoldAdmin(GiftAdmin):
             self.message_user(request, _("And %d more changes.") % more, messages.INFO)
         return back
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
     @admin.display(description=_("prices"))
@@ -182,7 +183,7 @@ class PromotionAdmin(GiftAdmin):
     def used(self, row: Any) -> str:
         return f"{row.completed_orders} / {row.max_uses}" if row.max_uses else str(row.completed_orders)
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
 
@@ -225,7 +226,7 @@ class OrderAdmin(ReadOnlyAdmin):
     def has_refund_permission(self, request: HttpRequest, object_id: str | None = None) -> bool:
         return request.user.has_perm("console.refund_order")
 
-    @action(description=_("Refund"), url_path="refund", permissions=["refund"])  # type: ignore[untyped-decorator]
+    @action(description=_("Refund"), url_path="refund", permissions=["refund"])
     def refund(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Give money back: the console's own operation, with its preview, its limits and its audit record."""
         order = get_object_or_404(Order, pk=object_id)

@@ -5,12 +5,12 @@ a plan or a pack gives is set here, and frozen on an Order when its checkout sta
 """
 
 from datetime import datetime
-from typing import Any
 
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from common.json_types import JsonObject
 from common.public_ids import new_id, public_id
 from common.sides import Side
 
@@ -143,9 +143,9 @@ class Price(models.Model):
         """How many months one payment is for; none for a pack."""
         return {self.Interval.MONTH: 1, self.Interval.YEAR: 12}.get(self.Interval(self.interval), 0)
 
-    def frozen(self, quantity: int) -> dict[str, Any]:
+    def frozen(self, quantity: int) -> JsonObject:
         """What an order of so many is, whatever becomes of the catalogue: the fields of an Order that say so."""
-        facts: dict[str, Any] = {"amount_minor": self.amount_minor * quantity, "currency": self.currency}
+        facts: JsonObject = {"amount_minor": self.amount_minor * quantity, "currency": self.currency}
         if self.pack is not None:
             return facts | {
                 "credits": self.pack.credits * quantity,
@@ -199,7 +199,7 @@ class StripeCustomer(models.Model):
     Stripe account: none of our business."""
 
     customer_id = models.CharField(_("Stripe customer"), max_length=255, primary_key=True)
-    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+    account = models.ForeignKey(
         "accounts.Account", on_delete=models.PROTECT, null=True, blank=True, related_name="stripe_customers"
     )
     created_at = models.DateTimeField(_("known since"))
@@ -281,9 +281,7 @@ class Order(models.Model):
         OFF_SESSION = "off_session", _("Automatic")  # with the saved card, nobody there
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    account: models.ForeignKey[Any, Any] = models.ForeignKey(
-        "accounts.Account", on_delete=models.PROTECT, related_name="orders"
-    )
+    account = models.ForeignKey("accounts.Account", on_delete=models.PROTECT, related_name="orders")
     price = models.ForeignKey(Price, on_delete=models.PROTECT, related_name="orders")
     quantity = models.PositiveIntegerField(_("quantity"), default=1)
     # Frozen at checkout: what is changed in the catalogue afterwards changes nothing here.
@@ -392,9 +390,7 @@ class Subscription(models.Model):
         PAUSED = "paused", _("Paused")
         CANCELED = "canceled", _("Ended")
 
-    account: models.ForeignKey[Any, Any] = models.ForeignKey(
-        "accounts.Account", on_delete=models.PROTECT, related_name="subscriptions"
-    )
+    account = models.ForeignKey("accounts.Account", on_delete=models.PROTECT, related_name="subscriptions")
     price = models.ForeignKey(Price, on_delete=models.PROTECT, related_name="subscriptions")
     stripe_subscription_id = models.CharField(_("Stripe subscription"), max_length=255, unique=True)
     status = models.CharField(_("status"), max_length=20, choices=Status.choices)
@@ -439,9 +435,7 @@ def series_of(stripe_subscription_id: str) -> str:
 class PaidInvoice(models.Model):
     """A paid invoice of a plan whose credits were seen to, also where that came to none."""
 
-    account: models.ForeignKey[Any, Any] = models.ForeignKey(
-        "accounts.Account", on_delete=models.PROTECT, related_name="paid_invoices"
-    )
+    account = models.ForeignKey("accounts.Account", on_delete=models.PROTECT, related_name="paid_invoices")
     stripe_invoice_id = models.CharField(_("Stripe invoice"), max_length=255, unique=True)
     fulfilled_at = models.DateTimeField(_("seen to"))
     # Of a change within a period: which one, and what the change cost, or (below zero) was credited.
@@ -464,9 +458,7 @@ class PaidInvoice(models.Model):
 class TopUp(models.Model):
     """Below so many credits, buy this pack with the saved card: only while its owner wants it."""
 
-    account: models.OneToOneField[Any, Any] = models.OneToOneField(
-        "accounts.Account", on_delete=models.PROTECT, related_name="top_up"
-    )
+    account = models.OneToOneField("accounts.Account", on_delete=models.PROTECT, related_name="top_up")
     price = models.ForeignKey(Price, on_delete=models.PROTECT, related_name="+", verbose_name=_("buys"))
     below = models.PositiveBigIntegerField(_("when fewer credits are left than"))
     max_per_month = models.PositiveSmallIntegerField(_("times a month, at most"))
@@ -494,9 +486,7 @@ class Clawback(models.Model):
         DISPUTE = "dispute", _("Dispute")  # takes all of it once it is lost; what was spent is owed
         CHANGE = "change", _("Upgrade taken back")  # an upgrade that was credited; what was spent is owed
 
-    account: models.ForeignKey[Any, Any] = models.ForeignKey(
-        "accounts.Account", on_delete=models.PROTECT, related_name="clawbacks"
-    )
+    account = models.ForeignKey("accounts.Account", on_delete=models.PROTECT, related_name="clawbacks")
     grant_source_key = models.CharField(_("grant"), max_length=255)
     cause = models.CharField(_("cause"), max_length=7, choices=Cause.choices)
     charge_id = models.CharField(_("charge"), max_length=255, db_index=True, help_text=_("The provider's payment."))
@@ -536,9 +526,7 @@ class PaymentRecord(models.Model):
         DISPUTED = "disputed", _("Disputed")  # the bank has yet to decide
         LOST = "lost", _("Dispute lost")
 
-    account: models.ForeignKey[Any, Any] = models.ForeignKey(
-        "accounts.Account", on_delete=models.PROTECT, related_name="payment_records"
-    )
+    account = models.ForeignKey("accounts.Account", on_delete=models.PROTECT, related_name="payment_records")
     origin_id = models.CharField(
         _("paid as"), max_length=255, unique=True, help_text=_("The provider's checkout, payment or invoice.")
     )
@@ -627,7 +615,7 @@ class KnownDifference(models.Model):
 
     kind = models.CharField(_("kind"), max_length=40)
     object_id = models.CharField(_("object"), max_length=255)
-    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+    account = models.ForeignKey(
         "accounts.Account", on_delete=models.PROTECT, null=True, blank=True, related_name="differences"
     )
     problem = models.TextField(_("what differs"), blank=True)

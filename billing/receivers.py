@@ -2,7 +2,6 @@
 
 import uuid
 from datetime import datetime
-from typing import Any
 
 from accounts.models import Account, ApiKey, Invitation
 from accounts.signals import account_opened, account_proven, key_created, member_invited
@@ -23,31 +22,31 @@ def connect() -> None:
     dispatching.subscribe("mail", "", mails.send)
 
 
-def start_free_plan(*, account: Account, now: datetime, is_proven: bool, **_kwargs: Any) -> None:
+def start_free_plan(*, account: Account, now: datetime, is_proven: bool, **_kwargs: object) -> None:
     """A new account has its free credits at once, and is welcomed."""
     free_plan.start(account=account, is_proven=is_proven, now=now)
     domain_events.account_opened(account, now=now)
 
 
-def start_proven_free_plan(*, account: Account, now: datetime, **_kwargs: Any) -> None:
+def start_proven_free_plan(*, account: Account, now: datetime, **_kwargs: object) -> None:
     """Free credits, now that the address is proven."""
     free_plan.start(account=account, is_proven=True, now=now)
 
 
-def tell_invited(*, invitation: Invitation, now: datetime, **_kwargs: Any) -> None:
+def tell_invited(*, invitation: Invitation, now: datetime, **_kwargs: object) -> None:
     domain_events.member_invited(invitation, now=now)
 
 
-def tell_owner_of_key(*, key: ApiKey, now: datetime, **_kwargs: Any) -> None:
+def tell_owner_of_key(*, key: ApiKey, now: datetime, **_kwargs: object) -> None:
     domain_events.key_created(key, now=now)
 
 
-def credits_are_low(*, account_id: uuid.UUID, credits: int, now: datetime, **_kwargs: Any) -> None:
+def credits_are_low(*, account_id: uuid.UUID, credits: int, now: datetime, **_kwargs: object) -> None:
     """Published once for each crossing; an automatic top-up need not wait for its round."""
     domain_events.credits_low(account_id, left=credits, now=now)
     top_ups.enqueue_top_up(account_id)
 
 
-def credits_are_gone(*, account_id: uuid.UUID, now: datetime, **_kwargs: Any) -> None:
+def credits_are_gone(*, account_id: uuid.UUID, now: datetime, **_kwargs: object) -> None:
     domain_events.credits_exhausted(account_id, now=now)
     top_ups.enqueue_top_up(account_id)

@@ -52,7 +52,7 @@ def reconcile() -> None:
         logger.warning("reconciliation_mended", count=len(mended), objects=[row.object_id for row in mended])
     for row in result:
         if row in mended:
-            alerts.resolve(Alert.Kind.RECONCILIATION, row.object_id, now=now, note="mended")
+            alerts.resolve(Alert.Kind.RECONCILIATION, subject=row.object_id, now=now, note="mended")
         else:
             logger.error("reconciliation_differs", kind=row.kind, object_id=row.object_id, problem=row.problem)
             manual_settlement.record_difference(
@@ -77,7 +77,7 @@ def audit_books() -> None:
         detail = f"{len(problems)} differences; `manage.py audit_books` lists them. The first: {problems[0]}"
         alerts.raise_alert(Alert.Kind.LEDGER, "books", detail=detail, now=now)
     else:
-        alerts.resolve(Alert.Kind.LEDGER, "books", now=now, note="agree again")
+        alerts.resolve(Alert.Kind.LEDGER, subject="books", now=now, note="agree again")
 
 
 @shared_task

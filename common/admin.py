@@ -12,12 +12,13 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin
 
 from common import currencies
+from common.json_types import JsonObject
 
 
-class OperatorAdmin(ModelAdmin):  # type: ignore[misc]
+class OperatorAdmin(ModelAdmin):
     """A list, and its rows, for operators."""
 
-    def lookup_allowed(self, lookup: str, value: object, request: HttpRequest | None = None) -> bool:
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Whether the list may be narrowed by this: by what is shown. (Else secrets are guessed letter by letter.)"""
         name = lookup.partition("__")[0]
         field = next((field for field in self.opts.fields if name in (field.name, field.attname)), None)
@@ -29,9 +30,9 @@ class OperatorAdmin(ModelAdmin):  # type: ignore[misc]
 
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
-    ) -> list[dict[str, Any]]:
+    ) -> list[JsonObject]:
         """What Django's log, and so the audit log, says of a change."""
-        reported: list[dict[str, Any]] = super().construct_change_message(request, form, formsets, add)
+        reported: list[JsonObject] = super().construct_change_message(request, form, formsets, add)
         if self.tells_values:
             was, now = form.initial, form.cleaned_data
             named = [(form.fields[name].label or name, was.get(name), now.get(name)) for name in form.changed_data]
@@ -84,5 +85,5 @@ def link_to(target: str, label: Callable[[Any], str] = str) -> Callable[[Any, An
         url = reverse(f"admin:{other._meta.app_label}_{other._meta.model_name}_change", args=[other.pk])
         return format_html('<a href="{}">{}</a>', url, label(other))
 
-    column.short_description = target.replace("_", " ")  # type: ignore[attr-defined]
+    column.short_description = target.replace("_", " ")  # type: ignore[attr-defined]  # how a column is named
     return column

@@ -8,8 +8,10 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg.rows import dict_row
 
+from common.json_types import JsonObject
 
-def fetch_one(statement: str, arguments: Sequence[Any]) -> dict[str, Any] | None:
+
+def fetch_one(statement: str, arguments: Sequence[Any]) -> JsonObject | None:
     """The first row that a statement answers, in one round trip, on Django's own connection. Raises Django's errors."""
     database = connections[DEFAULT_DB_ALIAS]
     database.validate_no_broken_transaction()
@@ -17,5 +19,5 @@ def fetch_one(statement: str, arguments: Sequence[Any]) -> dict[str, Any] | None
     database.ensure_connection()
     with database.wrap_database_errors, psycopg.Cursor(database.connection, row_factory=dict_row) as cursor:
         cursor.execute(statement, arguments, prepare=settings.PREPARE_STATEMENTS, binary=True)
-        row: dict[str, Any] | None = cursor.fetchone()
+        row: JsonObject | None = cursor.fetchone()
     return row

@@ -44,7 +44,7 @@ app.conf.beat_schedule = {
 
 
 @task_success.connect(weak=False)
-def _note_success(sender: Any = None, **_kwargs: Any) -> None:
+def _note_success(sender: Any = None, **_kwargs: object) -> None:
     from config import heartbeats  # Django's cache, once there is one
 
     heartbeats.record(sender=sender)

@@ -20,13 +20,14 @@ from billing.api import checkouts as billing_api
 from billing.catalogue import price_list
 from billing.errors import PriceNotSellableError
 from common.errors import FieldProblem, InvalidRequestError
+from common.json_types import JsonObject
 from common.public_ids import new_id
 from credits.api import balance as credits_api
 from credits.api import grants
 from usage.api import checks
 from usage.api import spends as usage_api
 
-Body = dict[str, Any]
+Body = JsonObject
 
 KEY_HEADER = "HTTP_IDEMPOTENCY_KEY"
 
@@ -48,7 +49,7 @@ class Compat:
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Once it is known who asks, and that they may: read the body, and name things as the view does."""
-        super().initial(request, *args, **kwargs)  # type: ignore[misc]
+        super().initial(request, *args, **kwargs)  # type: ignore[misc]  # a mixin of views
         # A call without a key of its own gets one: sending it again is then another call.
         request.META.setdefault(KEY_HEADER, f"made-{new_id()}")
         body = request.data
@@ -57,7 +58,7 @@ class Compat:
         if key := body.get("idempotencyKey"):
             request.META[KEY_HEADER] = str(key)
         if request.method == "POST":
-            request._full_data = self.mapped(dict(body))  # type: ignore[attr-defined]
+            request._full_data = self.mapped(dict(body))  # type: ignore[attr-defined]  # DRF's own
 
     def mapped(self, body: Body) -> Body:
         """The body as the view wants it."""
@@ -68,7 +69,7 @@ class Compat:
             response.data = {**response.data, **self.added(response.data)}
         response["Link"] = f'<{settings.BASE_URL}/api/v1/{self.successor}>; rel="successor-version"'
         response["Deprecation"] = "true"
-        answer: Response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]
+        answer: Response = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[misc]  # a mixin of views
         return answer
 
     def added(self, data: Body) -> Body:
@@ -95,7 +96,7 @@ class Check(Compat, checks.CheckView):
 
     def get(self, request: Request) -> Response:
         """As a POST without a body."""
-        request._full_data = {"amount": 1}  # type: ignore[attr-defined]
+        request._full_data = {"amount": 1}  # type: ignore[attr-defined]  # DRF's own
         return self.post(request)
 
     def added(self, data: Body) -> Body:

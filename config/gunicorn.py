@@ -29,4 +29,4 @@ wsgi_app = "config.wsgi:application"
 
 def child_exit(_server: Any, worker: Any) -> None:
     """What a worker that ended had counted stays counted."""
-    multiprocess.mark_process_dead(worker.pid)  # type: ignore[no-untyped-call]
+    multiprocess.mark_process_dead(worker.pid)

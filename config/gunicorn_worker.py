@@ -36,7 +36,7 @@ HEAD_TOO_LARGE = b"HTTP/1.1 431 Request Header Fields Too Large" + END
 UNCLEAR = b"HTTP/1.1 400 Bad Request" + END
 
 
-class Received(Unreader):  # type: ignore[misc]
+class Received(Unreader):
     """What has arrived, and no more: who reads on finds the end, and never waits for the client."""
 
     def __init__(self, received: bytes) -> None:
@@ -136,7 +136,7 @@ class Arriving:
                 return
 
 
-class BufferingWorker(ThreadWorker):  # type: ignore[misc]
+class BufferingWorker(ThreadWorker):
     """`gthread`, with requests read by its loop."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:

@@ -11,7 +11,7 @@ KEPT_S = 7 * 86_400
 PREFIX = "job."
 
 
-def record(*, sender: Any = None, **_kwargs: Any) -> None:
+def record(*, sender: Any = None, **_kwargs: object) -> None:
     """A task ended well (Celery's task_success)."""
     name = getattr(sender, "name", "")
     if name in _jobs():

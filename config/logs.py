@@ -6,6 +6,8 @@ from typing import Any
 
 import structlog
 
+from common.json_types import JsonObject
+
 # What a secret looks like, whatever field it arrives in: keys and webhook secrets, JSON web tokens.
 SECRETS = re.compile(
     r"\b(sk_(?:live|test)_|rk_(?:live|test)_|whsec_|tg_(?:live|test)_|eyJ)(?:[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]+){0,2})"
@@ -58,7 +60,7 @@ def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutab
     return event
 
 
-def configure(*, level: str, as_json: bool) -> dict[str, Any]:
+def configure(*, level: str, as_json: bool) -> JsonObject:
     """Set structlog up and answer Django's LOGGING so that both write the same lines."""
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,

@@ -42,7 +42,7 @@ def _registry() -> prometheus_client.CollectorRegistry:
     if SHARED not in os.environ:
         return prometheus_client.REGISTRY
     registry = prometheus_client.CollectorRegistry()
-    multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    multiprocess.MultiProcessCollector(registry)
     return registry
 
 

@@ -3,7 +3,6 @@
 import time
 import uuid
 from collections.abc import Callable
-from typing import Any
 
 import structlog
 from csp.constants import UNSAFE_EVAL, UNSAFE_INLINE
@@ -13,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 
 from api import throttling
 from api.problems import json_problem, request_id
+from common.json_types import JsonObject
 
 logger = structlog.get_logger(__name__)
 
@@ -130,7 +130,7 @@ def relax_console_csp(get_response: GetResponse) -> GetResponse:
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
         if request.path.startswith("/admin/"):
-            response._csp_update = CONSOLE_CSP  # type: ignore[attr-defined]
+            response._csp_update = CONSOLE_CSP  # type: ignore[attr-defined]  # django-csp's own
         return response
 
     return middleware
@@ -144,7 +144,7 @@ def _add_rate_limits(request: HttpRequest, response: HttpResponse) -> None:
         response.headers["RateLimit-Policy"], response.headers["RateLimit"] = ", ".join(policies), ", ".join(now)
 
 
-def _policy(directives: dict[str, Any]) -> str:
+def _policy(directives: JsonObject) -> str:
     return "; ".join(f"{name} {' '.join(map(str, sources))}" for name, sources in directives.items())
 
 

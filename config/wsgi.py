@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from common.json_types import JsonObject
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 import django
@@ -22,7 +24,7 @@ class ApiHandler(WSGIHandler):
         self._view_middleware: list[Any] = []
         self._template_response_middleware: list[Any] = []
         self._exception_middleware: list[Any] = []
-        handler: Any = convert_exception_to_response(self._get_response)  # type: ignore[attr-defined]
+        handler: Any = convert_exception_to_response(self._get_response)  # type: ignore[attr-defined]  # Django's own
         for path in reversed(settings.API_MIDDLEWARE):
             handler = convert_exception_to_response(import_string(path)(handler))
         self._middleware_chain = handler
@@ -35,7 +37,7 @@ class Application:
         django.setup(set_prefix=False)
         self._pages, self._api = WSGIHandler(), ApiHandler()
 
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    def __call__(self, environ: JsonObject, start_response: Any) -> Iterable[bytes]:
         is_call = environ.get("PATH_INFO", "").startswith(API) and "HTTP_COOKIE" not in environ
         answer: Iterable[bytes] = (self._api if is_call else self._pages)(environ, start_response)
         return answer

@@ -1,5 +1,6 @@
 """One page per account: who it is, what it has, what is wrong and how to solve it, and everything that happened."""
 
+import uuid
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -26,6 +27,7 @@ from billing.stripe import djstripe_store
 from billing.subscriptions import plan_changes
 from common import charts, clock
 from common.admin import ReadOnlyAdmin
+from common.json_types import JsonObject
 from console import account_problems, audit_log, operation_views, search, timeline
 from credits import audit, explanations, selectors
 from credits.models import Grant
@@ -36,7 +38,7 @@ EXPORT_FOR = timedelta(minutes=10)  # how long a file that was asked for can be 
 COUNTED = 10_000
 
 
-class EstimatingPaginator(Paginator):  # type: ignore[type-arg]
+class EstimatingPaginator(Paginator):  # type: ignore[type-arg]  # generic for the type checker only
     """Counts a narrowed list; of a whole table it believes PostgreSQL's own estimate."""
 
     @cached_property
@@ -53,7 +55,7 @@ class EstimatingPaginator(Paginator):  # type: ignore[type-arg]
         return int(rows.count())
 
 
-class MemberInline(TabularInline):  # type: ignore[misc]
+class MemberInline(TabularInline):
     model = Membership
     fields = ("user", "role", "created_at")
     readonly_fields = fields
@@ -64,7 +66,7 @@ class MemberInline(TabularInline):  # type: ignore[misc]
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).select_related("user", "account")
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
 
@@ -107,18 +109,18 @@ class AccountAdmin(ReadOnlyAdmin):
         ]
 
     def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: JsonObject | None = None
     ) -> HttpResponse:
         account = self.get_object(request, object_id)
         known = self._all_about(request, account) if account is not None else {}
         answer: HttpResponse = super().change_view(request, object_id, form_url, (extra_context or {}) | known)
         return answer
 
-    def operate(self, request: HttpRequest, account_id: Any, code: str) -> HttpResponse:
+    def operate(self, request: HttpRequest, account_id: uuid.UUID, code: str) -> HttpResponse:
         """One operation on this account."""
         return operation_views.operate(request, self._seen(request, account_id), code, self.admin_site)
 
-    def explain(self, request: HttpRequest, account_id: Any) -> HttpResponse:
+    def explain(self, request: HttpRequest, account_id: uuid.UUID) -> HttpResponse:
         """Why is the balance what it is, now or at a moment; and does the ledger agree with itself?"""
         account, now = self._seen(request, account_id), clock.now()
         at = _moment(request.GET.get("at", ""), account.time_zone)
@@ -135,7 +137,7 @@ class AccountAdmin(ReadOnlyAdmin):
         }
         return TemplateResponse(request, "console/explain.html", shown)
 
-    def export(self, request: HttpRequest, account_id: Any) -> FileResponse:
+    def export(self, request: HttpRequest, account_id: uuid.UUID) -> FileResponse:
         """Everything that is kept of the account, as the customer could take it along: for who asked for it just now.
 
         An address alone opens nothing: the operation `export` wants a reason, and is on the audit log.
@@ -154,12 +156,12 @@ class AccountAdmin(ReadOnlyAdmin):
         file = personal_data.archive(account, users)
         return FileResponse(file, as_attachment=True, filename=f"{account.public_id}.zip")
 
-    def _seen(self, request: HttpRequest, account_id: Any) -> Account:
+    def _seen(self, request: HttpRequest, account_id: uuid.UUID) -> Account:
         if not self.has_view_permission(request):
             raise PermissionDenied
         return get_object_or_404(Account, pk=account_id)
 
-    def _all_about(self, request: HttpRequest, account: Account) -> dict[str, Any]:
+    def _all_about(self, request: HttpRequest, account: Account) -> JsonObject:
         now = clock.now()
         balance = selectors.balance(account_id=account.pk, now=now)
         grants = list(selectors.open_grants(account.pk)[:LATEST])

@@ -1,7 +1,7 @@
 """Registers the operator's pages that combine apps, and those of other packages in this console's style."""
 
 import uuid
-from typing import Any, cast
+from typing import cast
 
 from allauth.account.decorators import secure_admin_login
 from django.contrib import admin, messages
@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as later
 from accounts.models import User
 from common import clock, csv_export
 from common.admin import OperatorAdmin, ReadOnlyAdmin, link_to
+from common.json_types import JsonObject
 from console import account_admin, audit_log, bulk_grants, djstripe_admin, operation_views
 from console.models import AlertThreshold, Approval, AuditEvent, BulkGrant
 
@@ -30,7 +31,7 @@ djstripe_admin.register()
 admin.site.disable_action("delete_selected")
 
 # One way in for everybody, with its rate limits (and its second factor).
-admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]  # as unfold documents it
 
 
 def effects_as_list(rows: list[list[str]]) -> SafeString:
@@ -75,7 +76,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         return [undo, *super().get_urls()]
 
     def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: JsonObject | None = None
     ) -> HttpResponse:
         event = self.get_object(request, object_id)
         can_undo = (
@@ -89,7 +90,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         answer: HttpResponse = super().change_view(request, object_id, form_url, known)
         return answer
 
-    def undo(self, request: HttpRequest, event_id: Any) -> HttpResponse:
+    def undo(self, request: HttpRequest, event_id: uuid.UUID) -> HttpResponse:
         """Take back what was done some minutes ago."""
         if not self.has_view_permission(request):
             raise PermissionDenied
@@ -127,7 +128,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
         return [decide, *super().get_urls()]
 
     def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: JsonObject | None = None
     ) -> HttpResponse:
         row = self.get_object(request, object_id)
         known = (extra_context or {}) | {
@@ -138,7 +139,7 @@ class ApprovalAdmin(ReadOnlyAdmin):
         answer: HttpResponse = super().change_view(request, object_id, form_url, known)
         return answer
 
-    def decide(self, request: HttpRequest, approval_id: Any) -> HttpResponse:
+    def decide(self, request: HttpRequest, approval_id: uuid.UUID) -> HttpResponse:
         """Yes or no, by somebody else than who asked."""
         if not self.has_view_permission(request):
             raise PermissionDenied
@@ -162,7 +163,7 @@ class BulkGrantAdmin(ReadOnlyAdmin):
     def progress(self, row: BulkGrant) -> str:
         return f"{row.done} / {len(row.rows)}"
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return request.user.has_perm("console.add_bulkgrant") and request.user.has_perm("console.grant_without_limit")
 
     def get_urls(self) -> list[URLPattern]:
@@ -170,7 +171,7 @@ class BulkGrantAdmin(ReadOnlyAdmin):
         return [start, *super().get_urls()]
 
     def add_view(
-        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+        self, request: HttpRequest, form_url: str = "", extra_context: JsonObject | None = None
     ) -> HttpResponse:
         """Upload a file; nothing is granted by that."""
         if not self.has_add_permission(request):
@@ -187,7 +188,7 @@ class BulkGrantAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "console/bulk_upload.html", shown)
 
     def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: JsonObject | None = None
     ) -> HttpResponse:
         row = self.get_object(request, object_id)
         known = (extra_context or {}) | {"bulk": row, "plan": bulk_grants.plan(row) if row else None}
@@ -195,16 +196,17 @@ class BulkGrantAdmin(ReadOnlyAdmin):
         answer: HttpResponse = super().change_view(request, object_id, form_url, known)
         return answer
 
-    def start(self, request: HttpRequest, bulk_id: Any) -> HttpResponse:
+    def start(self, request: HttpRequest, bulk_id: uuid.UUID) -> HttpResponse:
         """Have the worker grant row by row."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         row = get_object_or_404(BulkGrant, pk=bulk_id)
+        operator = cast(User, request.user)
         if request.method == "POST":
             try:
-                bulk_grants.start(row, operator=request.user, request=request, now=clock.now())
+                bulk_grants.start(row, operator=operator, request=request, now=clock.now())
             except bulk_grants.BulkRefusedError as refusal:
-                bulk_grants.record_refusal(row, str(refusal), operator=request.user, request=request, now=clock.now())
+                bulk_grants.record_refusal(row, str(refusal), operator=operator, request=request, now=clock.now())
                 messages.error(request, str(refusal))
         return redirect("admin:console_bulkgrant_change", row.pk)
 
@@ -229,5 +231,5 @@ class AlertThresholdAdmin(OperatorAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return super().has_add_permission(request) and not AlertThreshold.objects.exists()
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False

@@ -4,12 +4,12 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.utils.translation import gettext as _
 
+from common.json_types import JsonObject
 from common.urls import absolute_url
 from console import reports
 from console.models import AlertThreshold
@@ -41,7 +41,7 @@ def evaluate(*, now: datetime) -> list[Measurement]:
         if row.is_bad:
             alerts.raise_alert(row.kind, row.subject, detail=row.detail, now=now)
         else:
-            alerts.resolve(row.kind, row.subject, now=now, note="back to normal")
+            alerts.resolve(row.kind, subject=row.subject, now=now, note="back to normal")
     _resolve_gone(result, now=now)
     return result
 
@@ -100,7 +100,7 @@ def _resolve_gone(found: list[Measurement], *, now: datetime) -> None:
     bad = {(row.kind, row.subject) for row in found if row.is_bad}
     for alert in Alert.objects.filter(kind__in=[Kind.SPIKE, Kind.LOW_MARGIN], resolved_at=None):
         if (alert.kind, alert.subject) not in bad:
-            alerts.resolve(Kind(alert.kind), alert.subject, now=now, note="back to normal")
+            alerts.resolve(Kind(alert.kind), subject=alert.subject, now=now, note="back to normal")
 
 
 def mail_alert(event: OutboxEvent) -> None:
@@ -115,7 +115,7 @@ def mail_alert(event: OutboxEvent) -> None:
         body = f"{event.data['detail']}\n\n{address}\n"
         EmailMessage(f"[{settings.SITE_NAME}] {event.data['title']}", body, to=emails).send()
     if thresholds.webhook_url:
-        reported: dict[str, Any] = {
+        reported: JsonObject = {
             "text": f"{event.data['title']}: {event.data['detail']}",
             "title": event.data["title"],
             "detail": event.data["detail"],

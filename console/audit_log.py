@@ -58,7 +58,7 @@ def find(key: str) -> AuditEvent | None:
     return AuditEvent.objects.filter(key=key).first()
 
 
-def record_admin_log_entry(*, instance: LogEntry, created: bool, **_kwargs: Any) -> None:
+def record_admin_log_entry(*, instance: LogEntry, created: bool, **_kwargs: object) -> None:
     """A change in an admin form, as Django's log has it."""
     if not created or instance.user_id is None:
         return

@@ -18,6 +18,7 @@ from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidge
 
 from accounts import teams
 from accounts.models import Account, User
+from common.json_types import JsonObject
 from common.public_ids import MalformedIdError, parse_id
 from common.queue import enqueue
 from console import audit_log
@@ -61,7 +62,7 @@ class Plan:
     problems: list[Line]
 
 
-def read(text: str) -> list[dict[str, Any]]:
+def read(text: str) -> list[JsonObject]:
     """The rows of a file with the columns account and credits. Raises BulkRefusedError for what is no such file."""
     rows = list(csv.DictReader(io.StringIO(text.lstrip("\ufeff"))))
     if not rows or not set(COLUMNS) <= set(rows[0]):
@@ -90,7 +91,7 @@ def read(text: str) -> list[dict[str, Any]]:
     return kept
 
 
-def save_upload(*, name: str, rows: list[dict[str, Any]], reason: str, made_by: User, now: datetime) -> BulkGrant:
+def save_upload(*, name: str, rows: list[JsonObject], reason: str, made_by: User, now: datetime) -> BulkGrant:
     """Keep a file that was looked over. Nothing is granted yet."""
     return BulkGrant.objects.create(name=name[:LONGEST_NAME], rows=rows, reason=reason, made_by=made_by, made_at=now)
 
@@ -111,7 +112,7 @@ def plan(row: BulkGrant) -> Plan:
     )
 
 
-def start(row: BulkGrant, *, operator: Any, now: datetime, request: HttpRequest | None = None) -> None:
+def start(row: BulkGrant, *, operator: User, now: datetime, request: HttpRequest | None = None) -> None:
     """Have the worker grant it. A second call changes nothing. Raises BulkRefusedError."""
     reported = plan(row)
     if not reported.accounts:
@@ -215,7 +216,7 @@ class UploadForm(forms.Form):
         return file
 
 
-def _line(number: int, row: dict[str, Any]) -> Line:
+def _line(number: int, row: JsonObject) -> Line:
     named, text = str(row.get("account") or "").strip()[:254], str(row.get("credits") or "").strip()
     is_number = text.isascii() and text.isdigit() and 0 < int(text[:12]) <= MOST_CREDITS
     problem = "" if is_number and len(text) < 12 else _("credits must be a whole number above 0")  # noqa: PLR2004
@@ -246,7 +247,7 @@ def _accounts(names: list[str]) -> dict[str, str]:
 
 
 def record_refusal(
-    row: BulkGrant, why: str, *, operator: Any, now: datetime, request: HttpRequest | None = None
+    row: BulkGrant, why: str, *, operator: User, now: datetime, request: HttpRequest | None = None
 ) -> None:
     """What was refused is on the audit log as well."""
     audit_log.record(

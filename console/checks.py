@@ -1,7 +1,5 @@
 """What `check` says of renamed settings, and `check --deploy` of how the application may use its database."""
 
-from typing import Any
-
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004 - Django's word
 from django.db import DatabaseError
@@ -10,7 +8,7 @@ from console import database_roles
 
 
 @register(Tags.security, deploy=True)
-def database_role(**_about: Any) -> list[CheckMessage]:
+def database_role(**_about: object) -> list[CheckMessage]:
     """The role of the running application cannot change what the ledger and the audit log say."""
     try:
         result = database_roles.standing()
@@ -36,7 +34,7 @@ def database_role(**_about: Any) -> list[CheckMessage]:
 
 
 @register(Tags.security, deploy=True)
-def buyers_may_undo(**_about: Any) -> list[CheckMessage]:
+def buyers_may_undo(**_about: object) -> list[CheckMessage]:
     """Whether customers can take back what they were charged is shown, so that nobody forgets it."""
     if not settings.BUYERS_MAY_UNDO:
         return []
@@ -46,7 +44,7 @@ def buyers_may_undo(**_about: Any) -> list[CheckMessage]:
 
 
 @register()
-def renamed_settings(**_about: Any) -> list[CheckMessage]:
+def renamed_settings(**_about: object) -> list[CheckMessage]:
     """Settings under an old name still work, for now."""
     return [
         Warning(f"{old} is called {new} now.", hint=f"Set {new} instead.", id="console.W003")

@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as later
 from billing.models import Plan, Price
 from billing.payments.books import Books
 from common import charts, clock, csv_export
+from common.json_types import JsonObject
 from console import reports
 from console.models import AlertThreshold, Approval
 from credits.calendar import first_instant
@@ -49,7 +50,7 @@ class Report:
     oddities: list[reports.Oddity]
 
 
-def front_page(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+def front_page(request: HttpRequest, context: JsonObject) -> JsonObject:
     """What unfold's index shows (UNFOLD's DASHBOARD_CALLBACK)."""
     now = clock.now()
     context |= {
@@ -77,7 +78,7 @@ def as_csv(request: HttpRequest) -> StreamingHttpResponse:
 def _report(days: int, *, now: datetime) -> Report:
     key = f"console.report.{days}.{int(now.timestamp()) // KEPT_S}"
     if (known := cache.get(key)) is not None:
-        return known  # type: ignore[no-any-return]
+        return known  # type: ignore[no-any-return]  # what the cache gives back
     since = _first_of(days, now=now)
     requested = {"since": since, "until": now}
     thresholds = AlertThreshold.objects.first() or AlertThreshold()

@@ -29,7 +29,7 @@ SAFE_ACTIONS = ("_resync_instances", "_sync_all_instances")
 HIDDEN = ("apikey",)
 
 
-class StoredObjectAdmin(CustomActionMixin, ReadOnlyAdmin):  # type: ignore[misc]
+class StoredObjectAdmin(CustomActionMixin, ReadOnlyAdmin):
     """Any model of dj-stripe's: its columns, and the object as Stripe sent it."""
 
     actions = list(SAFE_ACTIONS)

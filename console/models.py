@@ -1,7 +1,5 @@
 """What operators did and are about to do: an audit log that only grows, approvals, bulk grants, and when to alert."""
 
-from typing import Any
-
 from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -16,11 +14,11 @@ class AuditEvent(models.Model):
     # What happens once has one key: a second click on a form finds it taken.
     key = models.CharField(_("key"), max_length=120, unique=True)
     at = models.DateTimeField(_("when"))
-    operator: models.ForeignKey[Any, Any] = models.ForeignKey(
+    operator = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, related_name="+", verbose_name=_("who")
     )
     action = models.CharField(_("what"), max_length=60)
-    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+    account = models.ForeignKey(
         "accounts.Account", on_delete=models.PROTECT, null=True, blank=True, related_name="audit_events"
     )
     subject = models.CharField(_("about"), max_length=255, blank=True)
@@ -77,18 +75,16 @@ class Approval(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     key = models.CharField(max_length=120, unique=True, editable=False)
     operation = models.CharField(_("what"), max_length=60)
-    account: models.ForeignKey[Any, Any] = models.ForeignKey(
-        "accounts.Account", on_delete=models.PROTECT, related_name="approvals"
-    )
+    account = models.ForeignKey("accounts.Account", on_delete=models.PROTECT, related_name="approvals")
     form = models.JSONField(_("as filled in"))
     effects = models.JSONField(_("effects"), default=list)
     reason = models.CharField(_("why"), max_length=500)
-    asked_by: models.ForeignKey[Any, Any] = models.ForeignKey(
+    asked_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", verbose_name=_("asked by")
     )
     asked_at = models.DateTimeField(_("asked"))
     state = models.CharField(_("state"), max_length=8, choices=State.choices, default=State.PENDING)
-    decided_by: models.ForeignKey[Any, Any] = models.ForeignKey(
+    decided_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
     decided_at = models.DateTimeField(_("decided"), null=True, blank=True)
@@ -125,7 +121,7 @@ class BulkGrant(models.Model):
     state = models.CharField(_("state"), max_length=8, choices=State.choices, default=State.CHECKED)
     done = models.PositiveIntegerField(_("granted"), default=0)
     failures = models.JSONField(_("failures"), default=list)
-    made_by: models.ForeignKey[Any, Any] = models.ForeignKey(
+    made_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", verbose_name=_("by")
     )
     made_at = models.DateTimeField(_("uploaded"))

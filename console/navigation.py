@@ -7,11 +7,12 @@ from django.http import HttpRequest
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
+from common.json_types import JsonObject
 from console.models import Approval
 from outbox.models import Alert
 
 
-def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
+def sidebar(request: HttpRequest) -> list[JsonObject]:
     """What unfold shows; an entry whose model the user may not see is left out."""
     return [
         _group(
@@ -82,7 +83,7 @@ def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     ]
 
 
-def _group(title: Any, *entries: dict[str, Any] | None, collapsible: bool = False) -> dict[str, Any]:
+def _group(title: Any, *entries: JsonObject | None, collapsible: bool = False) -> JsonObject:
     return {
         "title": title,
         "separator": True,
@@ -91,7 +92,7 @@ def _group(title: Any, *entries: dict[str, Any] | None, collapsible: bool = Fals
     }
 
 
-def _page(request: HttpRequest, title: Any, icon: str, name: str, permission: str = "") -> dict[str, Any] | None:
+def _page(request: HttpRequest, title: Any, icon: str, name: str, permission: str = "") -> JsonObject | None:
     if permission and not request.user.has_perm(permission):
         return None
     return {"title": title, "icon": icon, "link": reverse_lazy(name)}
@@ -99,7 +100,7 @@ def _page(request: HttpRequest, title: Any, icon: str, name: str, permission: st
 
 def _entry(
     request: HttpRequest, title: Any, icon: str, app: str, model: str, *, waiting: QuerySet[Any] | None = None
-) -> dict[str, Any] | None:
+) -> JsonObject | None:
     if not request.user.has_perm(f"{app}.view_{model}"):
         return None
     link = reverse_lazy(f"admin:{app}_{model}_changelist")

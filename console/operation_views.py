@@ -27,6 +27,7 @@ from accounts.errors import AccountsError
 from accounts.models import Account, User
 from billing.errors import BillingError, FulfilmentError
 from common import clock
+from common.json_types import JsonObject
 from console import audit_log, operator_limits
 from console.models import Approval, AuditEvent
 from console.operations import (
@@ -344,14 +345,14 @@ def _record_refusal(request: HttpRequest, what: str, account: Account | None, wh
 def _operation_request(
     operation: Operation, account: Account, operator: User, data: Mapping[str, Any], *, key: str
 ) -> OperationRequest:
-    labels = dict(operation.form.base_fields["why"].choices)  # type: ignore[attr-defined]
+    labels = dict(operation.form.base_fields["why"].choices)  # type: ignore[attr-defined]  # a ChoiceField
     reason = f"{labels.get(data['why'], data['why'])}: {data['reason']}"
     return OperationRequest(
         account=account, operator=operator, data=data, reason=reason[:500], key=key, now=clock.now()
     )
 
 
-def _blank(operation: Operation) -> dict[str, Any]:
+def _blank(operation: Operation) -> JsonObject:
     return dict.fromkeys(operation.form.base_fields)
 
 

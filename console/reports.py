@@ -14,6 +14,7 @@ from django.db import connection
 from accounts.models import Account
 from billing.payments import books
 from billing.payments.books import Books
+from common.json_types import JsonObject
 
 TOP = 10
 MANY_ACCOUNTS = 5
@@ -165,7 +166,7 @@ HAVING count(*) FILTER (WHERE refunded_minor > 0) >= %(many)s OR count(*) FILTER
 ORDER BY 2 DESC LIMIT %(top)s
 """
 
-Row = dict[str, Any]
+Row = JsonObject
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,10 @@ transaction that is rolled back; both schemas are then compared by what PostgreS
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 from django.apps import apps
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 from django.db.migrations.loader import MigrationLoader
 
 from credits import functions
@@ -52,7 +52,7 @@ def differences() -> list[str]:
     return missing + [f"{name} has an unknown {kind}: {text}" for kind, name, text in sorted(actual - expected)]
 
 
-def _make_everything(cursor: Any) -> None:
+def _make_everything(cursor: CursorWrapper) -> None:
     with connection.schema_editor(atomic=False) as editor:
         for app in APPS:
             for model in apps.get_app_config(app).get_models():
@@ -71,7 +71,7 @@ def _append_only() -> Iterator[tuple[str, functions.MakeAppendOnly]]:
                 yield app, operation
 
 
-def _found(cursor: Any) -> set[tuple[str, str, str]]:
+def _found(cursor: CursorWrapper) -> set[tuple[str, str, str]]:
     """Everything of ours in the current schema: its kind, its table or name, and what PostgreSQL says of it."""
     result = set()
     for kind, query in QUERIES.items():

@@ -2,13 +2,13 @@
 
 import re
 import uuid
-from typing import Any
 
 from django.db.models import Q, QuerySet
 
 from accounts.models import Account, ApiKey, Invitation
 from billing.models import InboxEvent, Order, PaidInvoice, Subscription
 from billing.stripe import djstripe_store
+from common.json_types import JsonObject
 from common.public_ids import MalformedIdError, parse_id
 from console.models import AuditEvent
 from credits import selectors
@@ -17,7 +17,7 @@ from outbox.models import OutboxEvent
 STRIPE_ID = re.compile(r"^(cus|sub|pi|in|ch|py|re|dp|du|cs|evt|pm|seti|si|il)_[A-Za-z0-9_]+$")
 MOST = 200
 LEDGER = ("txn", "hold", "grt")
-MODELS: dict[str, Any] = {"co": Order, "key": ApiKey, "inv": Invitation, "evt": OutboxEvent, "aud": AuditEvent}
+MODELS: JsonObject = {"co": Order, "key": ApiKey, "inv": Invitation, "evt": OutboxEvent, "aud": AuditEvent}
 
 
 def accounts(rows: QuerySet[Account], term: str) -> QuerySet[Account]:

@@ -1,11 +1,11 @@
 """The ledger's functions in the database: one file each in credits/sql, installed by one operation of a migration."""
 
 from pathlib import Path
-from typing import Any
 
 import psycopg.errors
 from django.db import ProgrammingError
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.backends.utils import CursorWrapper
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 
@@ -25,7 +25,7 @@ def definitions() -> dict[str, str]:
     }
 
 
-def install(cursor: Any) -> None:
+def install(cursor: CursorWrapper) -> None:
     """Create each function as its file says, and drop those of the same name with other arguments or another answer."""
     for name, statement in definitions().items():
         earlier = _overloads(cursor, name)
@@ -44,12 +44,12 @@ def install(cursor: Any) -> None:
         cursor.execute("RELEASE SAVEPOINT install_function")
 
 
-def _overloads(cursor: Any, name: str) -> set[str]:
+def _overloads(cursor: CursorWrapper, name: str) -> set[str]:
     cursor.execute(OVERLOADS, [name])
     return {signature for (signature,) in cursor.fetchall()}
 
 
-def _drop(cursor: Any, signatures: set[str]) -> None:
+def _drop(cursor: CursorWrapper, signatures: set[str]) -> None:
     for signature in signatures:
         cursor.execute(f"DROP FUNCTION {signature}")
 

@@ -4,7 +4,7 @@ Only the ledger's own modules write these rows; the database refuses changes to 
 constraints refuse impossible balances. At any moment, per account: balance + held = the sum of its entries.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.db import models
 from django.db.models import F, Q
@@ -35,7 +35,7 @@ DEFAULT_LOW_THRESHOLD = 5
 class Wallet(models.Model):
     """One row per account: its cached balance, and the row that every change of it locks."""
 
-    account: models.OneToOneField[Any, Any] = models.OneToOneField(
+    account = models.OneToOneField(
         "accounts.Account", on_delete=models.PROTECT, primary_key=True, related_name="wallet"
     )
     balance = models.BigIntegerField(_("available"), default=0)
@@ -97,9 +97,7 @@ class Grant(models.Model):
     """A lot of credits with one source, one price and one expiry. Spending draws on grants."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    account: models.ForeignKey[Any, Any] = models.ForeignKey(
-        "accounts.Account", on_delete=models.PROTECT, related_name="grants", db_index=False
-    )
+    account = models.ForeignKey("accounts.Account", on_delete=models.PROTECT, related_name="grants", db_index=False)
     source = models.CharField(_("source"), max_length=10, choices=Source.choices)
     # What caused it: at most one grant for one cause, e.g. `stripe:invoice:in_123`.
     source_key = models.CharField(_("source key"), max_length=255)
@@ -107,7 +105,7 @@ class Grant(models.Model):
     remaining = models.BigIntegerField(_("left"))
     # Apart from `remaining`, so that a spend which does not empty the grant changes no index.
     is_open = models.GeneratedField(
-        expression=Q(remaining__gt=0),  # type: ignore[arg-type]
+        expression=Q(remaining__gt=0),  # type: ignore[arg-type]  # Django takes conditions here
         output_field=models.BooleanField(),
         db_persist=True,
     )
@@ -200,7 +198,7 @@ class Transaction(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     # No database foreign key: the function that writes the row holds the account's wallet row.
-    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+    account = models.ForeignKey(
         "accounts.Account",
         on_delete=models.PROTECT,
         related_name="transactions",
@@ -289,7 +287,7 @@ class Entry(models.Model):
         Transaction, on_delete=models.PROTECT, related_name="entries", db_index=False, db_constraint=False
     )
     grant = models.ForeignKey(Grant, on_delete=models.PROTECT, related_name="entries", db_constraint=False)
-    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+    account = models.ForeignKey(
         "accounts.Account", on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
     )
     amount = models.BigIntegerField(_("amount"))
@@ -315,7 +313,7 @@ class Hold(models.Model):
         LAPSED = "lapsed", _("Lapsed")  # nobody said what became of the work, and its time ran out
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+    account = models.ForeignKey(
         "accounts.Account", on_delete=models.PROTECT, related_name="holds", db_index=False, db_constraint=False
     )
     status = models.CharField(_("status"), max_length=8, choices=Status.choices, default=Status.OPEN)
@@ -374,7 +372,7 @@ class HoldLot(models.Model):
     # (As for entries.)
     hold = models.ForeignKey(Hold, on_delete=models.PROTECT, related_name="lots", db_index=False, db_constraint=False)
     grant = models.ForeignKey(Grant, on_delete=models.PROTECT, related_name="hold_lots", db_constraint=False)
-    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+    account = models.ForeignKey(
         "accounts.Account", on_delete=models.PROTECT, related_name="+", db_index=False, db_constraint=False
     )
     place = models.SmallIntegerField()  # in the order of drawing
@@ -408,9 +406,7 @@ class Allowance(models.Model):
         ALL = "all", _("Everything")  # as long as the plan goes on
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    account: models.ForeignKey[Any, Any] = models.ForeignKey(
-        "accounts.Account", on_delete=models.PROTECT, related_name="allowances", db_index=False
-    )
+    account = models.ForeignKey("accounts.Account", on_delete=models.PROTECT, related_name="allowances", db_index=False)
     source = models.CharField(_("source"), max_length=10, choices=Source.choices)
     # What caused it: at most one allowance for one cause, e.g. `stripe:invoice:in_123`.
     source_key = models.CharField(_("source key"), max_length=200)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Min
+from django.db.models import Min, QuerySet
 
 from credits import limits, locks, posting
 from credits.calendar import day_at, month_boundary, next_day
@@ -153,7 +153,8 @@ class Due:
 
 
 def _due(wallet: Wallet, now: datetime) -> Due:
-    expiries = set(_open_grants(wallet).filter(expires_at__lte=now).values_list("expires_at", flat=True))
+    expiring = _open_grants(wallet).filter(expires_at__lte=now).values_list("expires_at", flat=True)
+    expiries = {at for at in expiring if at is not None}
     holds = list(_open_holds(wallet).filter(expires_at__lte=now).order_by("expires_at", "id"))
     allowances = list(_running(wallet).filter(next_at__lte=now).select_related("account").order_by("next_at", "id"))
     for allowance in allowances:
@@ -261,13 +262,13 @@ def _grant_period(
     return grant
 
 
-def _open_grants(wallet: Wallet):  # type: ignore[no-untyped-def]
+def _open_grants(wallet: Wallet) -> QuerySet[Grant]:
     return Grant.objects.filter(account_id=wallet.account_id, is_open=True)
 
 
-def _open_holds(wallet: Wallet):  # type: ignore[no-untyped-def]
+def _open_holds(wallet: Wallet) -> QuerySet[Hold]:
     return Hold.objects.filter(account_id=wallet.account_id, status=Hold.Status.OPEN)
 
 
-def _running(wallet: Wallet):  # type: ignore[no-untyped-def]
+def _running(wallet: Wallet) -> QuerySet[Allowance]:
     return Allowance.objects.filter(account_id=wallet.account_id, ended_at=None, paused_at=None)

@@ -62,7 +62,7 @@ def audit_ledger() -> None:
         detail = f"{result} rows. `manage.py audit_ledger` lists them."
         alerts.raise_alert(Alert.Kind.LEDGER, "ledger", detail=detail, now=now)
     else:
-        alerts.resolve(Alert.Kind.LEDGER, "ledger", now=now, note="agrees again")
+        alerts.resolve(Alert.Kind.LEDGER, subject="ledger", now=now, note="agrees again")
     _verify_seals(now=now)
 
 

@@ -2,13 +2,13 @@
 
 import uuid
 from datetime import datetime
-from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import F
 
+from common.json_types import JsonObject
 from common.urls import absolute_url
 from outbox import publishing
 from outbox.models import Alert, OutboxEvent
@@ -27,13 +27,14 @@ def raise_alert(
         row = Alert(kind=kind, subject=subject, detail=detail, account_id=account_id, opened_at=now, seen_at=now)
         Alert.objects.bulk_create([row], ignore_conflicts=True)
         opened = known.get()
-        data: dict[str, Any] = {"title": str(opened), "detail": detail, "opened_at": now.isoformat()}
+        data: JsonObject = {"title": str(opened), "detail": detail, "opened_at": now.isoformat()}
         return publishing.publish(name=EVENT, key=f"alert:{opened.pk}", data=data, account_id=account_id, now=now)
 
 
-def resolve(kind: Alert.Kind, subject: str, *, now: datetime, note: str = "") -> bool:
-    """Close the alert about `subject`; whether there was one."""
-    return bool(Alert.objects.filter(kind=kind, subject=subject, resolved_at=None).update(resolved_at=now, note=note))
+def resolve(*kinds: Alert.Kind, subject: str, now: datetime, note: str = "") -> bool:
+    """Close the alerts of these kinds about `subject`; whether there was one."""
+    unresolved = Alert.objects.filter(kind__in=kinds, subject=subject, resolved_at=None)
+    return bool(unresolved.update(resolved_at=now, note=note))
 
 
 def mail_operators(event: OutboxEvent) -> None:

@@ -1,7 +1,5 @@
 """Events on their way to subscribers, and alerts that wait for an operator."""
 
-from typing import Any
-
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
@@ -16,7 +14,7 @@ class OutboxEvent(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     name = models.CharField(_("name"), max_length=64)
     key = models.CharField(_("key"), max_length=255, unique=True, help_text=_("What happens once has one key."))
-    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+    account = models.ForeignKey(
         "accounts.Account", on_delete=models.CASCADE, null=True, blank=True, related_name="outbox_events"
     )
     data = models.JSONField(_("data"), default=dict)
@@ -70,7 +68,7 @@ class Alert(models.Model):
     kind = models.CharField(_("kind"), max_length=20, choices=Kind.choices)
     subject = models.CharField(_("about"), max_length=255, help_text=_("What the incident is about, by its id."))
     detail = models.TextField(_("what"), blank=True)
-    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+    account = models.ForeignKey(
         "accounts.Account", on_delete=models.SET_NULL, null=True, blank=True, related_name="alerts"
     )
     opened_at = models.DateTimeField(_("opened"))
@@ -97,7 +95,7 @@ class WebhookEndpoint(models.Model):
     """An address that receives events: of one account's, or (an app's own backend) of everybody's."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
-    account: models.ForeignKey[Any, Any] = models.ForeignKey(
+    account = models.ForeignKey(
         "accounts.Account", on_delete=models.CASCADE, null=True, blank=True, related_name="webhook_endpoints"
     )
     url = models.CharField(_("address"), max_length=500)

@@ -2,10 +2,10 @@
 
 import uuid
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import transaction
 
+from common.json_types import JsonObject
 from common.queue import enqueue
 from outbox.models import OutboxEvent
 
@@ -17,7 +17,7 @@ def publish(
     *,
     name: str,
     key: str,
-    data: dict[str, Any],
+    data: JsonObject,
     now: datetime,
     account_id: uuid.UUID | None = None,
     happened_at: datetime | None = None,

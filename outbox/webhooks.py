@@ -10,7 +10,6 @@ import secrets
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -19,6 +18,7 @@ from django.db.models import F, Q, QuerySet
 from accounts.models import Account, ExternalIdentity, Membership
 from common import encryption, webhook_signatures
 from common.errors import ApiError
+from common.json_types import JsonObject
 from common.queue import enqueue
 from outbox import alerts, safe_http
 from outbox.models import Alert, OutboxEvent, WebhookDelivery, WebhookEndpoint
@@ -108,7 +108,7 @@ def switch_on(endpoint: WebhookEndpoint, *, now: datetime) -> None:
     """Have an endpoint listen again."""
     endpoint.disabled_at, endpoint.disabled_why, endpoint.failing_since = None, "", None
     endpoint.save(update_fields=["disabled_at", "disabled_why", "failing_since"])
-    alerts.resolve(Alert.Kind.WEBHOOK_OFF, endpoint.public_id, now=now)
+    alerts.resolve(Alert.Kind.WEBHOOK_OFF, subject=endpoint.public_id, now=now)
 
 
 def switch_off(endpoint: WebhookEndpoint, why: str, *, now: datetime) -> None:
@@ -236,7 +236,7 @@ def _check_often(count: int, most: int) -> None:
         raise TooManyAttemptsError(most)
 
 
-def payload(event: OutboxEvent) -> dict[str, Any]:
+def payload(event: OutboxEvent) -> JsonObject:
     """What is sent: the event as it happened, with the account's names."""
     data = dict(event.data)
     if event.account is not None:

@@ -46,7 +46,7 @@ class DetailsForm(forms.Form):
             "postal_code": "postal-code", "city": "address-level2",
         }.items():  # fmt: skip
             self.fields[name].widget.attrs["autocomplete"] = autocomplete
-        self.fields["country"].choices = [("", "–"), *_countries()]  # type: ignore[attr-defined]
+        self.fields["country"].choices = [("", "–"), *_countries()]  # type: ignore[attr-defined]  # a ChoiceField
 
 
 @never_cache

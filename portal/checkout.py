@@ -87,7 +87,7 @@ def checkout_status(request: HttpRequest, checkout_id: str) -> HttpResponse:
         order = _asked(order)
     is_fast = timedelta(seconds=waited) < POLL_FAST_UNTIL
     step = 1 if is_fast else 3
-    is_fragment = request.htmx  # type: ignore[attr-defined]
+    is_fragment = request.htmx  # type: ignore[attr-defined]  # django-htmx's
     answer = render(
         request,
         "portal/parts/checkout_status.html" if is_fragment else "portal/checkout.html",

@@ -1,7 +1,5 @@
 """Closing one's account: what is lost and what is kept is said before it is done."""
 
-from typing import Any
-
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse
@@ -15,6 +13,7 @@ from billing.customers import closing
 from billing.errors import BillingError
 from billing.subscriptions import plan_changes
 from common import clock
+from common.json_types import JsonObject
 from credits import selectors
 from portal.current_account import account_context, current_account, owners_only
 
@@ -25,7 +24,7 @@ def close_account(request: HttpRequest) -> HttpResponse:
     """Typing one's own address is the confirmation."""
     account, now = current_account(request), clock.now()
     assert isinstance(request.user, User)  # noqa: S101 - login_required
-    shown: dict[str, Any] = {
+    shown: JsonObject = {
         "balance": selectors.balance(account_id=account.pk, now=now),
         "subscription": plan_changes.find_running(account),
         "email": request.user.email,

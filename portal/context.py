@@ -1,17 +1,16 @@
 """What every page shows: the site's name, who is here for which account, and in the header what it has left."""
 
-from typing import Any
-
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from accounts.models import User
+from common.json_types import JsonObject
 from credits import selectors
 from portal.current_account import AccountContext, account_context, current_balance
 
 
-def site(request: HttpRequest) -> dict[str, Any]:
+def site(request: HttpRequest) -> JsonObject:
     """Template variables of every page; what costs a query is only looked up where a page shows it."""
     return {
         "site_name": settings.SITE_NAME,

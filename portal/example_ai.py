@@ -2,7 +2,6 @@
 
 import hashlib
 import uuid
-from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -10,6 +9,7 @@ from django.shortcuts import render
 from django.utils.translation import gettext as _
 
 from common import clock
+from common.json_types import JsonObject
 from common.sides import Side
 from credits import ledger, selectors
 from credits.errors import CreditsError, DailyCapReachedError, InsufficientCreditsError
@@ -27,7 +27,7 @@ def example_ai(request: HttpRequest) -> HttpResponse:
     """Ask something for a credit. One form is one spend, however often it is sent; what fails is given back."""
     account, now = current_account(request), clock.now()
     prompt = "".join(letter for letter in request.POST.get("prompt", "") if letter.isprintable() or letter in "\r\n")
-    shown: dict[str, Any] = {"token": uuid.uuid4().hex, "prompt": prompt[:LONGEST_PROMPT]}
+    shown: JsonObject = {"token": uuid.uuid4().hex, "prompt": prompt[:LONGEST_PROMPT]}
     try:
         shown["cost"] = Work(feature=FEATURE).priced(at=now).credits
     except UnknownFeatureError:

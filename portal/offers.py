@@ -1,7 +1,6 @@
 """What is for sale, as a page shows it: packs with this customer's promotion, plans by the month or by the year."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from django.http import HttpRequest
 
@@ -10,6 +9,7 @@ from billing.catalogue import price_list, promotions
 from billing.models import Plan, Price, Subscription
 from billing.subscriptions import plan_changes
 from common import clock
+from common.json_types import JsonObject
 
 INTERVALS = (Price.Interval.MONTH, Price.Interval.YEAR)
 
@@ -29,11 +29,11 @@ class PlanOffer:
         return self.price.amount_minor // (self.price.months or 1) if self.price else 0
 
 
-def shown(request: HttpRequest, account: Account | None = None) -> dict[str, Any]:
+def shown(request: HttpRequest, account: Account | None = None) -> JsonObject:
     """The template variables of packs and plans."""
     now, packs = clock.now(), list(price_list.packs())
     for pack in packs:
-        pack.offer = promotions.best_offer(account=account, pack=pack, quantity=1, now=now)  # type: ignore[attr-defined]
+        pack.offer = promotions.best_offer(account=account, pack=pack, quantity=1, now=now)  # type: ignore[attr-defined]  # for the template
     subscription = plan_changes.find_running(account) if account else None
     plans = list(price_list.plans())
     on_sale = {price.interval for plan in plans for price in plan.prices.all()}

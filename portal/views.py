@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 
 from allauth.account.models import EmailAddress
 from django.conf import settings
@@ -23,6 +23,7 @@ from billing.payments import payment_records
 from billing.stripe import djstripe_store
 from billing.subscriptions import plan_changes
 from common import charts, clock
+from common.json_types import JsonObject
 from common.public_ids import MalformedIdError, parse_id, public_id
 from credits import selectors
 from portal import offers, periods
@@ -141,7 +142,7 @@ def _left_order(request: HttpRequest) -> str:
         return ""
 
 
-def _month(account: Account, *, now: datetime) -> dict[str, Any]:
+def _month(account: Account, *, now: datetime) -> JsonObject:
     """What was spent on each of the last thirty days."""
     period = periods.chosen(QueryDict(), account, now=now)
     rows = usage_summary.summarize(

@@ -15,10 +15,10 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from honcho.manager import Manager
 
+from common.json_types import JsonObject
 from sandbox import environment
 from sandbox.data_folder import DataFolder
 from sandbox.environment import Ports
@@ -137,7 +137,7 @@ def _announce(place: DataFolder, ports: Ports) -> None:
     _say(_welcome(json.loads(place.demo.read_text()), place))
 
 
-def _welcome(demo: dict[str, Any], place: DataFolder) -> str:
+def _welcome(demo: JsonObject, place: DataFolder) -> str:
     base, customer, operator = demo["base_url"], demo["customer"], demo["operator"]
     return f"""Ready.
 
@@ -197,7 +197,7 @@ def _quoted(command: list[str]) -> str:
     return f"exec {shlex.join(command)}"
 
 
-def _stop(_number: int, _frame: Any) -> None:
+def _stop(_number: int, _frame: object) -> None:
     raise SystemExit(143)
 
 

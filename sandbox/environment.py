@@ -6,6 +6,7 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
+from common.json_types import JsonObject
 from sandbox.data_folder import DataFolder
 from sandbox.local_payconiq import PROFILE_ID
 
@@ -69,7 +70,7 @@ def build(place: DataFolder, ports: Ports, *, database_url: str, redis_url: str)
     }
 
 
-def secrets_of(place: DataFolder) -> dict[str, Any]:
+def secrets_of(place: DataFolder) -> JsonObject:
     """The sandbox's own secrets, made once."""
     if not place.secrets.exists():
         created = {
@@ -79,7 +80,7 @@ def secrets_of(place: DataFolder) -> dict[str, Any]:
         }
         place.secrets.touch(mode=0o600)
         place.secrets.write_text(json.dumps(created, indent=2))
-    result: dict[str, Any] = json.loads(place.secrets.read_text())
+    result: JsonObject = json.loads(place.secrets.read_text())
     return result
 
 

@@ -15,9 +15,10 @@ from urllib.parse import urlsplit
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from common.json_types import JsonObject
 from sandbox.clock import SandboxClock
 
-Row = dict[str, Any]
+Row = JsonObject
 Send = Callable[[str, bytes, str], int]  # an address, a body and its signature; the status that it is answered with
 
 VALID_FOR = timedelta(minutes=20)

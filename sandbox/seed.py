@@ -8,11 +8,11 @@ import json
 import secrets
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import django
 import stripe
 
+from common.json_types import JsonObject
 from sandbox.clock import SandboxClock
 from sandbox.data_folder import DataFolder
 from sandbox.environment import Ports, secrets_of
@@ -75,7 +75,7 @@ def _make_logins(place: DataFolder, ports: Ports) -> None:
     from console.roles import SUPPORT
 
     print("  making the demo logins", flush=True)
-    known: dict[str, Any] = json.loads(place.demo.read_text()) if place.demo.exists() else {}
+    known: JsonObject = json.loads(place.demo.read_text()) if place.demo.exists() else {}
     people = {}
     for role, email in (("customer", CUSTOMER_EMAIL), ("support", SUPPORT_EMAIL), ("operator", OPERATOR_EMAIL)):
         user = User.objects.filter(email=email).first()

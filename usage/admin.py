@@ -14,7 +14,7 @@ from usage import rate_card
 from usage.models import Feature, FeaturePrice
 
 
-class PriceForm(forms.ModelForm):  # type: ignore[type-arg]
+class PriceForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for the type checker only
     """A price to come: those that have begun stay as they were."""
 
     class Meta:
@@ -29,7 +29,7 @@ class PriceForm(forms.ModelForm):  # type: ignore[type-arg]
         return begins
 
 
-class PriceInline(TabularInline):  # type: ignore[misc]
+class PriceInline(TabularInline):
     model = FeaturePrice
     form = PriceForm
     ordering = ("-effective_from",)
@@ -37,7 +37,7 @@ class PriceInline(TabularInline):  # type: ignore[misc]
     can_delete = False
     verbose_name_plural = _("prices (a new one follows the old; what was spent keeps its price)")
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
 
 

@@ -26,7 +26,7 @@ ACTOR = "app"
 DEFAULT_EXPIRY = timedelta(minutes=15)
 
 
-def account_of_request(request: Any, *_args: Any, **_kwargs: Any) -> Account:
+def account_of_request(request: Any, *_args: object, **_kwargs: object) -> Account:
     """The personal account of who sent a request: what `costs` charges, by default."""
     user = request.user
     if not isinstance(user, User):

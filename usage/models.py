@@ -1,7 +1,5 @@
 """The rate card: what one unit of each feature costs, from which moment on."""
 
-from typing import Any
-
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
@@ -32,7 +30,7 @@ class FeaturePrice(models.Model):
         UNIT = "unit", _("Per unit")
         THOUSAND_TOKENS = "1k_tokens", _("Per 1,000 tokens")  # rounded up, at least one credit
 
-    feature: models.ForeignKey[Any, Any] = models.ForeignKey(Feature, on_delete=models.PROTECT, related_name="prices")
+    feature = models.ForeignKey(Feature, on_delete=models.PROTECT, related_name="prices")
     model = models.CharField(
         _("AI model"), max_length=100, blank=True, help_text=_("As the app names it in a spend; empty for every other.")
     )
@@ -67,9 +65,7 @@ class UsageSlot(models.Model):
     Its hours begin when its days do: at half past in India, at a quarter past in Nepal.
     """
 
-    account: models.ForeignKey[Any, Any] = models.ForeignKey(
-        "accounts.Account", on_delete=models.CASCADE, related_name="+"
-    )
+    account = models.ForeignKey("accounts.Account", on_delete=models.CASCADE, related_name="+")
     starts_at = models.DateTimeField(_("from"))
     feature = models.CharField(_("feature"), max_length=64)
     actor = models.CharField(_("by"), max_length=64)
@@ -96,9 +92,7 @@ class UsageSlot(models.Model):
 class UsageMark(models.Model):
     """Up to which of its transactions an account's slots are summed, and at which minute its hours begin (in UTC)."""
 
-    account: models.OneToOneField[Any, Any] = models.OneToOneField(
-        "accounts.Account", on_delete=models.CASCADE, primary_key=True, related_name="+"
-    )
+    account = models.OneToOneField("accounts.Account", on_delete=models.CASCADE, primary_key=True, related_name="+")
     rolled_to = models.UUIDField()
     minute = models.PositiveSmallIntegerField(default=0)
 

@@ -8,12 +8,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from accounts.models import Account
 from common import clock
+from common.json_types import JsonObject
 from credits import selectors
 from usage.models import UsageMark, UsageSlot
 from usage.usage_summary import NOTHING, minute_of
@@ -107,7 +108,7 @@ def settled_until() -> uuid.UUID:
 def _roll_batch(account_id: uuid.UUID, *, upto: uuid.UUID) -> bool:
     with transaction.atomic():
         mark = UsageMark.objects.select_for_update().get(account_id=account_id)
-        fields: dict[str, Any] = {
+        fields: JsonObject = {
             "account_id": account_id, "after": mark.rolled_to, "upto": upto, "minute": mark.minute,
         }  # fmt: skip
         with connection.cursor() as cursor:
@@ -122,7 +123,7 @@ def _roll_batch(account_id: uuid.UUID, *, upto: uuid.UUID) -> bool:
     return True
 
 
-def _last(cursor: Any, asked: dict[str, Any]) -> uuid.UUID | None:
+def _last(cursor: CursorWrapper, asked: JsonObject) -> uuid.UUID | None:
     """The last id of the batch: the one that fills it, else the latest there is."""
     cursor.execute(LAST_OF_BATCH, {**asked, "skip": BATCH - 1})
     if full := cursor.fetchone():

@@ -4,11 +4,11 @@ import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import connection
 
+from common.json_types import JsonObject
 from usage.models import UsageMark
 
 NOTHING = uuid.UUID(int=0)
@@ -78,7 +78,7 @@ def summarize(
     statement = SUMMARY.format(columns=columns, sums=SUMS, grouping=grouping)
     mark = UsageMark.objects.filter(account_id=account_id).first()
     has_slots = mark is not None and _fits(mark.minute, since, until, zone)
-    fields: dict[str, Any] = {
+    fields: JsonObject = {
         "account_id": account_id,
         "since": since,
         "until": until,
@@ -89,7 +89,7 @@ def summarize(
     with connection.cursor() as cursor:
         cursor.execute(statement, fields)
         names = [column.name for column in cursor.description or ()]
-        rows: list[dict[str, Any]] = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        rows: list[JsonObject] = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     return [UsageTotals(**{name: value for name, value in row.items() if value is not None}) for row in rows]
 
 

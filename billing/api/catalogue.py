@@ -1,7 +1,5 @@
 """`/billing/catalogue`: what is for sale; `/billing/sync-prices` fetches its prices from Stripe."""
 
-from typing import Any
-
 from django.urls import path
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -14,10 +12,12 @@ from accounts.models import Scope
 from api.authentication import Caller, account_of
 from api.fields import ACCOUNT_PARAMETER
 from api.schema import refuses
+from api.serializers import Serializer
 from billing.api.refusals import BUYING
 from billing.catalogue import price_list, price_sync, promotions
 from billing.models import Price, Promotion
 from common import clock
+from common.json_types import JsonObject
 
 
 class PriceSerializer(serializers.Serializer[Price]):
@@ -26,7 +26,7 @@ class PriceSerializer(serializers.Serializer[Price]):
     currency = serializers.CharField()
 
 
-class PlanSerializer(serializers.Serializer[Any]):
+class PlanSerializer(Serializer):
     code = serializers.CharField()
     name = serializers.CharField()
     credits = serializers.IntegerField(source="monthly_credits", help_text="A month.")
@@ -35,12 +35,12 @@ class PlanSerializer(serializers.Serializer[Any]):
     prices = PriceSerializer(many=True)
 
 
-class OfferSerializer(serializers.Serializer[Any]):
+class OfferSerializer(Serializer):
     name = serializers.CharField()
     credits = serializers.IntegerField(help_text="On top, on one pack.")
 
 
-class PackSerializer(serializers.Serializer[Any]):
+class PackSerializer(Serializer):
     code = serializers.CharField()
     name = serializers.CharField()
     credits = serializers.IntegerField()
@@ -50,7 +50,7 @@ class PackSerializer(serializers.Serializer[Any]):
     promotion = OfferSerializer(allow_null=True, help_text="What this caller gets on top; a visitor, without a key.")
 
 
-class CatalogueSerializer(serializers.Serializer[Any]):
+class CatalogueSerializer(Serializer):
     plans = PlanSerializer(many=True)
     packs = PackSerializer(many=True)
 
@@ -66,7 +66,7 @@ class CatalogueView(APIView):
     def get(self, request: Request) -> Response:
         """What is for sale: for anybody, or (with a key) with the promotions that the account gets."""
         now = clock.now()
-        caller: Any = request.user
+        caller: object = request.user
         is_for_one = isinstance(caller, Caller) and (caller.account or request.query_params.get("account"))
         account = account_of(request, now=now) if is_for_one else None
         packs = [
@@ -85,7 +85,7 @@ class CatalogueView(APIView):
         return Response({"plans": PlanSerializer(price_list.plans(), many=True).data, "packs": packs})
 
 
-class SyncSerializer(serializers.Serializer[Any]):
+class SyncSerializer(Serializer):
     changes = serializers.ListField(child=serializers.CharField(), help_text="What changed, a line each.")
 
 
@@ -99,7 +99,7 @@ class SyncPricesView(APIView):
         return Response({"changes": price_sync.pull()})
 
 
-def _offer(promotion: Promotion | None) -> dict[str, Any] | None:
+def _offer(promotion: Promotion | None) -> JsonObject | None:
     if promotion is None:
         return None
     return {"name": promotion.name, "credits": promotions.bonus_credits(promotion, 1)}

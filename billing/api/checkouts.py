@@ -1,7 +1,5 @@
 """`/billing/checkouts`: purchases started, and how they stand."""
 
-from typing import Any
-
 from django.conf import settings
 from django.urls import path
 from drf_spectacular.utils import extend_schema
@@ -15,6 +13,7 @@ from api.authentication import account_of, caller_of
 from api.fields import AccountField, TextField, WholeNumberField, checked, identifier_of, timestamp
 from api.idempotency import KEY_PARAMETER, idempotency_key, made
 from api.schema import refuses
+from api.serializers import Serializer
 from billing import errors
 from billing.api.refusals import BUYING
 from billing.catalogue import price_list
@@ -23,10 +22,11 @@ from billing.checkout.providers import PROVIDERS
 from billing.models import Order
 from common import clock
 from common.errors import FieldProblem, InvalidRequestError, NotFoundError
+from common.json_types import JsonObject
 from credits.api.refusals import WITH_A_KEY
 
 
-class CheckoutRequest(serializers.Serializer[Any]):
+class CheckoutRequest(Serializer):
     item = TextField(max_length=64, help_text="A pack's code, or a plan's.")
     interval = serializers.ChoiceField(choices=["month", "year"], required=False, default="")
     currency = TextField(max_length=3, required=False, default="")
@@ -43,7 +43,7 @@ class CheckoutRequest(serializers.Serializer[Any]):
     account = AccountField()
 
 
-class CheckoutSerializer(serializers.Serializer[Any]):
+class CheckoutSerializer(Serializer):
     id = serializers.CharField()
     session_id = serializers.CharField(help_text="The provider's own id.")
     status = serializers.ChoiceField(choices=Order.Status.choices)
@@ -120,7 +120,7 @@ class CheckoutView(APIView):
         return Response(checkout_data(order))
 
 
-def checkout_data(order: Order) -> dict[str, Any]:
+def checkout_data(order: Order) -> JsonObject:
     """What the API says of a checkout."""
     is_open = order.status == Order.Status.OPEN
     return {

@@ -1,7 +1,6 @@
 """`/billing/invoices`: an account's invoices, as Stripe has them."""
 
 from datetime import UTC, datetime
-from typing import Any
 
 from django.urls import path
 from drf_spectacular.utils import extend_schema
@@ -14,15 +13,17 @@ from accounts.models import Scope
 from api.authentication import account_of
 from api.fields import ACCOUNT_PARAMETER, timestamp
 from api.pagination import list_of, listing
+from api.serializers import Serializer
 from billing.models import PaymentRecord
 from billing.payments import payment_records
 from billing.stripe import djstripe_store
 from common import clock
+from common.json_types import JsonObject
 
 LATEST_INVOICES = 100
 
 
-class InvoiceSerializer(serializers.Serializer[Any]):
+class InvoiceSerializer(Serializer):
     id = serializers.CharField()
     number = serializers.CharField(allow_null=True)
     status = serializers.CharField(help_text="As Stripe has it: open, paid, void, uncollectible.")
@@ -49,7 +50,7 @@ class InvoicesView(APIView):
         return Response(listing([invoice_data(invoice, known.get(invoice["id"])) for invoice in result], ""))
 
 
-def invoice_data(invoice: dict[str, Any], payment: PaymentRecord | None) -> dict[str, Any]:
+def invoice_data(invoice: JsonObject, payment: PaymentRecord | None) -> JsonObject:
     """What the API says of an invoice."""
     is_paid = invoice["status"] == "paid"
     return {

@@ -1,7 +1,5 @@
 """The API's side of what an account bought, and what became of its money."""
 
-from typing import Any
-
 from django.urls import path
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -14,12 +12,14 @@ from api.authentication import account_of
 from api.fields import timestamp
 from api.pagination import PAGE_PARAMETERS, InvalidCursorError, list_of, listing, page
 from api.schema import refuses
+from api.serializers import Serializer
 from billing.models import Order, PaymentRecord
 from billing.payments import payment_records
 from common import clock
+from common.json_types import JsonObject
 
 
-class OrderSerializer(serializers.Serializer[Any]):
+class OrderSerializer(Serializer):
     id = serializers.CharField(help_text="As the checkout's: co_…")
     status = serializers.ChoiceField(choices=Order.Status.choices)
     money = serializers.ChoiceField(
@@ -52,7 +52,7 @@ class OrdersView(APIView):
         return Response(listing([order_data(order, known.get(order.origin_id)) for order in result], following))
 
 
-def order_data(order: Order, payment: PaymentRecord | None) -> dict[str, Any]:
+def order_data(order: Order, payment: PaymentRecord | None) -> JsonObject:
     """What the API says of an order."""
     is_paid = order.status == Order.Status.COMPLETED
     item = order.price.pack or order.price.plan

@@ -1,7 +1,5 @@
 """`/billing/portal-sessions`: links into Stripe's billing portal."""
 
-from typing import Any
-
 from django.urls import path
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -13,17 +11,18 @@ from accounts.models import Scope
 from api.authentication import account_of
 from api.fields import ACCOUNT_PARAMETER, AccountField, TextField, checked
 from api.schema import refuses
+from api.serializers import Serializer
 from billing.api.refusals import BUYING
 from billing.checkout import purchases, rate_limit
 from common import clock
 
 
-class PortalSessionRequest(serializers.Serializer[Any]):
+class PortalSessionRequest(Serializer):
     return_url = TextField(max_length=2000, required=False, default="", help_text="Our billing page, if not given.")
     account = AccountField()
 
 
-class PortalSessionSerializer(serializers.Serializer[Any]):
+class PortalSessionSerializer(Serializer):
     url = serializers.CharField()
 
 

@@ -1,7 +1,5 @@
 """`/billing/subscription`: an account's plan, as it runs."""
 
-from typing import Any
-
 from django.urls import path
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -12,13 +10,15 @@ from rest_framework.views import APIView
 from accounts.models import Scope
 from api.authentication import account_of
 from api.fields import ACCOUNT_PARAMETER, timestamp
+from api.serializers import Serializer
 from billing.catalogue import price_list
 from billing.models import Price, Subscription
 from billing.subscriptions import plan_changes
 from common import clock
+from common.json_types import JsonObject
 
 
-class PlanStateSerializer(serializers.Serializer[Any]):
+class PlanStateSerializer(Serializer):
     """The plan as it runs; without one, the free plan alone."""
 
     plan = serializers.CharField(allow_null=True, help_text="Its code.")
@@ -44,7 +44,7 @@ class SubscriptionView(APIView):
         return Response(plan_data(plan_changes.find_running(account)))
 
 
-def plan_data(running: Subscription | None) -> dict[str, Any]:
+def plan_data(running: Subscription | None) -> JsonObject:
     """What the API says of a plan."""
     price: Price | None = running.price if running else None
     following = running.next_price if running else None

@@ -1,7 +1,5 @@
 """The API's side of automatic top-ups: what an account agreed to, and no longer."""
 
-from typing import Any
-
 from django.urls import path
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -13,21 +11,23 @@ from accounts.models import Account, Scope
 from api.authentication import account_of
 from api.fields import ACCOUNT_PARAMETER, AccountField, TextField, WholeNumberField, checked, timestamp
 from api.schema import refuses
+from api.serializers import Serializer
 from billing import errors
 from billing.catalogue import price_list
 from billing.checkout import top_ups
 from billing.models import TopUp
 from common import clock
+from common.json_types import JsonObject
 
 
-class TopUpRequest(serializers.Serializer[Any]):
+class TopUpRequest(Serializer):
     below = WholeNumberField(help_text="Buy when a use leaves fewer credits than this.")
     pack = TextField(max_length=64, help_text="The code of the pack that is bought.")
     at_most_a_month = WholeNumberField(help_text="How many times in a calendar month, at most.")
     account = AccountField()
 
 
-class TopUpSerializer(serializers.Serializer[Any]):
+class TopUpSerializer(Serializer):
     """Off, until somebody agrees to it: then `pack` and the others say to what."""
 
     is_on = serializers.BooleanField()
@@ -73,7 +73,7 @@ class TopUpView(APIView):
         return Response(top_up_data(account))
 
 
-def top_up_data(account: Account) -> dict[str, Any]:
+def top_up_data(account: Account) -> JsonObject:
     """What the API says of an account's top-up."""
     row = TopUp.objects.filter(account=account).select_related("price__pack").first()
     pack = row.price.pack if row else None

@@ -12,6 +12,7 @@ from django.utils.text import slugify
 from billing.models import Pack, Plan, Price
 from billing.stripe import djstripe_store, stripe_client
 from billing.stripe.payloads import Stripe, reference
+from common.json_types import JsonObject
 
 # The metadata of a product that is ours to sell.
 KIND = "tegoed_kind"  # plan or pack
@@ -89,7 +90,7 @@ def _make(model: type[Plan] | type[Pack], product: Stripe, metadata: dict[str, s
     code = slugify(metadata.get(CODE) or product["id"].replace("_", "-"))[:LONGEST_CODE]
     if Plan.objects.filter(code=code).exists() or Pack.objects.filter(code=code).exists():
         return [f"{product['name']} is left out: another item has the code {code!r}. Change its {CODE} in Stripe."]
-    shared: dict[str, Any] = {
+    shared: JsonObject = {
         "code": code,
         "name": product["name"][:LONGEST_NAME],
         "is_active": product["active"],

@@ -11,11 +11,11 @@ credited is taken back, and owed where it was spent.
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from django.db import transaction
 
 from billing.models import Clawback, PaidInvoice, PaymentRecord
+from common.json_types import JsonObject
 from credits import allowances, ledger, selectors
 from credits.models import Grant
 
@@ -158,7 +158,7 @@ def _credited(grant: Grant) -> int:
 
 def apply_target(grant: Grant, *, about: str, now: datetime) -> None:
     """Take back of a lot, or give back, what is between its target and what was done before."""
-    names: dict[str, Any] = {"account_id": grant.account_id, "grant_source_key": grant.source_key}
+    names: JsonObject = {"account_id": grant.account_id, "grant_source_key": grant.source_key}
     with transaction.atomic():
         target = target_of(grant)
         known = Clawback.objects.select_for_update().filter(**names)
@@ -206,7 +206,7 @@ def _count_returned(rows: dict[Cause, Clawback], awaited: int) -> None:
 
 
 def _apply_cause(grant: Grant, cause: Cause, target: int, about: str, *, with_debt: bool, now: datetime) -> None:
-    names: dict[str, Any] = {"account_id": grant.account_id, "grant_source_key": grant.source_key}
+    names: JsonObject = {"account_id": grant.account_id, "grant_source_key": grant.source_key}
     if target:
         new = Clawback(**names, cause=cause, charge_id=about, updated_at=now)
         Clawback.objects.bulk_create([new], ignore_conflicts=True)

@@ -164,7 +164,7 @@ def _notify(paid: PaidCharge, origin: Stripe, account: Account, *, taken: int, n
         detail = f"{account}: {amount}, {waiting[0].get('reason')}."
         alerts.raise_alert(Alert.Kind.DISPUTE, charge["id"], detail=detail, account_id=account.pk, now=now)
     elif disputes:
-        alerts.resolve(Alert.Kind.DISPUTE, charge["id"], now=now, note=disputes[0]["status"])
+        alerts.resolve(Alert.Kind.DISPUTE, subject=charge["id"], now=now, note=disputes[0]["status"])
 
 
 def _stop_top_up(account: Account, charge_id: str, *, now: datetime) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 import structlog
 from django.db import transaction
+from django.db.models import QuerySet
 
 from accounts.models import Account, ApiKey, ExternalIdentity, Membership
 from billing.checkout import top_ups
@@ -90,9 +91,9 @@ def merge(*, source: Account, target: Account, key: str, actor: str, now: dateti
         limits.close(account_id=source.pk, now=now)
         _move_money(source, target, now=now)
         ExternalIdentity.objects.filter(account=source).update(account=target)
-        for row in new_members(source, target):
+        for membership in new_members(source, target):
             # As a member: what somebody may do to the account that stays, its owner says.
-            Membership.objects.get_or_create(account=target, user=row.user)
+            Membership.objects.get_or_create(account=target, user=membership.user)
         Membership.objects.filter(account=source, is_personal=False).delete()
         ApiKey.objects.filter(account=source, revoked_at=None).update(revoked_at=now)
         # What was merged into it before is a part of the account that stays as well.
@@ -129,7 +130,7 @@ def _update_stripe_customers(target: Account) -> None:
             logger.warning("customer_not_renamed", customer_id=customer.pk, error=str(error))
 
 
-def new_members(source: Account, target: Account):  # type: ignore[no-untyped-def]
+def new_members(source: Account, target: Account) -> QuerySet[Membership]:
     """The memberships of people who are no members of the account that stays."""
     known = target.memberships.values("user")
     return source.memberships.exclude(user__in=known).select_related("user")

@@ -12,6 +12,7 @@ from django.core.serializers.json import DjangoJSONEncoder
 from accounts.models import Account, User
 from billing.stripe import djstripe_store
 from common import csv_export
+from common.json_types import JsonObject
 from credits import selectors
 from credits.api.transactions import CSV_COLUMNS, csv_rows
 
@@ -32,7 +33,7 @@ def archive(account: Account, users: Iterable[User]) -> IO[bytes]:
     return file
 
 
-def about(account: Account, users: Iterable[User]) -> dict[str, Any]:
+def about(account: Account, users: Iterable[User]) -> JsonObject:
     """What is kept beside the ledger. Secrets are kept as hashes, or encrypted, and are not among it."""
     known = list(users)
     people = _rows(known, "email", "name", "date_joined", "last_login")
@@ -59,9 +60,9 @@ def about(account: Account, users: Iterable[User]) -> dict[str, Any]:
     }
 
 
-def _rows(rows: Iterable[Any], *names: str) -> list[dict[str, Any]]:
+def _rows(rows: Iterable[Any], *names: str) -> list[JsonObject]:
     return [_facts(row, *names) for row in rows]
 
 
-def _facts(row: Any, *names: str) -> dict[str, Any]:
+def _facts(row: Any, *names: str) -> JsonObject:
     return {name: getattr(row, name) for name in names}

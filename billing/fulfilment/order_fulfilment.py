@@ -171,4 +171,4 @@ def _fulfil_pack(order: Order, payment: Payment, *, now: datetime) -> None:
         }
         orders.mark_paid(order, facts, now=now)
         payment_records.for_order(Order.objects.with_related().get(pk=order.pk), now=now)
-        alerts.resolve(Alert.Kind.REVIEW, order.public_id, now=now)
+        alerts.resolve(Alert.Kind.REVIEW, subject=order.public_id, now=now)

@@ -6,7 +6,6 @@ given for a paid invoice only, once by its source key.
 
 from datetime import datetime, timedelta
 from fractions import Fraction
-from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -20,6 +19,7 @@ from billing.notifications import domain_events
 from billing.payments import orders, payment_records
 from billing.stripe import lookup, payloads
 from billing.stripe.payloads import InvoiceLine, Stripe
+from common.json_types import JsonObject
 from credits import allowances, ledger, limits
 from credits.calendar import month_boundary
 from credits.models import Allowance, Source
@@ -74,7 +74,7 @@ def fulfil_subscription(subscription: Stripe, *, now: datetime) -> None:
         _publish_changes(before, current, now=now)
 
 
-def _pending(subscription: Stripe) -> dict[str, Any]:
+def _pending(subscription: Stripe) -> JsonObject:
     """What of a subscription waits for the customer's bank."""
     result = payloads.pending_update(subscription)
     if result is None:
@@ -155,7 +155,7 @@ def _fulfil_periods(
     _record_fulfilled(invoice, account, lines, monthly=monthly, promise=_source_key(invoice), now=now)
     for order in Order.objects.filter(account=account, stripe_subscription_id=subscription_id):
         orders.mark_paid(order, now=now)
-    alerts.resolve(Alert.Kind.PAYMENT_FAILED, invoice["id"], now=now, note="paid")
+    alerts.resolve(Alert.Kind.PAYMENT_FAILED, subject=invoice["id"], now=now, note="paid")
     if reason == RENEWAL and whole:
         domain_events.renewed(
             account,

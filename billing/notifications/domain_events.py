@@ -5,10 +5,10 @@ An event's data is complete: the amounts and names of that moment, as JSON. E-ma
 
 import uuid
 from datetime import datetime
-from typing import Any
 
 from accounts.models import Account, ApiKey, Invitation
 from billing.models import Order, Price, Subscription
+from common.json_types import JsonObject
 from outbox import alerts, publishing
 from outbox.models import Alert
 
@@ -89,7 +89,7 @@ def cancelled(subscription: Subscription, *, ends_at: datetime, is_over: bool, n
 def payment_failed(
     account: Account,
     price: Price,
-    invoice: dict[str, Any],
+    invoice: JsonObject,
     *,
     needs_owner: bool,
     next_try_at: datetime | None,
@@ -110,7 +110,7 @@ def payment_failed(
         alerts.raise_alert(Alert.Kind.PAYMENT_FAILED, invoice["id"], detail=detail, account_id=account.pk, now=now)
 
 
-def card_expiring(account_id: uuid.UUID, card: dict[str, Any], *, card_id: str, now: datetime) -> bool:
+def card_expiring(account_id: uuid.UUID, card: JsonObject, *, card_id: str, now: datetime) -> bool:
     """Once for each card and its last month; whether that was now."""
     data = {name: card[name] for name in ("brand", "last4", "exp_month", "exp_year")}
     return _publish("card.expiring", f"{card_id}:{card['exp_year']}-{card['exp_month']}", account_id, data, now=now)
@@ -141,7 +141,7 @@ def top_up_stopped(account: Account, *, charge_id: str, now: datetime) -> None:
     _publish("top_up.stopped", f"{account.pk}:{charge_id}", account.pk, {}, now=now)
 
 
-def _plan(price: Price) -> dict[str, Any]:
+def _plan(price: Price) -> JsonObject:
     return {
         "plan": price.plan.name if price.plan else "",
         "plan_code": price.plan.code if price.plan else "",
@@ -154,7 +154,7 @@ def _publish(
     name: str,
     key: str,
     account_id: uuid.UUID,
-    data: dict[str, Any],
+    data: JsonObject,
     *,
     now: datetime,
     happened_at: datetime | None = None,

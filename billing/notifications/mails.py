@@ -7,7 +7,6 @@ that each is sent once.
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_date
@@ -22,10 +21,11 @@ from accounts import teams
 from accounts.models import Account
 from billing.money import amount_in_words
 from common import clock
+from common.json_types import JsonObject
 from common.urls import absolute_url
 from outbox.models import OutboxEvent
 
-Data = dict[str, Any]
+Data = JsonObject
 
 # Whoever rebuilds a ledger from Stripe, or was down for a week, sends no old news.
 NEWS = timedelta(days=3)

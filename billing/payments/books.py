@@ -15,6 +15,8 @@ from typing import Any
 
 from django.db import connection
 
+from common.json_types import JsonObject
+
 # Of each lot up to a moment: what was used or is gone, and what was taken back because its money went back.
 MOVES = """
     SELECT e.grant_id,
@@ -179,7 +181,7 @@ def _minus(row: Books, earlier: Books) -> Books:
     )
 
 
-def _rows(statement: str, **asked: Any) -> list[dict[str, Any]]:
+def _rows(statement: str, **asked: Any) -> list[JsonObject]:
     with connection.cursor() as cursor:
         # Sums over a large ledger take longer than a request may.
         cursor.execute("SET statement_timeout = 0")

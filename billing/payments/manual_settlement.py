@@ -90,7 +90,7 @@ def settle(
         for alert_kinds, names in ((ABOUT_OBJECTS, subjects), (ABOUT_EVENTS, events)):
             for alert_kind in alert_kinds:
                 for name in names:
-                    alerts.resolve(alert_kind, name, now=now, note=f"{actor}: {reason}"[:255])
+                    alerts.resolve(alert_kind, subject=name, now=now, note=f"{actor}: {reason}"[:255])
 
 
 def _order_of(kind: str, object_id: str) -> Order | None:

@@ -22,6 +22,7 @@ from billing.payments import manual_settlement
 from billing.stripe import djstripe_store, lookup, payloads, stripe_client
 from billing.stripe.payloads import Stripe
 from billing.webhooks import late_payments, sync
+from common.json_types import JsonObject
 from credits import selectors
 
 logger = structlog.get_logger(__name__)
@@ -88,7 +89,7 @@ def repair(difference: Difference, *, now: datetime) -> bool:
 
 def _of_session(session: Stripe, paid: set[str]) -> Iterator[Difference]:
     account = djstripe_store.account_of_customer(payloads.customer_id(session))
-    about: dict[str, Any] = {"kind": "checkout.session", "object_id": session["id"], "account_id": _id(account)}
+    about: JsonObject = {"kind": "checkout.session", "object_id": session["id"], "account_id": _id(account)}
     order = Order.objects.filter(stripe_session_id=session["id"]).first()
     is_paid = session["payment_status"] in ("paid", "no_payment_required")
     if session["mode"] == "payment" and session["status"] == "complete" and is_paid:
@@ -185,7 +186,7 @@ def _of_subscription(subscription: Stripe) -> Iterator[Difference]:
         "schedule": payloads.reference(subscription.get("schedule")),
         "waiting invoice": waits[2] if (waits := payloads.pending_update(subscription)) else "",
     }
-    about: dict[str, Any] = {"kind": "subscription", "object_id": subscription["id"], "account_id": account.pk}
+    about: JsonObject = {"kind": "subscription", "object_id": subscription["id"], "account_id": account.pk}
     if known is None:
         yield Difference(**about, problem="is not known here")
         return

@@ -14,6 +14,7 @@ from billing.setup.presets import Preset
 from billing.stripe import event_types, portal_configuration, stripe_client
 from billing.stripe.stripe_client import NotAtStripeError
 from common import clock
+from common.json_types import JsonObject
 from usage import rate_card
 from usage.models import Feature
 
@@ -72,7 +73,7 @@ def register_endpoint(url: str, *, say: Say) -> None:
             say(f"Stripe: {url} hears of {len(missing)} more kinds of events.")
 
 
-def _keep_free_plan(plan: dict[str, Any], position: int) -> None:
+def _keep_free_plan(plan: JsonObject, position: int) -> None:
     values = {name: plan[name] for name in ("name", "description", "daily_credits", "monthly_credits", "is_default")}
     values |= {"features": "\n".join(plan["features"]), "position": position}
     if Plan.objects.filter(is_default=True).exclude(code=plan["code"]).exists():
@@ -80,7 +81,7 @@ def _keep_free_plan(plan: dict[str, Any], position: int) -> None:
     Plan.objects.get_or_create(code=plan["code"], defaults=values)
 
 
-def _push_item(kind: str, item: dict[str, Any], credits: int, position: int, say: Say) -> None:
+def _push_item(kind: str, item: JsonObject, credits: int, position: int, say: Say) -> None:
     product_id = f"tegoed_{kind}_{item['code']}"
     metadata = {
         price_sync.KIND: kind,
@@ -90,7 +91,7 @@ def _push_item(kind: str, item: dict[str, Any], credits: int, position: int, say
     }
     if item.get("seats"):
         metadata[price_sync.SEATS] = str(item["seats"])
-    texts: dict[str, Any] = {"description": item["description"]} if item.get("description") else {}
+    texts: JsonObject = {"description": item["description"]} if item.get("description") else {}
     if item.get("features"):
         texts["marketing_features"] = [{"name": feature} for feature in item["features"]]
     try:
@@ -105,7 +106,7 @@ def _push_item(kind: str, item: dict[str, Any], credits: int, position: int, say
         lookup_key = f"tegoed_{kind}_{item['code']}_{interval}_{price['currency']}_{price['amount_minor']}"
         if lookup_key in known:
             continue
-        recurring: dict[str, Any] = {} if interval == "once" else {"recurring": {"interval": interval}}
+        recurring: JsonObject = {} if interval == "once" else {"recurring": {"interval": interval}}
         with stripe_client.calling():
             stripe.Price.create(
                 product=product_id,

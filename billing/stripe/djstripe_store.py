@@ -14,6 +14,7 @@ from djstripe import models as djstripe_models
 from accounts.models import Account
 from billing.models import StoreFailure, StripeCustomer
 from common import clock
+from common.json_types import JsonObject
 from outbox import alerts
 from outbox.models import Alert
 
@@ -67,7 +68,7 @@ def _is_stored(kind: str, found: Any) -> bool:
 def dismiss_failure(object_id: str, note: str, *, now: datetime) -> None:
     """An object that could not be copied is tried no more: `note` says why."""
     if StoreFailure.objects.filter(object_id=object_id).delete()[0]:
-        alerts.resolve(Alert.Kind.MIRROR, object_id, now=now, note=note)
+        alerts.resolve(Alert.Kind.MIRROR, subject=object_id, now=now, note=note)
 
 
 def failures_due(*, now: datetime) -> list[tuple[str, str]]:
@@ -89,7 +90,7 @@ def _record_failure(kind: str, object_id: str, error: Exception, *, now: datetim
     alerts.raise_alert(Alert.Kind.MIRROR, object_id, detail=detail, now=now)
 
 
-def change_objects_of(customer_id: str, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+def change_objects_of(customer_id: str, change: Callable[[JsonObject], JsonObject]) -> None:
     """Put something else in the place of each stored object of a customer, and of the customer itself."""
     djstripe_models.Customer.objects.filter(id=customer_id).update(email="")
     paid = djstripe_models.Charge.objects.filter(stripe_data__customer=customer_id)
@@ -104,7 +105,7 @@ def change_objects_of(customer_id: str, change: Callable[[dict[str, Any]], dict[
             Q(id__in=[customer_id, *cards]) | Q(stripe_data__customer=customer_id) | Q(stripe_data__charge__in=charges)
         )
         for row in model._default_manager.filter(own):
-            model._default_manager.filter(pk=row.pk).update(stripe_data=change(row.stripe_data))  # type: ignore[attr-defined]
+            model._default_manager.filter(pk=row.pk).update(stripe_data=change(row.stripe_data))  # type: ignore[attr-defined]  # every model here has one
 
 
 def customers_of_account(account_id: uuid.UUID) -> list[str]:
@@ -165,7 +166,7 @@ def customer_of_account(account_id: uuid.UUID) -> str:
     return customers.values_list("id", flat=True).order_by("-created").first() or ""
 
 
-def customer_data(account_id: uuid.UUID) -> dict[str, Any]:
+def customer_data(account_id: uuid.UUID) -> JsonObject:
     """The account's Stripe customer as last received; empty without one."""
     customer_id = customer_of_account(account_id)
     rows = djstripe_models.Customer.objects.filter(id=customer_id).values_list("stripe_data", flat=True)
@@ -208,7 +209,7 @@ def customers_of(object_id: str) -> set[str]:
     return {customer_id for customer_id in result if customer_id}
 
 
-def invoices_of(account_id: uuid.UUID, *, limit: int) -> list[dict[str, Any]]:
+def invoices_of(account_id: uuid.UUID, *, limit: int) -> list[JsonObject]:
     """The account's latest invoices, as Stripe has them."""
     rows = djstripe_models.Invoice.objects.filter(customer__id__in=all_customers_of_account(account_id)).order_by(
         "-created"
@@ -216,7 +217,7 @@ def invoices_of(account_id: uuid.UUID, *, limit: int) -> list[dict[str, Any]]:
     return list(rows.values_list("stripe_data", flat=True)[:limit])
 
 
-def prices_of(product_id: str) -> list[dict[str, Any]]:
+def prices_of(product_id: str) -> list[JsonObject]:
     """The prices of a product that we have seen, as Stripe has them."""
     return list(djstripe_models.Price.objects.filter(product__id=product_id).values_list("stripe_data", flat=True))
 
@@ -231,7 +232,7 @@ def saved_card(account_id: uuid.UUID) -> str:
     return cards.values_list("id", flat=True).first() or ""
 
 
-def cards_of(account_ids: Iterable[uuid.UUID]) -> Iterator[tuple[uuid.UUID, str, dict[str, Any]]]:
+def cards_of(account_ids: Iterable[uuid.UUID]) -> Iterator[tuple[uuid.UUID, str, JsonObject]]:
     """The cards that these accounts left for later: whose, its id, and what Stripe knows of it."""
     rows = djstripe_models.PaymentMethod.objects.filter(customer__subscriber_id__in=account_ids)
     for account_id, card_id, data in rows.values_list("customer__subscriber_id", "id", "stripe_data"):

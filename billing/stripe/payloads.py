@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-Stripe = dict[str, Any]
+from common.json_types import JsonObject
+
+Stripe = JsonObject
 
 # Payments that are ours to act on without a checkout session: as we named them when we made them.
 CARD_FORM, TOP_UP = "elements", "top_up"
@@ -33,7 +35,7 @@ class InvoiceLine:
         return self.is_proration and self.listed_minor > 0 and bool(self.quantity)
 
 
-def reference(value: Any) -> str:
+def reference(value: object) -> str:
     """The id in a field that holds an id, an expanded object, or nothing."""
     if isinstance(value, dict):
         value = value.get("id")

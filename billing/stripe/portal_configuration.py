@@ -12,6 +12,7 @@ from django.core.cache import cache
 
 from billing.models import Plan, Price
 from billing.stripe import stripe_client
+from common.json_types import JsonObject
 
 MARK = {"tegoed": "portal"}  # in the metadata of the configuration that is ours
 MOST_PRODUCTS = 10  # what Stripe takes
@@ -20,7 +21,7 @@ CACHE_KEY, CACHED_S = "stripe-portal-configuration", 3600
 Say = Callable[[str], None]
 
 
-def features() -> dict[str, Any]:
+def features() -> JsonObject:
     """What customers may do in the portal."""
     products = _products()
     return {
@@ -57,7 +58,7 @@ def keep(*, say: Say) -> str:
     return str(known["id"])
 
 
-def find() -> dict[str, Any] | None:
+def find() -> JsonObject | None:
     """Our configuration as Stripe has it; None when there is none."""
     with stripe_client.calling():
         # The products are shown only when they are asked for.
@@ -101,7 +102,7 @@ def _holds(wanted: Any, there: Any) -> bool:
     return bool(wanted == there) or (wanted == "" and not there)
 
 
-def _products() -> list[dict[str, Any]]:
+def _products() -> list[JsonObject]:
     plans = Plan.objects.filter(is_active=True, stripe_product_id__isnull=False).order_by("position", "code")
     result = [{"product": plan.stripe_product_id, "prices": _prices(plan)} for plan in plans]
     return [product for product in result if product["prices"]][:MOST_PRODUCTS]

@@ -34,6 +34,7 @@ from billing.errors import (
 from billing.stripe import payloads
 from billing.stripe.payloads import Stripe, reference
 from common import clock
+from common.json_types import JsonObject
 from outbox import alerts
 from outbox.models import Alert
 
@@ -91,7 +92,7 @@ def calling() -> Iterator[None]:
     Raises PaymentProviderUnavailableError when trying again may help.
     """
     # (A test's own surrounding transaction does not count, as for Django's durable blocks.)
-    if any(not block._from_testcase for block in connection.atomic_blocks):  # type: ignore[attr-defined]
+    if any(not block._from_testcase for block in connection.atomic_blocks):  # type: ignore[attr-defined]  # Django's own mark
         raise CallInTransactionError("a call to Stripe inside a transaction would hold its locks")
     try:
         yield
@@ -234,7 +235,7 @@ def create_customer(*, account_id: str, number: int, email: str, name: str) -> A
 
     What may change between two calls is part of the key: else a lost answer would lock the customer out for a day.
     """
-    about: dict[str, Any] = {"email": email, "name": name, "metadata": {"djstripe_subscriber": account_id}}
+    about: JsonObject = {"email": email, "name": name, "metadata": {"djstripe_subscriber": account_id}}
     midnight = clock.now().replace(hour=0, minute=0, second=0, microsecond=0)
     key = _key(f"tegoed-customer-{account_id}-{number}", about, since=midnight)
     with calling():
@@ -380,7 +381,7 @@ def card_of_subscription(subscription: Stripe) -> str:
     return str((method.get("card") or {}).get("fingerprint") or "")
 
 
-def _key(name: str, parameters: dict[str, Any], *, since: datetime) -> str:
+def _key(name: str, parameters: JsonObject, *, since: datetime) -> str:
     """An idempotency key for a request that may be recreated: with other parameters, or later.
 
     (An answer of 500 is repeated for its key for a day: a new try has a key of its own, every ten minutes counted from
@@ -396,7 +397,7 @@ def _item_of(items: list[Any], price_id: str) -> Any:
     return next((item for item in items if reference(item["price"]) == price_id), items[0])
 
 
-def _change_of(subscription: Stripe, old_price_id: str, price_id: str, *, begins_anew: bool) -> dict[str, Any]:
+def _change_of(subscription: Stripe, old_price_id: str, price_id: str, *, begins_anew: bool) -> JsonObject:
     """A change of price that is billed at once, the same for its preview.
 
     A price of another interval begins a period of its own now. (In flexible billing mode nothing else moves the
@@ -543,9 +544,9 @@ PHASE_LISTS = ("discounts", "default_tax_rates")
 ITEM_FIELDS = ("billing_thresholds", "metadata", "quantity")
 
 
-def _kept_of_phase(phase: Stripe) -> dict[str, Any]:
+def _kept_of_phase(phase: Stripe) -> JsonObject:
     """A phase as it is sent back unchanged."""
-    kept: dict[str, Any] = {name: phase[name] for name in PHASE_FIELDS if phase.get(name)}
+    kept: JsonObject = {name: phase[name] for name in PHASE_FIELDS if phase.get(name)}
     if "default_payment_method" in kept:
         kept["default_payment_method"] = reference(kept["default_payment_method"])
     kept |= {name: _kept_list(name, phase[name]) for name in PHASE_LISTS if phase.get(name)}

@@ -1,17 +1,17 @@
 """Looking after one account's money by hand: invoices tried again, everything of it fetched again."""
 
 from datetime import datetime
-from typing import Any
 
 from accounts.models import Account
 from billing.models import Order, Subscription
 from billing.stripe import djstripe_store, stripe_client
 from billing.webhooks import sync
+from common.json_types import JsonObject
 
 LATEST = 24
 
 
-def open_invoices(account: Account) -> list[dict[str, Any]]:
+def open_invoices(account: Account) -> list[JsonObject]:
     """The account's latest invoices that wait to be paid, as last received."""
     rows = djstripe_store.invoices_of(account.pk, limit=LATEST)
     return [row for row in rows if row.get("status") == "open" and row.get("amount_due")]

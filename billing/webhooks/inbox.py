@@ -52,8 +52,7 @@ def process(*, event_id: str, now: datetime) -> InboxEvent.State | None:
     payload = erasing.redacted(row.payload)
     result.update(state=state, error="", processed_at=now, next_attempt_at=None, payload=payload)
     if state == STATE.PROCESSED:
-        for kind in (Alert.Kind.UNPLACED, Alert.Kind.WEBHOOK_DEAD):
-            alerts.resolve(kind, row.event_id, now=now, note="processed")
+        alerts.resolve(Alert.Kind.UNPLACED, Alert.Kind.WEBHOOK_DEAD, subject=row.event_id, now=now, note="processed")
     return state
 
 

@@ -19,20 +19,24 @@ PROBLEM = "Paid after the account was closed: the money was given back."
 
 def is_late_payment(kind: str, current: Stripe) -> bool:
     """Whether an object of Stripe's was paid for an account that is closed, and brought it nothing."""
+    if not _is_paid(kind, current):
+        return False
     account = _account_of(kind, current)
     if account is None or account.closed_at is None:
         return False
     if kind == "invoice":
-        is_paid = payloads.is_paid_invoice(current) and current["total"] > 0
-        return is_paid and not PaidInvoice.objects.filter(stripe_invoice_id=current["id"]).exists()
+        return not PaidInvoice.objects.filter(stripe_invoice_id=current["id"]).exists()
     order = _order_of(kind, current)
-    if order is None or order.status in orders.OVER:
-        return False
-    return bool(
-        current["status"] == "succeeded"
-        if kind == "payment_intent"
-        else current["mode"] == "payment" and current["payment_status"] == "paid"
-    )
+    return order is not None and order.status not in orders.OVER
+
+
+def _is_paid(kind: str, current: Stripe) -> bool:
+    """Whether Stripe took money for an object by itself, and not for another one that is synced as well."""
+    if kind == "invoice":
+        return bool(payloads.is_paid_invoice(current) and current["total"] > 0)
+    if kind == "checkout.session":
+        return bool(current["mode"] == "payment" and current["payment_status"] == "paid")
+    return bool(kind == "payment_intent" and current["status"] == "succeeded")
 
 
 def refund_late_payment(kind: str, current: Stripe, *, now: datetime) -> None:

@@ -5,7 +5,6 @@ dj-stripe's own view stays unmounted (docs/decisions.md says what it does with u
 
 import json
 from datetime import datetime, timedelta
-from typing import Any
 
 import stripe
 from django.conf import settings
@@ -13,6 +12,7 @@ from django.db import transaction
 
 from billing.models import InboxEvent
 from billing.stripe import payloads
+from common.json_types import JsonObject
 from common.queue import enqueue
 
 # How long a worker has to take a queued event before the sweep does.
@@ -46,7 +46,7 @@ def receive(*, body: bytes, signature: str, now: datetime) -> None:
     store_event(_parse(body), now=now)
 
 
-def store_event(event: dict[str, Any], *, now: datetime) -> bool:
+def store_event(event: JsonObject, *, now: datetime) -> bool:
     """Store an event of Stripe's, whichever way it came, and queue it; False when it was there already."""
     about = event["data"]["object"]
     state, error = _initial_state(event)
@@ -90,7 +90,7 @@ def _verify(body: bytes, signature: str, *, now: datetime) -> None:
     raise RefusedWebhookError(400, "the signature is not by any of our secrets")
 
 
-def _parse(body: bytes) -> dict[str, Any]:
+def _parse(body: bytes) -> JsonObject:
     if b"\\u0000" in body or b"\x00" in body:
         raise RefusedWebhookError(400, "holds a NUL, which PostgreSQL cannot keep")
     try:
@@ -99,11 +99,11 @@ def _parse(body: bytes) -> dict[str, Any]:
         raise RefusedWebhookError(400, "not JSON") from None
     if not _is_event(event):
         raise RefusedWebhookError(400, "not an event")
-    result: dict[str, Any] = event
+    result: JsonObject = event
     return result
 
 
-def _is_event(event: Any) -> bool:
+def _is_event(event: object) -> bool:
     """Everything that is read from an event before it is stored is what it should be."""
     if not isinstance(event, dict) or not isinstance(event.get("data"), dict):
         return False
@@ -121,11 +121,11 @@ def _is_event(event: Any) -> bool:
     )
 
 
-def _is_name(value: Any) -> bool:
+def _is_name(value: object) -> bool:
     return isinstance(value, str) and 0 < len(value) <= LONGEST_NAME
 
 
-def _initial_state(event: dict[str, Any]) -> tuple[InboxEvent.State, str]:
+def _initial_state(event: JsonObject) -> tuple[InboxEvent.State, str]:
     """Events of another mode or account are kept to be seen, and not acted on."""
     if bool(event.get("livemode")) != settings.STRIPE_LIVE_MODE:
         return InboxEvent.State.IGNORED, f"livemode is {event.get('livemode')}, ours is {settings.STRIPE_LIVE_MODE}"

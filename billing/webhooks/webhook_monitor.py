@@ -16,7 +16,7 @@ def check(*, now: datetime) -> bool:
     """Alert when checkouts go on and no webhooks come in; resolved by the next one. Whether all is well."""
     unheard = _unheard_order(now)
     if unheard is None:
-        alerts.resolve(Alert.Kind.NO_WEBHOOKS, "stripe", now=now, note="they come in again")
+        alerts.resolve(Alert.Kind.NO_WEBHOOKS, subject="stripe", now=now, note="they come in again")
         return True
     detail = (
         f"Order {unheard.public_id} is {unheard.get_status_display().lower()} at Stripe, and no webhook told of it. "

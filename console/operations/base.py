@@ -97,6 +97,12 @@ class OperationForm(forms.Form):
     def prepare(self) -> None:
         """Fill choices that depend on the account."""
 
+    def choice_field(self, name: str) -> forms.ChoiceField:
+        """The field of this name, whose choices are to be filled."""
+        field = self.fields[name]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101
+        return field
+
 
 class Operation:
     """One thing that can be done. Subclasses say what; console.operation_views asks them."""

@@ -52,7 +52,7 @@ class ResendForm(OperationForm):
 
     def prepare(self) -> None:
         rows = OutboxEvent.objects.filter(account=self.account).order_by("-pk")[: LATEST_MAILS * 3]
-        self.fields["event"].choices = [  # type: ignore[attr-defined]
+        self.choice_field("event").choices = [
             (str(row.pk), f"{date_format(row.happened_at, 'j M Y H:i')}: {mails.subject_of(row)}")
             for row in rows
             if mails.subject_of(row)

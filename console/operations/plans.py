@@ -24,6 +24,7 @@ from billing.stripe import djstripe_store
 from billing.subscriptions import invoice_retry, plan_changes, previews
 from common import currencies
 from common.admin import money
+from common.json_types import JsonObject
 from common.public_ids import parse_id
 from console.operations.base import (
     Effect,
@@ -60,7 +61,7 @@ class RefundForm(OperationForm):
     )
 
     def prepare(self) -> None:
-        self.fields["order"].choices = [  # type: ignore[attr-defined]
+        self.choice_field("order").choices = [
             (order.public_id, f"{order.description}, {money(order.charged_minor, order.currency)} ({order.public_id})")
             for order in _refundable(self.account)
         ] + [
@@ -76,8 +77,8 @@ class RefundForm(OperationForm):
             for row in _invoices(self.account)
         ]
 
-    def clean(self) -> dict[str, Any]:
-        result: dict[str, Any] = super().clean() or {}
+    def clean(self) -> JsonObject:
+        result: JsonObject = super().clean() or {}
         if "order" not in result:
             return result
         chosen: Order | PaymentRecord
@@ -157,7 +158,7 @@ class SettleForm(OperationForm):
     what = forms.ChoiceField(label=later("What"), widget=UnfoldAdminSelectWidget)
 
     def prepare(self) -> None:
-        self.fields["what"].choices = [  # type: ignore[attr-defined]
+        self.choice_field("what").choices = [
             (f"{row.kind}:{row.object_id}", f"{row.object_id}: {row.problem}"[:160])
             for row in manual_settlement.open_items(self.account)
         ]
@@ -215,7 +216,7 @@ class ChangePlanForm(OperationForm):
 
     def prepare(self) -> None:
         current = plan_changes.find_running(self.account)
-        self.fields["price"].choices = [  # type: ignore[attr-defined]
+        self.choice_field("price").choices = [
             (str(price.pk), f"{plan.name}, {money(price.amount_minor, price.currency)} {price.get_interval_display()}")
             for plan in price_list.plans()
             for price in plan.prices.all()

@@ -15,6 +15,7 @@ from unfold.widgets import (
 )
 
 from accounts.models import Account
+from common.json_types import JsonObject
 from common.public_ids import MalformedIdError, parse_id, public_id
 from common.sides import Side
 from console.operations.base import (
@@ -104,8 +105,8 @@ class TakeForm(OperationForm):
         widget=UnfoldAdminIntegerFieldWidget,
     )  # fmt: skip
 
-    def clean(self) -> dict[str, Any]:
-        result: dict[str, Any] = super().clean() or {}
+    def clean(self) -> JsonObject:
+        result: JsonObject = super().clean() or {}
         if not result.get("take") and not result.get("forgive") and not self.errors:
             raise forms.ValidationError(_("Take or forgive something."))
         return result
@@ -160,7 +161,7 @@ class RevokeForm(OperationForm):
 
     def prepare(self) -> None:
         rows = selectors.open_grants(self.account.pk)
-        self.fields["grant"].choices = [  # type: ignore[attr-defined]
+        self.choice_field("grant").choices = [
             (row.source_key, f"{row.get_source_display()}, {row.remaining} / {row.amount} ({row.public_id})")
             for row in rows
         ]

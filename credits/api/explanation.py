@@ -1,7 +1,5 @@
 """`/credits/explain`: why a balance is what it is, lot by lot."""
 
-from typing import Any
-
 from django.urls import path
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
@@ -12,13 +10,14 @@ from rest_framework.views import APIView
 from accounts.models import Scope
 from api.authentication import account_of
 from api.fields import ACCOUNT_PARAMETER, AccountField, MomentField, checked, timestamp
+from api.serializers import Serializer
 from common import clock
 from credits import explanations
 
 
-class LotStorySerializer(serializers.Serializer[Any]):
+class LotStorySerializer(Serializer):
     grant = serializers.CharField()
-    source = serializers.CharField()  # type: ignore[assignment]
+    source = serializers.CharField()  # type: ignore[assignment]  # the field hides an argument of DRF's
     granted = serializers.IntegerField()
     spent = serializers.IntegerField()
     returned = serializers.IntegerField()
@@ -29,7 +28,7 @@ class LotStorySerializer(serializers.Serializer[Any]):
     expires_at = serializers.DateTimeField(allow_null=True)
 
 
-class ExplanationSerializer(serializers.Serializer[Any]):
+class ExplanationSerializer(Serializer):
     at = serializers.DateTimeField()
     available = serializers.IntegerField(help_text="The sum of what remains of the lots.")
     held = serializers.IntegerField()
@@ -38,7 +37,7 @@ class ExplanationSerializer(serializers.Serializer[Any]):
     lots = LotStorySerializer(many=True)
 
 
-class ExplainRequest(serializers.Serializer[Any]):
+class ExplainRequest(Serializer):
     at = MomentField(required=False, help_text="A moment of the past; now, if not given.")
     account = AccountField()
 

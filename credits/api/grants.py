@@ -1,7 +1,6 @@
 """`/credits/grants`: credits given, and the lots there are."""
 
 from datetime import datetime
-from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -20,8 +19,10 @@ from api.fields import AccountField, MomentField, PrintableField, WholeNumberFie
 from api.idempotency import KEY_PARAMETER, IdempotencyKeyMissingError, idempotency_key, made
 from api.pagination import PAGE_PARAMETERS, InvalidCursorError, list_of, listing, page
 from api.schema import refuses
+from api.serializers import Serializer
 from common import clock
 from common.errors import FieldProblem, InvalidRequestError
+from common.json_types import JsonObject
 from credits import ledger, manual_grant_counts, selectors
 from credits.api.serializers import TransactionSerializer, transaction_data
 from credits.errors import GrantConflictError, GrantLimitExceededError, InvalidAmountError
@@ -36,7 +37,7 @@ class GrantLotSerializer(serializers.ModelSerializer[Grant]):
         fields = ["id", "source", "amount", "remaining", "priority", "effective_at", "expires_at"]
 
 
-class GrantRequest(serializers.Serializer[Any]):
+class GrantRequest(Serializer):
     KINDS = (Source.FREE, Source.BONUS, Source.ADJUSTMENT)
 
     account = AccountField(required=True)
@@ -80,7 +81,7 @@ class GrantsView(APIView):
         return made(transaction_data(granted.transaction), is_replayed=granted.is_replayed)
 
 
-def _grant_within_limits(request: Request, fields: dict[str, Any], *, key: str, now: datetime) -> ledger.GrantResult:
+def _grant_within_limits(request: Request, fields: JsonObject, *, key: str, now: datetime) -> ledger.GrantResult:
     """A grant that counts against its key's day and the account's. Raises GrantLimitExceededError."""
     caller, account = caller_of(request), account_of(request, now=now)
     if keys.is_of_member(caller.actor, account):

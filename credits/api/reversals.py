@@ -1,11 +1,9 @@
 """`/credits/transactions/…/reverse`: a spend given back, whole or in part."""
 
 from datetime import timedelta
-from typing import Any
 
 from django.urls import path
 from drf_spectacular.utils import extend_schema
-from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -16,6 +14,7 @@ from api.authentication import account_of, caller_of
 from api.fields import ACCOUNT_PARAMETER, AccountField, PrintableField, WholeNumberField, checked, identifier_of
 from api.idempotency import KEY_PARAMETER, idempotency_key, made
 from api.schema import refuses
+from api.serializers import Serializer
 from common import clock
 from credits import ledger, selectors
 from credits.api.refusals import WITH_A_KEY
@@ -26,7 +25,7 @@ from credits.errors import AlreadyReversedError, NotReversibleError, ReversalToo
 OWN_SPEND_FOR = timedelta(hours=24)
 
 
-class ReverseRequest(serializers.Serializer[Any]):
+class ReverseRequest(Serializer):
     reason = PrintableField(max_length=255)
     amount = WholeNumberField(required=False, help_text="All that is left of it, if not given.")
     account = AccountField()

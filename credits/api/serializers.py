@@ -6,6 +6,8 @@ from typing import Any
 from rest_framework import serializers
 
 from api.fields import CountField, PrintableField, timestamp
+from api.serializers import Serializer
+from common.json_types import JsonObject
 from common.public_ids import public_id
 from credits import ledger, spending_order
 from credits.models import Source, Transaction
@@ -13,14 +15,14 @@ from credits.models import Source, Transaction
 
 class LotSerializer(serializers.Serializer[ledger.Lot]):
     grant = serializers.CharField()
-    source = serializers.ChoiceField(choices=Source.choices)  # type: ignore[assignment]
+    source = serializers.ChoiceField(choices=Source.choices)  # type: ignore[assignment]  # the field hides an argument of DRF's
     amount = serializers.IntegerField()
 
 
 MOST_USED = 10**12  # of one spend: a million of the currency; sums of many stay whole numbers
 
 
-class UsageSerializer(serializers.Serializer[Any]):
+class UsageSerializer(Serializer):
     """What the AI behind a spend used, as the app reports it. All of it is optional."""
 
     model = PrintableField(required=False, max_length=100)
@@ -34,7 +36,7 @@ class UsageSerializer(serializers.Serializer[Any]):
     latency_ms = CountField(required=False, most=MOST_USED)
 
 
-class TransactionSerializer(serializers.Serializer[Any]):
+class TransactionSerializer(Serializer):
     """A transaction as it is answered when it is made and whenever it is fetched."""
 
     id = serializers.CharField()
@@ -51,7 +53,7 @@ class TransactionSerializer(serializers.Serializer[Any]):
     created = serializers.DateTimeField()
 
 
-def transaction_data(row: Transaction) -> dict[str, Any]:
+def transaction_data(row: Transaction) -> JsonObject:
     """What the API says of a transaction."""
     order = sorted(row.entries.all(), key=lambda entry: spending_order.key(entry.grant))
     lots = [ledger.Lot(grant_id=entry.grant_id, source=entry.grant.source, amount=abs(entry.amount)) for entry in order]
@@ -71,7 +73,7 @@ def transaction_data(row: Transaction) -> dict[str, Any]:
     }
 
 
-def spent_data(spent: ledger.SpendResult | ledger.CaptureResult, *, amount: int, **about: Any) -> dict[str, Any]:
+def spent_data(spent: ledger.SpendResult | ledger.CaptureResult, *, amount: int, **about: Any) -> JsonObject:
     """What the API says of a spend: the same as of its transaction when it is fetched."""
     return {
         "id": public_id("txn", spent.transaction_id),
@@ -85,6 +87,6 @@ def spent_data(spent: ledger.SpendResult | ledger.CaptureResult, *, amount: int,
     }
 
 
-def lots_data(lots: Iterable[ledger.Lot]) -> list[dict[str, Any]]:
+def lots_data(lots: Iterable[ledger.Lot]) -> list[JsonObject]:
     """What the API says of the grants that a transaction touched."""
     return [{"grant": public_id("grt", lot.grant_id), "source": lot.source, "amount": lot.amount} for lot in lots]

@@ -21,6 +21,7 @@ from api.authentication import account_of
 from api.fields import ACCOUNT_PARAMETER, MomentField, PrintableField, checked, identifier_of, timestamp
 from api.pagination import PAGE_PARAMETERS, InvalidCursorError, list_of, listing, page
 from api.schema import refuses
+from api.serializers import Serializer
 from common import clock, csv_export
 from common.errors import NotFoundError
 from credits import selectors
@@ -41,7 +42,7 @@ FILTER_PARAMETERS = [
 ]
 
 
-class HistoryFilters(serializers.Serializer[Any]):
+class HistoryFilters(Serializer):
     type = serializers.ChoiceField(choices=Transaction.Kind.choices, required=False)
     feature = PrintableField(required=False, max_length=64)
     key = PrintableField(required=False, max_length=64)
@@ -55,7 +56,7 @@ class CsvRenderer(BaseRenderer):
     media_type = "text/csv"
     format = "csv"
 
-    def render(self, data: Any, *_arguments: Any, **_named: Any) -> bytes:
+    def render(self, data: Any, *_arguments: object, **_named: object) -> bytes:
         return JSONRenderer().render(data)  # a refusal: problems are JSON
 
 

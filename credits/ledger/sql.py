@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from common import prepared_statements
+from common.json_types import JsonObject
 from credits import limits, locks, settling
 from credits.errors import (
     LARGEST_AMOUNT,
@@ -38,9 +39,7 @@ STATEMENTS = {
 MAX_ROUNDS = 5
 
 
-def call(
-    function: str, arguments: Sequence[Any], *, account_id: uuid.UUID, amount: int, now: datetime
-) -> dict[str, Any]:
+def call(function: str, arguments: Sequence[Any], *, account_id: uuid.UUID, amount: int, now: datetime) -> JsonObject:
     """Call a function of the ledger until it has an answer that is neither housekeeping nor a refusal.
 
     Raises the refusal.
@@ -77,9 +76,9 @@ def fingerprint(operation: str, *parts: Any) -> bytes:
     return hashlib.sha256(meaning.encode()).digest()
 
 
-def _parsed(value: Any) -> list[dict[str, Any]]:
+def _parsed(value: Any) -> list[JsonObject]:
     """Django leaves JSON as text on its connections."""
-    result: list[dict[str, Any]] = json.loads(value) if isinstance(value, str) else value
+    result: list[JsonObject] = json.loads(value) if isinstance(value, str) else value
     return result
 
 
@@ -110,7 +109,7 @@ def _refusal(
     return simple.get(outcome)
 
 
-def _call_once(function: str, arguments: Sequence[Any]) -> dict[str, Any]:
+def _call_once(function: str, arguments: Sequence[Any]) -> JsonObject:
     row = prepared_statements.fetch_one(STATEMENTS[function], arguments)
     if row is None:
         raise RuntimeError(f"{function} answered nothing")

@@ -1,7 +1,6 @@
 """The API's side of outgoing webhooks: endpoints, their secrets, what was delivered, and sending it again."""
 
 from datetime import datetime
-from typing import Any
 
 from django.urls import path
 from drf_spectacular.utils import extend_schema
@@ -16,14 +15,16 @@ from api.authentication import account_of, caller_of
 from api.fields import ACCOUNT_PARAMETER, AccountField, PrintableField, TextField, checked, identifier_of, timestamp
 from api.pagination import PAGE_PARAMETERS, InvalidCursorError, list_of, listing, page
 from api.schema import refuses
+from api.serializers import Serializer
 from common import clock
 from common.errors import FieldProblem, InvalidRequestError, NotFoundError
+from common.json_types import JsonObject
 from common.sides import Side
 from outbox import safe_http, webhooks
 from outbox.models import WebhookDelivery, WebhookEndpoint
 
 
-class EndpointRequest(serializers.Serializer[Any]):
+class EndpointRequest(Serializer):
     url = TextField(max_length=safe_http.LONGEST_URL, help_text="https, on the public internet.")
     events = serializers.ListField(
         child=serializers.ChoiceField(choices=webhooks.EVENTS), required=False, default=list, help_text="Empty: all."
@@ -32,11 +33,11 @@ class EndpointRequest(serializers.Serializer[Any]):
     account = AccountField(help_text="With a service key: events of this account only; of all accounts, if not given.")
 
 
-class EndpointChange(serializers.Serializer[Any]):
+class EndpointChange(Serializer):
     is_on = serializers.BooleanField(help_text="Listen again, after it was switched off; or no longer.")
 
 
-class EndpointSerializer(serializers.Serializer[Any]):
+class EndpointSerializer(Serializer):
     id = serializers.CharField()
     account = serializers.CharField(allow_null=True)
     url = serializers.CharField()
@@ -52,11 +53,11 @@ class NewEndpointSerializer(EndpointSerializer):
     secret = serializers.CharField(help_text="What messages are signed with; told this once.")
 
 
-class SecretSerializer(serializers.Serializer[Any]):
+class SecretSerializer(Serializer):
     secret = serializers.CharField(help_text="The old one signs as well, for 24 hours.")
 
 
-class DeliverySerializer(serializers.Serializer[Any]):
+class DeliverySerializer(Serializer):
     id = serializers.CharField()
     event = serializers.CharField(help_text="The id of the message: what `webhook-id` said.")
     type = serializers.CharField()
@@ -198,7 +199,7 @@ class ResendView(APIView):
         return Response(delivery_data(result), status=202)
 
 
-def endpoint_data(row: WebhookEndpoint) -> dict[str, Any]:
+def endpoint_data(row: WebhookEndpoint) -> JsonObject:
     """What the API says of an endpoint."""
     return {
         "id": row.public_id,
@@ -213,7 +214,7 @@ def endpoint_data(row: WebhookEndpoint) -> dict[str, Any]:
     }
 
 
-def delivery_data(row: WebhookDelivery) -> dict[str, Any]:
+def delivery_data(row: WebhookDelivery) -> JsonObject:
     """What the API says of a delivery."""
     return {
         "id": row.public_id,

@@ -137,8 +137,8 @@ def test_an_incident_is_one_alert_and_one_mail(db: None, now: datetime, settings
 
 def test_an_incident_that_comes_back_is_a_new_one(db: None, now: datetime) -> None:
     alerts.raise_alert(Alert.Kind.DISPUTE, "ch_1", detail="", now=now)
-    assert alerts.resolve(Alert.Kind.DISPUTE, "ch_1", now=now, note="won")
-    assert not alerts.resolve(Alert.Kind.DISPUTE, "ch_1", now=now)
+    assert alerts.resolve(Alert.Kind.DISPUTE, subject="ch_1", now=now, note="won")
+    assert not alerts.resolve(Alert.Kind.DISPUTE, subject="ch_1", now=now)
 
     assert alerts.raise_alert(Alert.Kind.DISPUTE, "ch_1", detail="", now=now)
     assert Alert.objects.count() == 2

@@ -1,11 +1,10 @@
 """Products and prices, and the account they belong to."""
 
-from typing import Any
-
+from common.json_types import JsonObject
 from sandbox.local_stripe.core import ACCOUNT_ID, LocalStripe, route
 from sandbox.local_stripe.errors import invalid
 
-Row = dict[str, Any]
+Row = JsonObject
 
 # What the event of a change is called; a session has none.
 UPDATED = {

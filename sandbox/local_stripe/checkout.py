@@ -1,8 +1,8 @@
 """Checkout sessions: made by the application, completed on a hosted page (or by a test) with some outcome."""
 
 import enum
-from typing import Any
 
+from common.json_types import JsonObject
 from sandbox.local_stripe import invoices, payments, promotions, subscriptions, tax
 from sandbox.local_stripe.catalogue import update
 from sandbox.local_stripe.core import LocalStripe, route, timer
@@ -10,7 +10,7 @@ from sandbox.local_stripe.customers import card_of
 from sandbox.local_stripe.errors import StripeApiError, declined, invalid
 from sandbox.local_stripe.store import new_id
 
-Row = dict[str, Any]
+Row = JsonObject
 
 OPEN_FOR_S = 24 * 3600
 

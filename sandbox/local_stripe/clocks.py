@@ -4,13 +4,12 @@ At Stripe each clock moves the customers that were made on it. Here there is one
 advanced takes all of it along.
 """
 
-from typing import Any
-
+from common.json_types import JsonObject
 from sandbox.local_stripe.core import LocalStripe, route
 from sandbox.local_stripe.customers import delete_customer
 from sandbox.local_stripe.errors import invalid
 
-Row = dict[str, Any]
+Row = JsonObject
 
 KIND = "test_helpers.test_clock"
 KEPT_S = 30 * 86_400

@@ -17,6 +17,8 @@ from stripe._list_object import ListObject
 from stripe._object_classes import OBJECT_CLASSES
 from stripe._stripe_object import StripeObject, UntypedStripeObject
 
+from common.json_types import JsonObject
+
 # Keys that Stripe leaves out unless they are asked for with `expand`, or that mark something else.
 ABSENT_UNLESS_SET = {
     "deleted",
@@ -39,7 +41,7 @@ ABSENT_UNLESS_SET = {
 }
 
 
-_fields: dict[Any, dict[str, Any]] = {}
+_fields: dict[Any, JsonObject] = {}
 
 
 class UnknownObjectError(LookupError):
@@ -56,14 +58,14 @@ def class_of(object_name: str) -> type[StripeObject]:
     return result
 
 
-def fields(cls: Any) -> dict[str, Any]:
+def fields(cls: Any) -> JsonObject:
     """The data fields of a class and their types."""
     if cls not in _fields:
         _fields[cls] = _read_fields(cls)
     return _fields[cls]
 
 
-def _read_fields(cls: Any) -> dict[str, Any]:
+def _read_fields(cls: Any) -> JsonObject:
     return {
         name: hint
         for name, hint in inspect.get_annotations(cls).items()
@@ -71,7 +73,7 @@ def _read_fields(cls: Any) -> dict[str, Any]:
     }
 
 
-def problems(value: dict[str, Any]) -> list[str]:
+def problems(value: JsonObject) -> list[str]:
     """How `value` differs from what its class says; empty when it does not."""
     name = value.get("object", "")
     if name == "list":
@@ -81,16 +83,16 @@ def problems(value: dict[str, Any]) -> list[str]:
     return list(_object(value, class_of(name), name))
 
 
-def skeleton(object_name: str) -> dict[str, Any]:
+def skeleton(object_name: str) -> JsonObject:
     """An object of this name with every key it must have, and nothing in them."""
     return _empty_object(class_of(object_name)) | {"object": object_name}
 
 
-def _each(item: dict[str, Any], path: str) -> list[str]:
+def _each(item: JsonObject, path: str) -> list[str]:
     return [f"{path}: {problem}" for problem in problems(item)]
 
 
-def _object(value: dict[str, Any], cls: type[StripeObject], path: str) -> Iterator[str]:
+def _object(value: JsonObject, cls: type[StripeObject], path: str) -> Iterator[str]:
     wanted = fields(cls)
     for key in value.keys() - wanted.keys():
         yield f"{path}.{key}: unknown key"
@@ -169,7 +171,7 @@ def _takes_none(hint: Any) -> bool:
     return typing.get_origin(hint) in (Union, types.UnionType) and type(None) in typing.get_args(hint)
 
 
-def _empty_object(cls: type[StripeObject]) -> dict[str, Any]:
+def _empty_object(cls: type[StripeObject]) -> JsonObject:
     return {name: _empty(hint) for name, hint in fields(cls).items() if name not in ABSENT_UNLESS_SET}
 
 

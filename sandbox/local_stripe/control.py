@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Callable
-from typing import Any
 
+from common.json_types import JsonObject
 from sandbox.local_stripe import checkout, events, faults, invoice_collection, pages, refunds_and_disputes
 from sandbox.local_stripe.core import LocalStripe
 from sandbox.local_stripe.errors import StripeApiError, invalid
 
-Row = dict[str, Any]
+Row = JsonObject
 
 LONGEST_ADVANCE_S = 3 * 366 * 86_400  # three years; more is a typing mistake
 MAX_COPIES = 50

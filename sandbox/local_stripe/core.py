@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from common.json_types import JsonObject
 from sandbox.clock import SandboxClock
 from sandbox.local_stripe import contract, parameters
 from sandbox.local_stripe.errors import StripeApiError, invalid, missing
@@ -35,7 +36,7 @@ MAX_PAGE = 100
 DEFAULT_PAGE = 10
 REMEMBERED_S = 24 * 3600  # an idempotency key
 
-Handler = Callable[..., dict[str, Any]]
+Handler = Callable[..., JsonObject]
 
 
 class ContractError(AssertionError):
@@ -53,7 +54,7 @@ class Route:
 @dataclass(frozen=True)
 class Answer:
     status: int
-    body: dict[str, Any]
+    body: JsonObject
     headers: dict[str, str]
 
 
@@ -145,7 +146,7 @@ class LocalStripe:
 
     def _idempotent(
         self, method: str, path: str, encoded: str, key: str | None, *, fails: StripeApiError | None = None
-    ) -> tuple[int, dict[str, Any], dict[str, str]]:
+    ) -> tuple[int, JsonObject, dict[str, str]]:
         """Answer a repeated key with the first answer, also where that was an error.
 
         docs.stripe.com/api/idempotent_requests. `fails` is an error of Stripe's own, which is remembered as well. Keys
@@ -175,7 +176,7 @@ class LocalStripe:
         self.store.put(IDEMPOTENCY, key, kept)
         return status, body, {}
 
-    def _carry_out(self, method: str, path: str, encoded: str) -> tuple[int, dict[str, Any]]:
+    def _carry_out(self, method: str, path: str, encoded: str) -> tuple[int, JsonObject]:
         for candidate in _routes:
             match = candidate.pattern.match(path)
             if candidate.method == method and match:
@@ -192,7 +193,7 @@ class LocalStripe:
 
     # --- objects ---------------------------------------------------------------------------------
 
-    def new(self, kind: str, prefix: str, **values: Any) -> dict[str, Any]:
+    def new(self, kind: str, prefix: str, **values: Any) -> JsonObject:
         """Make an object: everything its class wants, with these values."""
         created = contract.skeleton(kind)
         if "created" in contract.fields(contract.class_of(kind)):
@@ -202,20 +203,20 @@ class LocalStripe:
         created["id"] = created["id"] or new_id(prefix)
         return self.store.put(kind, created["id"], created)
 
-    def get(self, kind: str, identifier: str) -> dict[str, Any]:
+    def get(self, kind: str, identifier: str) -> JsonObject:
         """The object itself, to read or change. Raises the API's `resource_missing`."""
         result = self.store.get(kind, identifier)
         if result is None:
             raise missing(kind.rpartition(".")[2], identifier)
         return result
 
-    def changed(self, kind: str, row: dict[str, Any]) -> dict[str, Any]:
+    def changed(self, kind: str, row: JsonObject) -> JsonObject:
         """Keep an object that was changed."""
         return self.store.put(kind, row["id"], row)
 
     def listed(
-        self, kind: str, values: dict[str, Any], *, by: tuple[str, ...] = (), where: Callable[..., bool] | None = None
-    ) -> dict[str, Any]:
+        self, kind: str, values: JsonObject, *, by: tuple[str, ...] = (), where: Callable[..., bool] | None = None
+    ) -> JsonObject:
         """A page of objects, latest first, filtered by the parameters named in `by`."""
         wanted = {name: values[name] for name in by if values.get(name) is not None}
         created = values.get("created")
@@ -234,7 +235,7 @@ class LocalStripe:
         path = f"/v1/{kind.replace('.', '/')}s"
         return {"object": "list", "url": path, "has_more": len(rows) > limit, "data": rows[:limit]}
 
-    def shown(self, found: dict[str, Any], expand: list[str] | tuple[str, ...] = ()) -> dict[str, Any]:
+    def shown(self, found: JsonObject, expand: list[str] | tuple[str, ...] = ()) -> JsonObject:
         """A copy of an object as the API shows it, checked against the contract."""
         seen = copy.deepcopy(found)
         for path in expand:
@@ -288,19 +289,19 @@ class LocalStripe:
             self.clock.advance(max(0, round((target - self.clock.now()).total_seconds())))
             self.store.save()
 
-    def _next_due(self, until: int) -> dict[str, Any] | None:
+    def _next_due(self, until: int) -> JsonObject | None:
         due = [row for row in self.store.all(DUE) if row["at"] <= until]
         return min(due, key=lambda row: row["at"], default=None)
 
-    def _run(self, due: dict[str, Any]) -> None:
+    def _run(self, due: JsonObject) -> None:
         self.store.remove(DUE, f"{due['name']}:{due['id']}")
         _timers[due["name"]](self, due["id"])
 
     # --- events ----------------------------------------------------------------------------------
 
-    def emit(self, kind: str, subject: dict[str, Any], previous: dict[str, Any] | None = None) -> None:
+    def emit(self, kind: str, subject: JsonObject, previous: JsonObject | None = None) -> None:
         """Record an event about an object as it is now, and queue its deliveries."""
-        data: dict[str, Any] = {"object": self.shown(subject)}
+        data: JsonObject = {"object": self.shown(subject)}
         if previous is not None:
             data["previous_attributes"] = previous
         event = self.new(
@@ -326,6 +327,6 @@ def _hide(place: Any, shown: list[list[str]]) -> None:
             _hide(value, [path[1:] for path in shown if path[:1] == [name]])
 
 
-def encoded_json(body: dict[str, Any]) -> str:
+def encoded_json(body: JsonObject) -> str:
     """A body as Stripe sends it."""
     return json.dumps(body, indent=2)

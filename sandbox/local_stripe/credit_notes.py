@@ -3,13 +3,12 @@
 docs.stripe.com/invoicing/integration/programmatic-credit-notes
 """
 
-from typing import Any
-
+from common.json_types import JsonObject
 from sandbox.local_stripe import refunds_and_disputes
 from sandbox.local_stripe.core import LocalStripe, route
 from sandbox.local_stripe.errors import invalid
 
-Row = dict[str, Any]
+Row = JsonObject
 WAYS = ("refund_amount", "credit_amount", "out_of_band_amount")
 
 

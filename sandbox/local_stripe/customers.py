@@ -1,12 +1,12 @@
 """Customers and their cards."""
 
 import hashlib
-from typing import Any
 
+from common.json_types import JsonObject
 from sandbox.local_stripe.catalogue import update
 from sandbox.local_stripe.core import LocalStripe, route
 
-Row = dict[str, Any]
+Row = JsonObject
 
 CARD = {
     "brand": "visa",

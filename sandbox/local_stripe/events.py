@@ -4,13 +4,13 @@ import hashlib
 import hmac
 import random
 from collections.abc import Callable
-from typing import Any
 
+from common.json_types import JsonObject
 from sandbox.local_stripe.core import LocalStripe, encoded_json, route
 from sandbox.local_stripe.errors import invalid
 from sandbox.local_stripe.store import DELIVERY, new_id
 
-Row = dict[str, Any]
+Row = JsonObject
 
 # Sends a body with its signature to a URL and answers the HTTP status, or 0 when nobody answered.
 Send = Callable[[str, str, str], int]

@@ -7,12 +7,12 @@ that key; a lost answer was carried out.
 
 import random
 import re
-from typing import Any
 
+from common.json_types import JsonObject
 from sandbox.local_stripe.core import LocalStripe
 from sandbox.local_stripe.errors import StripeApiError, invalid
 
-Row = dict[str, Any]
+Row = JsonObject
 
 FAULTS = "_faults"
 UNREACHABLE, LOST = "unreachable", "lost"

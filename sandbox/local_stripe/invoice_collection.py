@@ -1,12 +1,11 @@
 """Getting a subscription's invoice paid: at once, or after the bank has said no, a few times more."""
 
-from typing import Any
-
+from common.json_types import JsonObject
 from sandbox.local_stripe import invoices, payments
 from sandbox.local_stripe.core import LocalStripe, route, timer
 from sandbox.local_stripe.errors import declined, invalid
 
-Row = dict[str, Any]
+Row = JsonObject
 
 # Stripe's own default leaves the rhythm to its learning; this is the schedule that it offers beside it.
 RETRY_AFTER_DAYS = (3, 5, 7)

@@ -7,14 +7,14 @@ once (docs.stripe.com/billing/invoices/subscription, "Invoice lifecycle"). It sh
 
 import copy
 from dataclasses import dataclass
-from typing import Any
 
+from common.json_types import JsonObject
 from sandbox.local_stripe import promotions, tax
 from sandbox.local_stripe.core import LocalStripe, route, timer
 from sandbox.local_stripe.errors import invalid
 from sandbox.local_stripe.store import new_id
 
-Row = dict[str, Any]
+Row = JsonObject
 
 DRAFT_S = 3600  # how long Stripe leaves a renewal's draft for changes
 SHOWN_LINES = 10

@@ -6,12 +6,13 @@ from typing import Any
 
 from django.template import Context, Engine
 
+from common.json_types import JsonObject
 from sandbox.local_stripe import checkout, events, payments, subscriptions
 from sandbox.local_stripe.core import LocalStripe
 from sandbox.local_stripe.errors import StripeApiError, invalid
 from sandbox.local_stripe.portal import may_switch_to
 
-Row = dict[str, Any]
+Row = JsonObject
 
 HERE = Path(__file__).parent
 STYLESHEET = (HERE / "templates" / "hosted.css").read_text()

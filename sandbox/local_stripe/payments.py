@@ -1,13 +1,12 @@
 """Payment intents and the charges that carry them out."""
 
-from typing import Any
-
+from common.json_types import JsonObject
 from sandbox.local_stripe.core import LocalStripe, route, timer
 from sandbox.local_stripe.customers import card_of
 from sandbox.local_stripe.errors import declined, invalid
 from sandbox.local_stripe.store import new_id
 
-Row = dict[str, Any]
+Row = JsonObject
 
 DELAY_S = 5  # a delayed payment arrives so much later; real ones take days
 DECLINED = "Your card was declined."

@@ -4,14 +4,13 @@ docs.stripe.com/customer-management/configure-portal: without saved settings, or
 there are no sessions; the settings say what a customer may do, and how a change is billed.
 """
 
-from typing import Any
-
+from common.json_types import JsonObject
 from sandbox.local_stripe import schedules, subscriptions
 from sandbox.local_stripe.core import LocalStripe, route
 from sandbox.local_stripe.errors import invalid
 from sandbox.local_stripe.store import new_id
 
-Row = dict[str, Any]
+Row = JsonObject
 
 CONFIGURATION = "billing_portal.configuration"
 NOT_SET_UP = (

@@ -1,11 +1,10 @@
 """Coupons, and the codes that customers type to get them."""
 
-from typing import Any
-
+from common.json_types import JsonObject
 from sandbox.local_stripe.core import LocalStripe, route
 from sandbox.local_stripe.errors import StripeApiError, invalid
 
-Row = dict[str, Any]
+Row = JsonObject
 
 
 @route("POST", "/v1/coupons", "CouponCreateParams")

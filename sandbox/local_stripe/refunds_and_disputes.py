@@ -1,11 +1,10 @@
 """Refunds, and disputes that a customer's bank opens and closes."""
 
-from typing import Any
-
+from common.json_types import JsonObject
 from sandbox.local_stripe.core import LocalStripe, route
 from sandbox.local_stripe.errors import invalid
 
-Row = dict[str, Any]
+Row = JsonObject
 
 OUTCOMES = ("won", "lost")
 

@@ -1,11 +1,10 @@
 """Subscription schedules: what a subscription will become at the end of its period."""
 
-from typing import Any
-
+from common.json_types import JsonObject
 from sandbox.local_stripe.core import LocalStripe, route
 from sandbox.local_stripe.errors import invalid
 
-Row = dict[str, Any]
+Row = JsonObject
 
 DEFAULT_SETTINGS = {
     "application_fee_percent": None,

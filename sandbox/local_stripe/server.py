@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
+from common.json_types import JsonObject
 from sandbox.local_payconiq import LocalPayconiq
 from sandbox.local_stripe import control, events, faults, invoice_collection, pages, portal
 from sandbox.local_stripe.core import LocalStripe, encoded_json
@@ -28,7 +29,7 @@ MAX_BODY_BYTES = 1_048_576
 # What is served as it is.
 FILES = {"/hosted.css": ("text/css", pages.STYLESHEET), "/v3/stripe.js": ("text/javascript", pages.SCRIPT)}
 
-Environ = dict[str, Any]
+Environ = JsonObject
 StartResponse = Callable[[str, list[tuple[str, str]]], Any]
 
 
@@ -211,5 +212,5 @@ class Listening(ThreadingMixIn, WSGIServer):
 class _QuietHandler(WSGIRequestHandler):
     """wsgiref ends the connection of an aborted request without an answer."""
 
-    def log_message(self, *_args: Any) -> None:
+    def log_message(self, *_args: object) -> None:
         """The events page shows more than an access log would."""

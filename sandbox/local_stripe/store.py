@@ -8,7 +8,8 @@ import string
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+
+from common.json_types import JsonObject
 
 LETTERS = string.ascii_letters + string.digits
 ID_LETTERS = 24
@@ -23,7 +24,7 @@ class Store:
     """Objects by kind and id, in the order of their making."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self._rows: dict[str, dict[str, dict[str, Any]]] = {}
+        self._rows: dict[str, dict[str, JsonObject]] = {}
         self._changed: dict[tuple[str, str], bool] = {}
         self._file: sqlite3.Connection | None = None
         if path is not None:
@@ -35,7 +36,7 @@ class Store:
             for kind, identifier, body in self._file.execute("SELECT kind, id, body FROM objects ORDER BY number"):
                 self._rows.setdefault(kind, {})[identifier] = json.loads(body)
 
-    def put(self, kind: str, identifier: str, row: dict[str, Any]) -> dict[str, Any]:
+    def put(self, kind: str, identifier: str, row: JsonObject) -> JsonObject:
         """Keep a row, new or changed."""
         self._rows.setdefault(kind, {})[identifier] = row
         self._changed[kind, identifier] = True
@@ -45,14 +46,14 @@ class Store:
         self._rows.get(kind, {}).pop(identifier, None)
         self._changed[kind, identifier] = False
 
-    def get(self, kind: str, identifier: str) -> dict[str, Any] | None:
+    def get(self, kind: str, identifier: str) -> JsonObject | None:
         return self._rows.get(kind, {}).get(identifier)
 
-    def all(self, kind: str) -> Iterator[dict[str, Any]]:
+    def all(self, kind: str) -> Iterator[JsonObject]:
         """Rows of one kind, oldest first."""
         return iter(list(self._rows.get(kind, {}).values()))
 
-    def find(self, identifier: str) -> dict[str, Any] | None:
+    def find(self, identifier: str) -> JsonObject | None:
         """The object with this id, of whatever kind."""
         return next((rows[identifier] for rows in self._rows.values() if identifier in rows), None)
 

@@ -8,8 +8,8 @@ import calendar
 import copy
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
+from common.json_types import JsonObject
 from sandbox.local_stripe import invoice_collection, invoices, payments, promotions, schedules
 from sandbox.local_stripe.catalogue import update
 from sandbox.local_stripe.core import LocalStripe, route, timer
@@ -17,7 +17,7 @@ from sandbox.local_stripe.errors import declined, invalid
 from sandbox.local_stripe.invoices import Charged
 from sandbox.local_stripe.store import new_id
 
-Row = dict[str, Any]
+Row = JsonObject
 
 # docs.stripe.com/billing/subscriptions/pending-updates-reference
 PENDING_S = 23 * 3600

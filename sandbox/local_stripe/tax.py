@@ -4,13 +4,12 @@ A price's `tax_behavior` decides which; one that is unspecified counts as exclus
 (docs.stripe.com/tax/products-prices-tax-codes-tax-behavior).
 """
 
-from typing import Any
-
+from common.json_types import JsonObject
 from sandbox.local_stripe.core import LocalStripe, route
 from sandbox.local_stripe.errors import invalid
 from sandbox.local_stripe.store import new_id
 
-Row = dict[str, Any]
+Row = JsonObject
 
 PERCENT = 21  # what the sandbox charges where tax is switched on
 CALCULATED_FOR_S = 90 * 86_400

@@ -20,7 +20,7 @@ class InProcessClient(stripe.HTTPClient):
         self._local = local
 
     def request(
-        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, **_usage: Any
+        self, method: str, url: str, headers: Mapping[str, str] | None, post_data: Any = None, **_usage: object
     ) -> tuple[str, int, Mapping[str, str]]:
         parts = urlsplit(url)
         lower = {name.lower(): value for name, value in (headers or {}).items()}
@@ -28,9 +28,7 @@ class InProcessClient(stripe.HTTPClient):
         try:
             answer = self._local.request(method.upper(), parts.path, encoded or "", lower)
         except NoAnswerError as error:
-            raise stripe.APIConnectionError(  # type: ignore[no-untyped-call]
-                "The connection ended without an answer.", should_retry=True
-            ) from error
+            raise stripe.APIConnectionError("The connection ended without an answer.", should_retry=True) from error
         return encoded_json(answer.body), answer.status, answer.headers
 
     def close(self) -> None:

@@ -67,7 +67,7 @@ class RecordingClient(stripe.HTTPClient):
         return body, status, answered
 
     def close(self) -> None:
-        self._inner.close()  # type: ignore[no-untyped-call]
+        self._inner.close()
 
 
 def differences(theirs: Record, ours: Record) -> Iterator[str]:

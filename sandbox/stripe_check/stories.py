@@ -73,11 +73,11 @@ class Teller:
         created = stripe.test_helpers.TestClock.create(frozen_time=frozen, name=f"{self.run} {self.story}"[:300])
         self.clocks.append(created.id)
         create = stripe.Customer.create
-        stripe.Customer.create = _with_clock(create, created.id)  # type: ignore[method-assign]
+        stripe.Customer.create = _with_clock(create, created.id)  # type: ignore[method-assign]  # put back afterwards
         try:
             yield
         finally:
-            stripe.Customer.create = create  # type: ignore[method-assign]
+            stripe.Customer.create = create  # type: ignore[method-assign]  # put back afterwards
 
     def advance(self, **span: int) -> None:
         """Move the test clock, and ours with it; events are taken in as they come."""

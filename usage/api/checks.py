@@ -1,7 +1,5 @@
 """`/credits/check`: whether a spend would go through."""
 
-from typing import Any
-
 from django.urls import path
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -13,7 +11,9 @@ from accounts.models import Scope
 from api.authentication import account_of, caller_of
 from api.fields import ACCOUNT_PARAMETER, checked
 from api.schema import refuses
+from api.serializers import Serializer
 from common import clock
+from common.json_types import JsonObject
 from credits import ledger
 from usage import rate_card
 from usage.api.spends import SpendRequest, work_of
@@ -22,13 +22,13 @@ from usage.api.spends import SpendRequest, work_of
 class CheckRequest(SpendRequest):
     """As a spend: without either, one credit."""
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+    def validate(self, attrs: JsonObject) -> JsonObject:
         if "feature" not in attrs:
             attrs.setdefault("amount", 1)
         return super().validate(attrs)
 
 
-class CheckSerializer(serializers.Serializer[Any]):
+class CheckSerializer(Serializer):
     allowed = serializers.BooleanField()
     cost = serializers.IntegerField()
     available = serializers.IntegerField()

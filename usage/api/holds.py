@@ -1,7 +1,6 @@
 """The API's side of holds: set credits aside before an AI call, and settle when its cost is known."""
 
 from datetime import timedelta
-from typing import Any
 
 from django.urls import path
 from drf_spectacular.utils import OpenApiExample, extend_schema
@@ -16,8 +15,10 @@ from api.authentication import account_of, caller_of
 from api.fields import ACCOUNT_PARAMETER, AccountField, WholeNumberField, checked, identifier_of, timestamp
 from api.idempotency import KEY_PARAMETER, idempotency_key, made
 from api.schema import refuses
+from api.serializers import Serializer
 from common import clock
 from common.errors import NotFoundError
+from common.json_types import JsonObject
 from common.public_ids import public_id
 from credits import ledger, selectors
 from credits.api.refusals import ENDING_HOLDS, SPENDING, WITH_A_KEY
@@ -39,7 +40,7 @@ class HoldRequest(SpendRequest):
     )
 
 
-class CaptureRequest(serializers.Serializer[Any]):
+class CaptureRequest(Serializer):
     """What the work cost: an `amount`; or a `quantity` of the feature that was held for, or its tokens in `usage`."""
 
     amount = WholeNumberField(required=False, help_text="In credits. Less than was held: the rest goes back.")
@@ -49,7 +50,7 @@ class CaptureRequest(serializers.Serializer[Any]):
     usage = UsageSerializer(required=False)
     account = AccountField()
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+    def validate(self, attrs: JsonObject) -> JsonObject:
         if "amount" in attrs and "quantity" in attrs:
             raise serializers.ValidationError({"amount": ["Send either amount or quantity."]}, code="either")
         if not attrs.keys() & {"amount", "quantity", "usage"}:
@@ -57,16 +58,16 @@ class CaptureRequest(serializers.Serializer[Any]):
         return attrs
 
 
-class ExtendRequest(serializers.Serializer[Any]):
+class ExtendRequest(Serializer):
     expires_in = serializers.IntegerField(min_value=1, max_value=LONGEST_EXPIRY_S, help_text="Seconds from now.")
     account = AccountField()
 
 
-class AccountRequest(serializers.Serializer[Any]):
+class AccountRequest(Serializer):
     account = AccountField()
 
 
-class HoldSerializer(serializers.Serializer[Any]):
+class HoldSerializer(Serializer):
     id = serializers.CharField()
     status = serializers.ChoiceField(choices=Hold.Status.choices)
     amount = serializers.IntegerField(help_text="Credits set aside.")
@@ -236,7 +237,7 @@ class ExtendView(APIView):
         return Response(hold_data(extended))
 
 
-def hold_data(found: Hold) -> dict[str, Any]:
+def hold_data(found: Hold) -> JsonObject:
     """What the API says of a hold."""
     return {
         "id": found.public_id,

@@ -1,7 +1,5 @@
 """Many spends in one call, each with its own key and its own answer."""
 
-from typing import Any
-
 from django.conf import settings
 from django.db import transaction
 from django.urls import path
@@ -16,8 +14,10 @@ from api.authentication import caller_of
 from api.fields import checked
 from api.idempotency import KeyField
 from api.problems import status_of
+from api.serializers import Serializer
 from common import clock
 from common.errors import FieldProblem, InvalidRequestError, Refusal
+from common.json_types import JsonObject
 from credits.api.serializers import TransactionSerializer
 from credits.errors import CreditsError
 from usage import spending
@@ -30,17 +30,17 @@ class BatchItem(SpendRequest):
     idempotency_key = KeyField()
 
 
-class BatchRequest(serializers.Serializer[Any]):
+class BatchRequest(Serializer):
     spends = serializers.ListField(child=serializers.DictField(), allow_empty=False, min_length=1)
 
 
-class BatchProblem(serializers.Serializer[Any]):
+class BatchProblem(Serializer):
     code = serializers.CharField()
     title = serializers.CharField()
     detail = serializers.CharField()
 
 
-class BatchAnswer(serializers.Serializer[Any]):
+class BatchAnswer(Serializer):
     """In the order asked: a transaction, or a problem."""
 
     status = serializers.IntegerField(help_text="What the spend would have been answered with: 201, 402, ...")
@@ -49,8 +49,8 @@ class BatchAnswer(serializers.Serializer[Any]):
     problem = BatchProblem(allow_null=True)
 
 
-class BatchSerializer(serializers.Serializer[Any]):
-    data = BatchAnswer(many=True)  # type: ignore[assignment]
+class BatchSerializer(Serializer):
+    data = BatchAnswer(many=True)  # type: ignore[assignment]  # the field hides a property of DRF's
 
 
 class SpendBatchView(APIView):
@@ -64,8 +64,8 @@ class SpendBatchView(APIView):
             detail = f"At most {settings.MAX_SPENDS_PER_BATCH} at a time."
             raise InvalidRequestError(FieldProblem(pointer="/spends", code="too_many", detail=detail))
         now, caller = clock.now(), caller_of(request)
-        answers: list[dict[str, Any] | None] = [None] * len(fields)
-        ready: list[tuple[Account, int, dict[str, Any]]] = []
+        answers: list[JsonObject | None] = [None] * len(fields)
+        ready: list[tuple[Account, int, JsonObject]] = []
         for number, item in enumerate(fields):
             try:
                 entry = checked(BatchItem, item)
@@ -96,7 +96,7 @@ class SpendBatchView(APIView):
         return Response({"data": answers})
 
 
-def _refused(error: Refusal) -> dict[str, Any]:
+def _refused(error: Refusal) -> JsonObject:
     problem = {"code": error.code, "title": error.title, "detail": str(error), **error.extra}
     return {"status": status_of(type(error)), "replayed": False, "transaction": None, "problem": problem}
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 
 from django.urls import path
 from drf_spectacular.utils import OpenApiExample, extend_schema
@@ -18,7 +17,9 @@ from api.authentication import account_of, caller_of
 from api.fields import ACCOUNT_PARAMETER, MAX_METADATA_BYTES, AccountField, PrintableField, WholeNumberField, checked
 from api.idempotency import KEY_PARAMETER, idempotency_key, made
 from api.schema import refuses
+from api.serializers import Serializer
 from common import clock
+from common.json_types import JsonObject
 from common.sides import Side
 from common.urls import absolute_url
 from credits import ledger, selectors
@@ -29,7 +30,7 @@ from credits.errors import InsufficientCreditsError
 from usage import rate_card, spending
 
 
-class SpendRequest(serializers.Serializer[Any]):
+class SpendRequest(Serializer):
     """Either `amount`, or a `feature` of the rate card and a `quantity` of it."""
 
     amount = WholeNumberField(required=False)
@@ -46,7 +47,7 @@ class SpendRequest(serializers.Serializer[Any]):
         "nul": "PostgreSQL keeps no NUL characters.",
     }
 
-    def validate_metadata(self, value: dict[str, Any]) -> dict[str, Any]:
+    def validate_metadata(self, value: JsonObject) -> JsonObject:
         try:
             text = json.dumps(value, allow_nan=False)
             text.encode()
@@ -58,7 +59,7 @@ class SpendRequest(serializers.Serializer[Any]):
             self.fail("large")
         return value
 
-    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+    def validate(self, attrs: JsonObject) -> JsonObject:
         if ("amount" in attrs) == ("feature" in attrs) or ("amount" in attrs and "quantity" in attrs):
             raise serializers.ValidationError({"amount": [self.error_messages["either"]]}, code="either")
         return attrs
@@ -79,7 +80,7 @@ EXAMPLES = [
 ]
 
 
-def work_of(fields: dict[str, Any], *, side: Side) -> spending.Work:
+def work_of(fields: JsonObject, *, side: Side) -> spending.Work:
     """What a SpendRequest asks for. What a provider charges the seller is not believed of a buyer."""
     usage = fields.get("usage", {})
     if side == Side.BUYER:
@@ -94,7 +95,7 @@ def work_of(fields: dict[str, Any], *, side: Side) -> spending.Work:
     )
 
 
-def work_data(spent: ledger.SpendResult, done: spending.Work) -> dict[str, Any]:
+def work_data(spent: ledger.SpendResult, done: spending.Work) -> JsonObject:
     """What the API says of a spend on that work."""
     return spent_data(
         spent,

@@ -1,7 +1,5 @@
 """`/usage/events`: each use of a feature, as the ledger has it."""
 
-from typing import Any
-
 from django.urls import path
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
@@ -14,13 +12,15 @@ from api.authentication import account_of
 from api.fields import timestamp
 from api.pagination import PAGE_PARAMETERS, InvalidCursorError, list_of, listing, page
 from api.schema import refuses
+from api.serializers import Serializer
 from common import clock
+from common.json_types import JsonObject
 from credits.api.serializers import UsageSerializer
 from credits.api.transactions import FILTER_PARAMETERS, filtered
 from credits.models import Transaction
 
 
-class UsageEventSerializer(serializers.Serializer[Any]):
+class UsageEventSerializer(Serializer):
     """One use of a feature: a spend, named by its transaction."""
 
     id = serializers.CharField()
@@ -51,7 +51,7 @@ class UsageEventsView(APIView):
         return Response(listing([event_data(row) for row in rows], following))
 
 
-def event_data(row: Transaction) -> dict[str, Any]:
+def event_data(row: Transaction) -> JsonObject:
     """What the API says of a use."""
     return {
         "id": row.public_id,

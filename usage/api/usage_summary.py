@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from datetime import date, timedelta
-from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 from django.urls import path
@@ -15,8 +14,10 @@ from rest_framework.views import APIView
 from accounts.models import Scope
 from api.authentication import account_of
 from api.fields import ACCOUNT_PARAMETER, AccountField, DayField, checked
+from api.serializers import Serializer
 from common import clock
 from common.errors import FieldProblem, InvalidRequestError
+from common.json_types import JsonObject
 from credits.calendar import first_instant
 from usage import usage_summary
 
@@ -24,7 +25,7 @@ DEFAULT_DAYS = 30
 MAX_DAYS = 366
 
 
-class SummaryRequest(serializers.Serializer[Any]):
+class SummaryRequest(Serializer):
     vars()["from"] = DayField(required=False)
     to = DayField(required=False)
     tz = serializers.ChoiceField(choices=sorted(available_timezones()), required=False)
@@ -44,7 +45,7 @@ class SummaryRequest(serializers.Serializer[Any]):
         return names
 
 
-class UsedSerializer(serializers.Serializer[Any]):
+class UsedSerializer(Serializer):
     day = serializers.DateField(allow_null=True, help_text="Null where it is not grouped by; so are the next three.")
     feature = serializers.CharField(allow_null=True)
     key = serializers.CharField(allow_null=True)
@@ -93,7 +94,7 @@ class UsageSummaryView(APIView):
         account = account_of(request, now=now)
         zone = fields.get("tz") or account.time_zone
         first, last = _days(fields, now.astimezone(ZoneInfo(zone)).date())
-        period: dict[str, Any] = {
+        period: JsonObject = {
             "account_id": account.pk,
             "since": first_instant(first, zone),
             "until": first_instant(last + timedelta(days=1), zone),
@@ -112,7 +113,7 @@ class UsageSummaryView(APIView):
         )
 
 
-def _days(fields: dict[str, Any], today: date) -> tuple[date, date]:
+def _days(fields: JsonObject, today: date) -> tuple[date, date]:
     last = fields.get("to") or today
     first = fields.get("from") or last - timedelta(days=DEFAULT_DAYS - 1)
     problem = "order" if first > last else "long" if (last - first).days >= MAX_DAYS else ""

@@ -30,7 +30,7 @@ class Command(BaseCommand):
             help="credits that it may grant in a day (default: SERVICE_KEY_GRANTS_PER_DAY)",
         )
 
-    def handle(self, *_arguments: Any, **options: Any) -> None:
+    def handle(self, *_arguments: object, **options: Any) -> None:
         scopes = options["scopes"] or [scope for scope in keys.SERVICE_KEY_SCOPES if scope != Scope.CREDITS_GRANT]
         if options["grants_per_day"] is not None and options["grants_per_day"] < 0:
             raise CommandError("--grants-per-day is a number of credits, 0 or more.")

@@ -22,6 +22,7 @@ from billing.errors import PaymentProviderUnavailableError, PriceNotSellableErro
 from billing.fulfilment import order_fulfilment
 from billing.models import Order
 from billing.payments.payment_status import Payment, PaymentStatus
+from common.json_types import JsonObject
 from common.urls import absolute_url
 from outbox import alerts
 from outbox.models import Alert
@@ -144,7 +145,7 @@ def _check_claims(header: Mapping[str, Any], *, now: datetime) -> None:
         raise ForgedCallbackError("signed long ago, or in the future")
 
 
-def _payment(order: Order, told: dict[str, Any]) -> Payment:
+def _payment(order: Order, told: JsonObject) -> Payment:
     return Payment(
         source_key=f"payconiq:payment:{order.payment_id}",
         status=STATUS.get(told["status"], PaymentStatus.OPEN),
@@ -154,7 +155,7 @@ def _payment(order: Order, told: dict[str, Any]) -> Payment:
     )
 
 
-def _call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+def _call(method: str, path: str, body: JsonObject | None = None) -> JsonObject:
     """Ask the API. Raises PaymentProviderUnavailableError, and PriceNotSellableError for what it refuses."""
     try:
         answer = requests.request(
@@ -170,7 +171,7 @@ def _call(method: str, path: str, body: dict[str, Any] | None = None) -> dict[st
         raise PaymentProviderUnavailableError("Payconiq has a problem. Please try again in a minute.")
     if not answer.ok:
         raise PriceNotSellableError(f"Payconiq refuses this payment ({answer.status_code}).")
-    result: dict[str, Any] = answer.json()
+    result: JsonObject = answer.json()
     return result
 
 

@@ -1,7 +1,6 @@
 """Stripe: its hosted checkout for packs and plans, or a card form of our own for packs."""
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.conf import settings
 
@@ -13,6 +12,7 @@ from billing.models import Order, Subscription, TopUp
 from billing.stripe import djstripe_store, payloads, stripe_client
 from billing.webhooks import sync
 from common import clock
+from common.json_types import JsonObject
 from common.urls import absolute_url
 
 # A payment that was not answered within this time is looked for before it is made again. (All calls of one attempt,
@@ -78,7 +78,7 @@ def identity(order: Order, **more: str) -> dict[str, str]:
     }
 
 
-def amounts(order: Order, customer_id: str, *, kind: str) -> dict[str, Any]:
+def amounts(order: Order, customer_id: str, *, kind: str) -> JsonObject:
     """What a payment without a payment page is made with: its amount, with VAT where that is charged, and whose it is.
 
     The VAT is on the payment's metadata: `tax` in all, and `tax_on_top` of it beside the listed amount.
@@ -123,8 +123,8 @@ def _open_page(order: Order, customer_id: str) -> Opened:
     return Opened(session_id=session["id"], url=session["url"], expires_at=payloads.moment(session["expires_at"]))
 
 
-def _for_a_plan(order: Order, metadata: dict[str, str]) -> dict[str, Any]:
-    data: dict[str, Any] = {"metadata": metadata}
+def _for_a_plan(order: Order, metadata: dict[str, str]) -> JsonObject:
+    data: JsonObject = {"metadata": metadata}
     plan = order.price.plan
     # One trial for each person, however many accounts and teams they own, and however often they come back.
     is_known = Subscription.objects.filter(account=order.account).exists()
@@ -143,8 +143,8 @@ def _is_for_top_ups(account: Account) -> bool:
     return TopUp.objects.filter(account=account, is_on=True).exists()
 
 
-def _for_a_pack(order: Order, metadata: dict[str, str]) -> dict[str, Any]:
-    data: dict[str, Any] = {"metadata": metadata}
+def _for_a_pack(order: Order, metadata: dict[str, str]) -> JsonObject:
+    data: JsonObject = {"metadata": metadata}
     if _is_for_top_ups(order.account):
         data["setup_future_usage"] = "off_session"
     return {
@@ -156,7 +156,7 @@ def _for_a_pack(order: Order, metadata: dict[str, str]) -> dict[str, Any]:
     }
 
 
-def _tax() -> dict[str, Any]:
+def _tax() -> JsonObject:
     """Stripe Tax works VAT out from the customer's address, and takes a business's number."""
     if not settings.STRIPE_TAX:
         return {}
@@ -183,7 +183,7 @@ def _open_form(order: Order, customer_id: str) -> Opened:
     return _form(intent)
 
 
-def _form(intent: dict[str, Any]) -> Opened:
+def _form(intent: JsonObject) -> Opened:
     return Opened(payment_id=intent["id"], client_secret=intent["client_secret"], total_minor=intent["amount"])
 
 

@@ -64,7 +64,7 @@ class Command(migrate.Command):
             help="Run dj-stripe's whole history on a new database too (40 s of CPU for the same tables).",
         )
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         is_new = not _has_history(options["database"])
         with connections[options["database"]].cursor() as cursor:
             cursor.execute(f"SET statement_timeout = 0; SET lock_timeout = {settings.LOCK_TIMEOUT_MS // 2}")
@@ -121,8 +121,8 @@ def _made_last() -> Iterator[None]:
         is_needed = any(app == APP for step, _ in others for app, _ in step.dependencies)
         return steps if is_needed else others + mine
 
-    MigrationExecutor.migration_plan = last  # type: ignore[method-assign,assignment]
+    MigrationExecutor.migration_plan = last  # type: ignore[method-assign,assignment]  # put back afterwards
     try:
         yield
     finally:
-        MigrationExecutor.migration_plan = in_order  # type: ignore[method-assign]
+        MigrationExecutor.migration_plan = in_order  # type: ignore[method-assign]  # put back afterwards

@@ -39,7 +39,7 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="change nothing, also with --repair")
         parser.add_argument("--json", action="store_true", help="print one JSON object per difference")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         now = clock.now()
         if options["settle"]:
             since = now - timedelta(days=options["days"])

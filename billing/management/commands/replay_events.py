@@ -15,6 +15,7 @@ from billing.models import InboxEvent
 from billing.stripe import stripe_client
 from billing.webhooks import inbox, receiving
 from common import clock
+from common.json_types import JsonObject
 
 STATE = InboxEvent.State
 
@@ -31,7 +32,7 @@ class Command(BaseCommand):
         parser.add_argument("--offline", action="store_true", help="do not ask Stripe for events that never came in")
         parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         since, now = _moment(options["since"]), clock.now()
         try:
             missing = [] if options["offline"] else _missing(since)
@@ -54,7 +55,7 @@ class Command(BaseCommand):
             raise CommandError("Some failed; the console's webhooks page says why.", returncode=1)
 
 
-def _missing(since: datetime) -> list[dict[str, Any]]:
+def _missing(since: datetime) -> list[JsonObject]:
     """The events since then that Stripe has and we have not, oldest first."""
     theirs = list(stripe_client.events_since(int(since.timestamp())))
     ours = set(InboxEvent.objects.filter(created_at__gte=since).values_list("event_id", flat=True))

@@ -22,7 +22,7 @@ class Command(BaseCommand):
 
         parser.add_argument("--no-webhook", action="store_true", help="leave the registration of webhooks to you")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         try:
             preset = presets.load(options["preset"])
             bootstrap.push(preset, say=self.stdout.write)

@@ -11,7 +11,7 @@ from billing.errors import BillingError
 class Command(BaseCommand):
     help = "Pull products and prices from Stripe and say what changed. Credits set in the admin stay as they are."
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         try:
             changes = price_sync.pull()
         except BillingError as error:

@@ -3,7 +3,8 @@
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+
+from common.json_types import JsonObject
 
 HERE = Path(__file__).parent
 
@@ -16,9 +17,9 @@ class UnknownPresetError(LookupError):
 class Preset:
     """The tables of one preset file."""
 
-    features: list[dict[str, Any]] = field(default_factory=list)
-    plans: list[dict[str, Any]] = field(default_factory=list)
-    packs: list[dict[str, Any]] = field(default_factory=list)
+    features: list[JsonObject] = field(default_factory=list)
+    plans: list[JsonObject] = field(default_factory=list)
+    packs: list[JsonObject] = field(default_factory=list)
 
 
 def names() -> list[str]:

@@ -1,7 +1,5 @@
 """manage.py check_schema: whether the database is as the code believes."""
 
-from typing import Any
-
 from django.core.management.base import BaseCommand, CommandError
 
 from console import schema_check
@@ -10,7 +8,7 @@ from console import schema_check
 class Command(BaseCommand):
     help = "Compare the database's tables, constraints, indexes, functions and triggers with the code. Changes nothing."
 
-    def handle(self, *_arguments: Any, **_options: Any) -> None:
+    def handle(self, *_arguments: object, **_options: object) -> None:
         result = schema_check.differences()
         for difference in result:
             self.stdout.write(difference)

@@ -17,7 +17,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("role", help="the role that DATABASE_URL names for web, workers and beat")
 
-    def handle(self, *_arguments: Any, **options: Any) -> None:
+    def handle(self, *_arguments: object, **options: Any) -> None:
         try:
             database_roles.grant_runtime(options["role"])
         except ProgrammingError as error:

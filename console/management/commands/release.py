@@ -13,7 +13,7 @@ class Command(BaseCommand):
         "address in DATABASE_URL."
     )
 
-    def handle(self, *_arguments: Any, **options: Any) -> None:
+    def handle(self, *_arguments: object, **options: Any) -> None:
         call_command("migrate", interactive=False, verbosity=options["verbosity"])
         if settings.DATABASE_RUNTIME_ROLE:
             call_command("grant_runtime_role", settings.DATABASE_RUNTIME_ROLE)

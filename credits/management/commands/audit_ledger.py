@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from tqdm import tqdm
 
+from common.json_types import JsonObject
 from common.public_ids import MalformedIdError, parse_id
 from credits import audit, seal_publishing, seals
 from credits.models import Seal
@@ -31,7 +32,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--json", action="store_true", help="print one JSON object per disagreement")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         if options["verify_seals"]:
             self._verify_seals(options)
             return
@@ -56,7 +57,7 @@ class Command(BaseCommand):
         if not options["json"]:
             self.stdout.write(f"The ledger agrees with itself: {len(audit.CHECKS)} checks, 0 disagreements.")
 
-    def _verify_seals(self, options: dict[str, Any]) -> None:
+    def _verify_seals(self, options: JsonObject) -> None:
         path = options["heads"]
         try:
             published = seal_publishing.read_heads(path) if path else seal_publishing.published_heads()

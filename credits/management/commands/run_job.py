@@ -21,7 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("name", choices=sorted(JOBS))
         parser.add_argument("--now", help="act as at this instant, e.g. 2027-03-28T00:30:00+01:00")
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def handle(self, *args: object, **options: Any) -> None:
         now = self._instant(options["now"]) if options["now"] else clock.now()
         count = JOBS[options["name"]](now=now, watch=_with_progress)
         self.stdout.write(f"{options['name']}: {count} accounts settled at {now.isoformat()}.")

@@ -1,7 +1,5 @@
 """manage.py seal_ledger: append a head over all transactions and entries since the last one, and publish it."""
 
-from typing import Any
-
 from django.core.management.base import BaseCommand, CommandError
 
 from common import clock
@@ -14,7 +12,7 @@ class Command(BaseCommand):
         "and SEAL_EMAILS. `audit_ledger --verify-seals` finds what was changed afterwards."
     )
 
-    def handle(self, *_arguments: Any, **_options: Any) -> None:
+    def handle(self, *_arguments: object, **_options: object) -> None:
         now = clock.now()
         count = 0
         try:
