@@ -421,6 +421,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "CheckoutStatusEnum": "billing.models.Order.Status",
         "PaymentStateEnum": "billing.models.PaymentRecord.State",
+        "BlockCodeEnum": "credits.api.balance.BLOCK_CODES",
     },
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],

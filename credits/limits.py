@@ -6,13 +6,15 @@ from datetime import datetime
 from functools import partial
 
 from django.db import transaction
+from django.db.models import Max
 
 from credits import locks, signals
 from credits.calendar import Day, next_day
-from credits.models import PAID, Allowance, Grant, Wallet
+from credits.models import PAID, Allowance, Grant, Source, Wallet
 
-# A balance is low when a fifth of the last month's credits is left.
+# A balance is low when a fifth of what came last is left: of a month's credits, or of a larger pack.
 LOW_PART = 5
+ALWAYS_LOW = 2
 
 SIGNALS = {"low": signals.balance_low, "empty": signals.balance_exhausted}
 
@@ -21,8 +23,9 @@ def set_daily_cap(*, account_id: uuid.UUID, cap: int | None) -> None:
     """How many paid credits the account's plan lets it spend in a day; None for no limit."""
     with transaction.atomic():
         wallet = locks.lock_wallet(account_id)
-        wallet.daily_cap = cap
-        wallet.save(update_fields=["daily_cap"])
+        if wallet.daily_cap != cap:
+            wallet.daily_cap = cap
+            wallet.save(update_fields=["daily_cap"])
 
 
 def set_overrides(*, account_id: uuid.UUID, daily_cap: int | None, low_threshold: int | None) -> None:
@@ -98,10 +101,22 @@ def give_back(wallet: Wallet, taken_at: datetime, parts: Sequence[tuple[Grant, i
 
 
 def record_refill(wallet: Wallet, grant: Grant) -> None:
-    """The last month's credits decide when the balance is low. The caller holds the lock."""
-    if grant.allowance is not None and grant.allowance.period == Allowance.Period.MONTH:
-        wallet.low_threshold = -(-grant.amount // LOW_PART)
-        wallet.save(update_fields=["low_threshold"])
+    """The last month's credits, or a larger pack that is not used up, decide when the balance is low.
+
+    The caller holds the lock.
+    """
+    is_month = grant.allowance is not None and grant.allowance.period == Allowance.Period.MONTH
+    if not is_month and grant.source != Source.PURCHASE:
+        return
+    lots = Grant.objects.filter(account_id=wallet.account_id, is_open=True).exclude(pk=grant.pk)
+    packs = lots.filter(source=Source.PURCHASE).aggregate(most=Max("amount"))["most"] or 0
+    if is_month:
+        most = max(grant.amount, packs)
+    else:
+        months = lots.filter(allowance__period=Allowance.Period.MONTH).aggregate(most=Max("amount"))["most"] or 0
+        most = max(grant.amount, packs, months)
+    wallet.low_threshold = max(ALWAYS_LOW, -(-most // LOW_PART))
+    wallet.save(update_fields=["low_threshold"])
 
 
 def send_limit_signals(account_id: uuid.UUID, crossed: Iterable[str] | None, *, left: int, now: datetime) -> None:

@@ -9,6 +9,7 @@ from datetime import datetime
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
 
 from credits import locks, settling, spending_order
+from credits.errors import AccountClosedError, AccountInDebtError, DailyCapReachedError, SpendingFrozenError
 from credits.models import PAID, Allowance, Entry, Grant, Hold, Source, Transaction, Wallet
 
 BUCKETS = {
@@ -61,10 +62,24 @@ class DailyCap:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Block:
+    """Why nothing can be spent now, by the code of the refusal, and until when; None until somebody does something."""
+
+    code: str
+    until: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Balance:
-    """How much an account can spend now, of what, and when there is more."""
+    """How much an account can spend now, of what, and when there is more.
+
+    `available` is what is there and not set aside; `spendable` how much of it one spend takes now: nothing while
+    `blocked`, and with a daily cap the free credits and what is left of the cap.
+    """
 
     available: int
+    spendable: int
+    blocked: Block | None
     held: int
     debt: int
     is_low: bool
@@ -79,13 +94,18 @@ def balance(*, account_id: uuid.UUID, now: datetime) -> Balance:
     """The account's balance at `now`, with what time has brought; an account without a wallet gets one."""
     wallet = settled_wallet(account_id=account_id, now=now)
     grants = list(open_grants(account_id).select_related("allowance"))
+    cap = _daily_cap(wallet, now)
+    spendable = _spendable(grants, cap)
+    blocked = _block(wallet, spendable, cap)
     allowances = Allowance.objects.filter(account_id=account_id, ended_at=None, next_at__isnull=False)
     return Balance(
         available=wallet.balance,
+        spendable=0 if blocked else spendable,
+        blocked=blocked,
         held=wallet.held,
         debt=wallet.debt,
         is_low=wallet.posted <= wallet.low_at,
-        daily_cap=_daily_cap(wallet, now),
+        daily_cap=cap,
         buckets=tuple(_buckets(grants)),
         free_today=_free_today(account_id, now),
         next_refill=_next_refill(list(allowances)),
@@ -107,7 +127,7 @@ def settled_wallet(*, account_id: uuid.UUID, now: datetime) -> Wallet:
 def account_of(prefix: str, identifier: uuid.UUID) -> uuid.UUID | None:
     """Whose a transaction (txn), hold (hold) or grant (grt) is."""
     model = {"txn": Transaction, "hold": Hold, "grt": Grant}[prefix]
-    result: uuid.UUID | None = model.objects.filter(pk=identifier).values_list("account_id", flat=True).first()  # type: ignore[attr-defined]
+    result: uuid.UUID | None = model.objects.filter(pk=identifier).values_list("account_id", flat=True).first()  # type: ignore[attr-defined]  # each of these models has one
     return result
 
 
@@ -253,6 +273,36 @@ def _daily_cap(wallet: Wallet, now: datetime) -> DailyCap | None:
         used=wallet.cap_used if is_running else 0,
         resets_at=wallet.cap_day_ends_at if is_running else None,
     )
+
+
+def _spendable(grants: list[Grant], cap: DailyCap | None) -> int:
+    """How much one spend can take of these grants, which are in the order of spending.
+
+    A grant is passed only when it is used up: one that the cap cuts short hides those behind it.
+    """
+    if cap is None:
+        return sum(grant.remaining for grant in grants)
+    total, left = 0, max(0, cap.limit - cap.used)
+    for grant in grants:
+        part = min(grant.remaining, left) if grant.source in PAID else grant.remaining
+        total += part
+        left -= part if grant.source in PAID else 0
+        if part < grant.remaining:
+            break
+    return total
+
+
+def _block(wallet: Wallet, spendable: int, cap: DailyCap | None) -> Block | None:
+    """What stands in the way of every spend, in the order in which a spend looks (credits/sql/refusal.sql)."""
+    if wallet.closed_at is not None:
+        return Block(code=AccountClosedError.code, until=None)
+    if wallet.frozen_at is not None:
+        return Block(code=SpendingFrozenError.code, until=None)
+    if wallet.debt > 0:
+        return Block(code=AccountInDebtError.code, until=None)
+    if cap is not None and wallet.balance > 0 and spendable == 0:
+        return Block(code=DailyCapReachedError.code, until=cap.resets_at)
+    return None
 
 
 def _free_today(account_id: uuid.UUID, now: datetime) -> FreeToday | None:

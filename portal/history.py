@@ -1,6 +1,5 @@
 """The ledger in plain words: narrowed down, as a file, and why the balance is what it is."""
 
-from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.decorators import login_required
@@ -11,12 +10,13 @@ from django.views.decorators.http import require_GET
 
 from accounts.models import Account
 from common import clock
+from common.json_types import JsonObject
 from common.public_ids import MalformedIdError, parse_id
 from credits import explanations, selectors
 from credits.api.transactions import as_csv
 from credits.models import Transaction
 from portal import periods
-from portal.current_account import current_account
+from portal.current_account import current_account, current_balance
 
 PAGE = 50
 FILTERS = {"type": "kind", "feature": "feature", "key": "actor"}
@@ -62,11 +62,15 @@ def why(request: HttpRequest) -> HttpResponse:
     """Lot by lot, what came, what went and what is left: the last adds up to the balance."""
     account, now = current_account(request), clock.now()
     reported = explanations.explain_balance(account_id=account.pk, now=now)
-    return render(request, "portal/why.html", {"told": reported, "account_zone": account.time_zone})
+    return render(
+        request,
+        "portal/why.html",
+        {"told": reported, "balance": current_balance(request), "account_zone": account.time_zone},
+    )
 
 
 def _narrowed(account: Account, filters: dict[str, str]) -> QuerySet[Transaction]:
-    fields: dict[str, Any] = {FILTERS[name]: value for name, value in filters.items() if name in FILTERS}
+    fields: JsonObject = {FILTERS[name]: value for name, value in filters.items() if name in FILTERS}
     if "model" in filters:
         fields[MODEL] = filters["model"]
     if any("\x00" in value for value in filters.values()):

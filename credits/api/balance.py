@@ -1,7 +1,6 @@
 """`/credits/balance`: what an account can spend, of what, and when there is more."""
 
 from datetime import datetime
-from typing import Any
 
 from django.urls import path
 from drf_spectacular.utils import extend_schema
@@ -13,8 +12,15 @@ from rest_framework.views import APIView
 from accounts.models import Account, Scope
 from api.authentication import account_of
 from api.fields import ACCOUNT_PARAMETER
+from api.serializers import Serializer
 from common import clock
+from common.json_types import JsonObject
 from credits import selectors
+from credits.errors import AccountClosedError, AccountInDebtError, DailyCapReachedError, SpendingFrozenError
+
+
+BLOCKING = (AccountClosedError, SpendingFrozenError, AccountInDebtError, DailyCapReachedError)
+BLOCK_CODES = [(error.code, error.title) for error in BLOCKING]
 
 
 class BucketSerializer(serializers.Serializer[selectors.Bucket]):
@@ -41,9 +47,18 @@ class DailyCapSerializer(serializers.Serializer[selectors.DailyCap]):
     resets_at = serializers.DateTimeField(allow_null=True, help_text="Null until the first paid credit of the day.")
 
 
-class BalanceSerializer(serializers.Serializer[Any]):
+class BlockSerializer(serializers.Serializer[selectors.Block]):
+    code = serializers.ChoiceField(choices=BLOCK_CODES, help_text="As a spend is refused.")
+    until = serializers.DateTimeField(allow_null=True, help_text="Null until somebody does something about it.")
+
+
+class BalanceSerializer(Serializer):
     account = serializers.CharField()
-    available = serializers.IntegerField(help_text="Credits that can be spent right now.")
+    available = serializers.IntegerField(help_text="What is there and not set aside.")
+    spendable = serializers.IntegerField(
+        help_text="What one spend can take now: 0 while `blocked`, and no more paid credits than a daily cap leaves."
+    )
+    blocked = BlockSerializer(allow_null=True, help_text="Why nothing can be spent now, though there may be credits.")
     held = serializers.IntegerField(help_text="Set aside by open holds.")
     posted = serializers.IntegerField(help_text="available + held.")
     debt = serializers.IntegerField(help_text="Owed since a payment was taken back; while there is any, no spending.")
@@ -66,12 +81,14 @@ class BalanceView(APIView):
         return Response(BalanceSerializer(balance_data(account, now=now)).data)
 
 
-def balance_data(account: Account, *, now: datetime) -> dict[str, Any]:
+def balance_data(account: Account, *, now: datetime) -> JsonObject:
     """What the API says of a balance."""
     balance = selectors.balance(account_id=account.pk, now=now)
     return {
         "account": account.public_id,
         "available": balance.available,
+        "spendable": balance.spendable,
+        "blocked": balance.blocked,
         "held": balance.held,
         "posted": balance.available + balance.held,
         "debt": balance.debt,

@@ -353,8 +353,6 @@ class Model:
         lot = Lot(
             "", promise.source, promise.amount, promise.amount, PRIORITY[promise.source], since, until, 0, promise
         )
-        if promise.period == "month":
-            self.low_at = -(-promise.amount // 5)
         self._add(lot)
         if promise.rollover != "none":
             older = sorted(
@@ -444,10 +442,21 @@ class Model:
         self.count += 1
         lot.number = self.count
         self.lots.append(lot)
-        if lot.promise and lot.promise.period == "month":
-            self.low_at = -(-lot.amount // 5)
+        self._set_low(lot)
         self._pay_debt()
         return lot
+
+    def _set_low(self, new: Lot) -> None:
+        """A fifth of the month's credits or of the largest pack that is not used up, whichever is more; at least 2."""
+
+        def counts(lot: Lot) -> bool:
+            is_month = lot.promise is not None and lot.promise.period == "month"
+            if lot is new:
+                return is_month or lot.source == "purchase"
+            return bool(lot.remaining) and (lot.source == "purchase" or (is_month and new.source == "purchase"))
+
+        if counts(new):
+            self.low_at = max(2, max(-(-lot.amount // 5) for lot in self.lots if counts(lot)))
 
     def _pay_debt(self) -> None:
         for lot in sorted(self.lots, key=Lot.order):

@@ -156,13 +156,13 @@ class TestLowBalance:
     def test_each_crossing_is_told_once(
         self, ada_account: Account, now: datetime, heard: list[tuple[str, int]]
     ) -> None:
-        give(ada_account, 10, now)
+        give(ada_account, 10, now, Source.BONUS)
         for number in range(10):
             spend(ada_account, 1, now, f"k{number}")
 
         assert heard == [("low", 5), ("out", 0)]
 
-        give(ada_account, 10, now)
+        give(ada_account, 10, now, Source.BONUS)
         spend(ada_account, 10, now, "all")
         assert heard[2:] == [("low", 0), ("out", 0)]
 
@@ -170,7 +170,7 @@ class TestLowBalance:
     def test_fifty_at_once_are_one_crossing(
         self, ada_account: Account, now: datetime, heard: list[tuple[str, int]]
     ) -> None:
-        give(ada_account, 52, now)
+        give(ada_account, 52, now, Source.BONUS)
 
         at_once([lambda n=n: spend(ada_account, 1, now, f"k{n}") for n in range(50)])
 
@@ -200,6 +200,33 @@ class TestLowBalance:
         assert heard == [("low", 21), ("low", 2)]
 
     @pytest.mark.django_db(transaction=True)
+    def test_a_pack_is_low_at_a_fifth_of_it_also_beside_a_small_allowance(
+        self, ada_account: Account, now: datetime, heard: list[tuple[str, int]]
+    ) -> None:
+        allowances.start(
+            account=ada_account,
+            source=Source.FREE,
+            source_key="free",
+            amount=5,
+            period=Allowance.Period.MONTH,
+            anchor=now,
+            now=now,
+        )
+        give(ada_account, 70, now)
+
+        spend(ada_account, 60, now, "a")
+        assert heard == []
+        spend(ada_account, 1, now, "b")
+        assert heard == [("low", 14)]
+        # The next month's five do not make fourteen plenty, while there is something left of the pack.
+        later = now + timedelta(days=31)
+        assert selectors.balance(account_id=ada_account.pk, now=later).is_low is False  # 19 are there
+        spend(ada_account, 5, later, "c")
+        assert selectors.balance(account_id=ada_account.pk, now=later).is_low
+        spend(ada_account, 12, later, "d")
+        assert (selectors.balance(account_id=ada_account.pk, now=later).is_low, heard[-1]) == (True, ("low", 14))
+
+    @pytest.mark.django_db(transaction=True)
     def test_a_day_that_ends_and_begins_is_no_crossing(
         self, ada_account: Account, now: datetime, heard: list[tuple[str, int]]
     ) -> None:
@@ -221,7 +248,7 @@ class TestLowBalance:
     def test_what_is_set_aside_is_not_gone_yet(
         self, ada_account: Account, now: datetime, heard: list[tuple[str, int]]
     ) -> None:
-        give(ada_account, 10, now)
+        give(ada_account, 10, now, Source.BONUS)
         on_hold = ledger.hold(
             account_id=ada_account.pk, amount=10, idempotency_key="h", expires_at=now + timedelta(hours=1), now=now
         )
@@ -236,7 +263,7 @@ class TestLowBalance:
         self, ada_account: Account, now: datetime, heard: list[tuple[str, int]]
     ) -> None:
         give(ada_account, 7, now, Source.BONUS, expires_at=now + timedelta(hours=1))
-        give(ada_account, 1, now)
+        give(ada_account, 1, now, Source.BONUS)
         ledger.settle(account_id=ada_account.pk, now=now + timedelta(hours=1))
         assert heard == [("low", 1)]
 
@@ -256,7 +283,7 @@ class TestLowBalance:
     ) -> None:
         for hours, amount in ((1, 4), (2, 1)):
             give(ada_account, amount, now, Source.BONUS, expires_at=now + timedelta(hours=hours))
-        give(ada_account, 4, now)
+        give(ada_account, 4, now, Source.BONUS)
 
         ledger.settle(account_id=ada_account.pk, now=now + timedelta(hours=1))
         assert heard == [("low", 5)]

@@ -37,7 +37,7 @@ def create_app(client: AsyncTegoed) -> Starlette:
 
     async def home(_request: Request, visitor: str) -> Response:
         balance = await client.balance(account=visitor)
-        return _page(f"<p>This costs 1 credit; you have {balance.available}.</p>{_form()}")
+        return _page(f"<p>This costs 1 credit; you have {balance.spendable}.</p>{_form()}")
 
     async def ask(request: Request, visitor: str) -> Response:
         prompt = await _field(request, "prompt")
@@ -63,8 +63,8 @@ def create_app(client: AsyncTegoed) -> Starlette:
 
     async def bought(_request: Request, visitor: str) -> Response:
         balance = await client.balance(account=visitor)
-        wait = "<p>If you have just paid, they come within seconds: look again.</p>" if not balance.available else ""
-        return _page(f"<p>You have {balance.available} credits.</p>{wait}<p><a href='/'>Back</a></p>")
+        wait = "<p>If you have just paid, they come within seconds: look again.</p>" if not balance.spendable else ""
+        return _page(f"<p>You have {balance.spendable} credits.</p>{wait}<p><a href='/'>Back</a></p>")
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:

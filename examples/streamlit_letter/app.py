@@ -30,7 +30,7 @@ def write(name: str, about: str) -> str:
 
 def letters(client: Tegoed, account: str) -> None:
     """Write a letter for a credit, or sell five."""
-    st.metric("Letters left", client.balance(account=account).available)
+    st.metric("Letters left", client.balance(account=account).spendable)
     with st.form("letter"):
         name = st.text_input("To whom?")
         about = st.text_area("About what?")

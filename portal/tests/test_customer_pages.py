@@ -105,7 +105,7 @@ def test_why_adds_up_to_the_balance(page: Callable[..., str], used: list[ledger.
 
 
 def test_the_example_costs_a_credit_once(page: Callable[..., str], client: Client, ada_account: Account) -> None:
-    assert "This costs 1 credit; you have 100." in page("/example-ai")
+    assert "This costs 1 credit; you can spend 100." in page("/example-ai")
     shown = [client.post("/example-ai", {"prompt": "Hello <b>", "token": "a" * 32}).content.decode() for _ in range(2)]
 
     assert all("Used 1 credit; 99 left." in each for each in shown)
@@ -140,7 +140,7 @@ def test_the_example_gives_back_what_failed(page: Callable[..., str], client: Cl
     shown = client.post("/example-ai", {"prompt": "fail", "token": "t1"}).content.decode()
 
     assert "Your credit is back" in shown
-    assert "you have 100" in shown
+    assert "you can spend 100" in shown
 
 
 def test_the_example_without_credits_leads_to_the_purchase(

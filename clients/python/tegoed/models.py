@@ -48,9 +48,19 @@ class Refill:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Block:
+    """Why nothing can be spent now, by the code of the refusal, and until when."""
+
+    code: str
+    until: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Balance:
     account: str
     available: int
+    spendable: int
+    blocked: Block | None
     held: int
     posted: int
     debt: int
