@@ -107,7 +107,7 @@ def _confirmed(
 ) -> HttpResponse:
     """Show the effects, or, where these were confirmed, carry them out."""
     operator_limits.check(operation, operation_request)
-    effects = operation.effects(operation_request)
+    effects = _effects(operation, operation_request)
     waits = not operator_limits.is_allowed_alone(operation, operation_request)
     if not _is_confirmed(request, effects):
         is_stale = "seen" in request.POST
@@ -120,6 +120,14 @@ def _confirmed(
     return _answer(
         request, operation, operation_request.account, _carry_out(operation, operation_request, effects, request)
     )
+
+
+def _effects(operation: Operation, operation_request: OperationRequest) -> list[Effect]:
+    """What would change, and what the customer would read of it."""
+    effects = operation.effects(operation_request)
+    if operation_request.message:
+        effects.append(Effect(_("The customer reads"), "–", operation_request.message))
+    return effects
 
 
 def _is_done(request: HttpRequest, operation_request: OperationRequest) -> bool:
@@ -188,7 +196,7 @@ def decide(request: HttpRequest, approval: Approval, *, approve: bool) -> None:
             raise OperationRefusedError(_("%s may not do this any more.") % row.asked_by)
         operator_limits.check(operation, fields)
         operator_limits.check(operation, fields, by=user)
-        result = _carry_out(operation, fields, operation.effects(fields), request, approved_by=user)
+        result = _carry_out(operation, fields, _effects(operation, fields), request, approved_by=user)
     except REFUSALS as refusal:
         _keep_decision(request, row, _("Approved, and not possible any more: %s") % refusal)
         messages.error(request, _("It is not possible any more: %s") % refusal)
@@ -222,7 +230,7 @@ def undo(request: HttpRequest, event: AuditEvent) -> None:
     )
     try:
         operator_limits.check(operation, fields)
-        effects = operation.effects(fields)
+        effects = _effects(operation, fields)
         if not operator_limits.is_allowed_alone(operation, fields) or not operator_limits.count(operation, fields):
             raise OperationRefusedError(
                 _("It is more than one person may give in a day. Ask for it as a new operation.")

@@ -1,8 +1,8 @@
 """What one operator may give alone: so much a day, however it is given, and never to themselves.
 
 Everything that an operation gives is counted, by who gives and by who gets (credits.manual_grant_counts). Beyond
-APPROVAL_ABOVE_CREDITS, or APPROVAL_ABOVE_MINOR in money, it takes a second person; what somebody without
-`grant_without_limit` gives ends at SUPPORT_GRANT_LIMIT_PER_DAY.
+APPROVAL_ABOVE_CREDITS, or APPROVAL_ABOVE_MINOR in money, it takes a second person, and for somebody without
+`grant_without_limit` beyond SUPPORT_GRANT_LIMIT_PER_DAY: they ask for it from the same form.
 """
 
 from collections.abc import Iterable
@@ -37,7 +37,7 @@ def refuse_own_accounts(person: User, accounts: Iterable[Account]) -> None:
 
 
 def is_allowed_alone(operation: Operation, request: OperationRequest) -> bool:
-    """Whether no second person is needed, as far as is known before it is done. Raises OperationRefusedError."""
+    """Whether no second person is needed, as far as is known before it is done."""
     if operation.needs_second_person(request):
         return False
     gift = operation.gives(request)
@@ -47,41 +47,36 @@ def is_allowed_alone(operation: Operation, request: OperationRequest) -> bool:
         request.actor, unit=gift.unit, now=request.now
     )
     to_account = _most_to(gift) - manual_grant_counts.given_to(gift.to.pk, unit=gift.unit, now=request.now)
-    if gift.amount > by_giver and _ends_at_the_limit(request.operator, gift):
-        raise _refusal(by_giver)
     return gift.amount <= min(by_giver, to_account)
 
 
 def count(operation: Operation, request: OperationRequest) -> bool:
-    """Count what is given now; False when that takes a second person after all. Raises OperationRefusedError."""
+    """Count what is given now; False when that takes a second person after all."""
     gift = operation.gives(request)
     if gift is None or gift.amount <= 0:
         return True
-    most = _most_by(request.operator, gift)
     try:
         manual_grant_counts.count(
             giver=request.actor,
             account_id=gift.to.pk,
             amount=gift.amount,
             unit=gift.unit,
-            most_by_giver=most,
+            most_by_giver=_most_by(request.operator, gift),
             most_to_account=_most_to(gift),
             now=request.now,
         )
-    except GrantLimitExceededError as error:
-        if _ends_at_the_limit(request.operator, gift) and error.limit == most:
-            raise _refusal(error.left) from error
+    except GrantLimitExceededError:
         return False
     return True
 
 
-def _ends_at_the_limit(operator: User, gift: Gift) -> bool:
-    """Whether this operator's day ends at its limit, instead of going on with a second person."""
+def _has_small_limit(operator: User, gift: Gift) -> bool:
+    """Whether this operator gives little in a day by themselves."""
     return gift.unit == manual_grant_counts.CREDITS and not operator.has_perm("console.grant_without_limit")
 
 
 def _most_by(operator: User, gift: Gift) -> int:
-    if _ends_at_the_limit(operator, gift):
+    if _has_small_limit(operator, gift):
         return min(int(settings.SUPPORT_GRANT_LIMIT_PER_DAY), _most_to(gift))
     return _most_to(gift)
 
@@ -89,11 +84,4 @@ def _most_by(operator: User, gift: Gift) -> int:
 def _most_to(gift: Gift) -> int:
     return int(
         settings.APPROVAL_ABOVE_CREDITS if gift.unit == manual_grant_counts.CREDITS else settings.APPROVAL_ABOVE_MINOR
-    )
-
-
-def _refusal(left: int) -> OperationRefusedError:
-    return OperationRefusedError(
-        _("You may give %(most)d credits in a day; %(left)d are left of today's. Ask somebody of Billing.")
-        % {"most": settings.SUPPORT_GRANT_LIMIT_PER_DAY, "left": max(0, left)}
     )

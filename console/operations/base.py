@@ -18,6 +18,7 @@ from credits import manual_grant_counts
 
 UNDO_FOR = timedelta(minutes=10)
 LONGEST_REASON = 400
+LONGEST_MESSAGE = 200
 
 REASONS = (
     ("goodwill", _("Goodwill")),
@@ -76,22 +77,27 @@ class OperationRequest:
     def actor(self) -> str:
         return f"user:{self.operator.pk}"
 
+    @property
+    def message(self) -> str:
+        """What the customer reads of it. (The reason is for colleagues, and stays in the audit log.)"""
+        return str(self.data.get("message") or "")
+
 
 class OperationForm(forms.Form):
-    """Every operation wants a reason: one of a few, so that they can be counted, and a sentence."""
+    """Every operation wants a reason: one of a few, so that they can be counted, and a sentence for colleagues."""
 
     why = forms.ChoiceField(label=_("Kind of reason"), choices=REASONS, widget=UnfoldAdminSelectWidget)
     reason = forms.CharField(
         label=_("Reason"),
         max_length=LONGEST_REASON,
         widget=UnfoldAdminTextInputWidget,
-        help_text=_("For whoever reads this in a year. Kept in the audit log."),
+        help_text=_("For colleagues, kept in the audit log. The customer does not see it."),
     )
 
     def __init__(self, *args: Any, account: Account, now: datetime, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.account, self.now = account, now
-        self.order_fields([name for name in self.fields if name not in ("why", "reason")])
+        self.order_fields([name for name in self.fields if name not in ("why", "reason", "message")])
         self.prepare()
 
     def prepare(self) -> None:
@@ -102,6 +108,18 @@ class OperationForm(forms.Form):
         field = self.fields[name]
         assert isinstance(field, forms.ChoiceField)  # noqa: S101
         return field
+
+
+class LedgerForm(OperationForm):
+    """Of an operation that the customer finds in their transactions, perhaps with a message."""
+
+    message = forms.CharField(
+        label=_("Message to the customer"),
+        max_length=LONGEST_MESSAGE,
+        required=False,
+        widget=UnfoldAdminTextInputWidget,
+        help_text=_("They read it beside the credits. Empty: they see what changed, and nothing more."),
+    )
 
 
 class Operation:

@@ -21,8 +21,8 @@ from common.sides import Side
 from console.operations.base import (
     Effect,
     Gift,
+    LedgerForm,
     Operation,
-    OperationForm,
     OperationRefusedError,
     OperationRequest,
     OperationResult,
@@ -45,7 +45,7 @@ def _credits(label: Any, **more: Any) -> forms.IntegerField:
     )
 
 
-class GrantForm(OperationForm):
+class GrantForm(LedgerForm):
     amount = _credits(later("Credits"))
     expires_on = forms.DateField(
         label=later("Valid through"),
@@ -85,7 +85,7 @@ class Grant(Operation):
             source=Source.ADJUSTMENT,
             source_key=request.key,
             expires_at=first_instant(last + timedelta(days=1), request.account.time_zone) if last else None,
-            description=request.reason,
+            description=request.message,
             actor=request.actor,
             now=request.now,
         )
@@ -95,7 +95,7 @@ class Grant(Operation):
         )
 
 
-class TakeForm(OperationForm):
+class TakeForm(LedgerForm):
     take = forms.IntegerField(
         label=later("Take credits away"), required=False, min_value=0, max_value=MOST_CREDITS,
         widget=UnfoldAdminIntegerFieldWidget, help_text=later("In the order of spending."),
@@ -141,7 +141,7 @@ class Take(Operation):
         ledger.adjust(
             account_id=request.account.pk,
             idempotency_key=request.key,
-            reason=request.reason,
+            reason=request.message,
             actor=request.actor,
             take=take,
             forgive=forgive,
@@ -153,7 +153,7 @@ class Take(Operation):
         )
 
 
-class RevokeForm(OperationForm):
+class RevokeForm(LedgerForm):
     grant = forms.ChoiceField(label=later("Grant"), widget=UnfoldAdminSelectWidget)
     amount = _credits(
         later("Credits"), help_text=later("At most what is left of it is taken; what was spent stays spent.")
@@ -194,7 +194,7 @@ class Revoke(Operation):
             amount=min(request.data["amount"], grant.amount),
             source_key=request.key,
             create_debt=False,
-            description=request.reason,
+            description=request.message,
             actor=request.actor,
             now=request.now,
         ).taken
@@ -204,7 +204,7 @@ class Revoke(Operation):
         )
 
 
-class ReverseForm(OperationForm):
+class ReverseForm(LedgerForm):
     transaction = forms.CharField(
         label=later("Spend"), max_length=40, widget=UnfoldAdminTextInputWidget, help_text=later("txn_… of the ledger.")
     )
@@ -253,7 +253,7 @@ class Reverse(Operation):
             amount=request.data["amount"],
             idempotency_key=request.key,
             side=Side.INTERNAL,
-            reason=request.reason,
+            reason=request.message,
             actor=request.actor,
             now=request.now,
         ).transaction
@@ -299,7 +299,7 @@ class Unfreeze(Operation):
         return OperationResult(text=_("Spending is allowed again."), undo={"operation": "freeze"})
 
 
-class RestoreForm(OperationForm):
+class RestoreForm(LedgerForm):
     grant = forms.CharField(max_length=255)
     amount = _credits(later("Credits"))
 
@@ -328,7 +328,7 @@ class Restore(Operation):
             credits=request.data["amount"],
             debt=0,
             source_key=request.key,
-            description=request.reason,
+            description=request.message,
             actor=request.actor,
             now=request.now,
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
+from django.core import mail
 from django.db import DatabaseError, transaction
 from django.test import Client
 
@@ -15,6 +16,7 @@ from accounts.opening import personal_account
 from billing.models import Order, Subscription
 from billing.tests.conftest import Shop, customer, shop
 from common import clock
+from common.public_ids import public_id
 from console import roles
 from console.models import Approval, AuditEvent
 from console.operations import OPERATIONS
@@ -84,7 +86,39 @@ def test_a_grant_is_previewed_done_once_and_written_down(desk: Desk) -> None:
     assert (event.operator, event.account, event.action) == (desk.user, desk.account, "grant")
     assert event.reason == "Goodwill: They waited long"
     assert ["Credits to spend", "8", "28"] in event.effects
-    assert Transaction.objects.latest("id").description == "Goodwill: They waited long"
+
+
+SECRET, MESSAGE = "Third complaint; watch him", "Sorry for the slow Monday"
+
+
+@pytest.mark.parametrize("message", ["", MESSAGE], ids=["no message", "message"])
+@pytest.mark.parametrize(
+    ("code", "data"), [("grant", {"amount": "2"}), ("adjust", {"take": "2"}), ("revoke", {}), ("reverse", {})]
+)
+def test_reason_stays_with_colleagues_and_message_reaches_customer(
+    desk: Desk, ada: User, code: str, data: dict[str, str], message: str
+) -> None:
+    now = clock.now()
+    given = ledger.grant(account_id=desk.account.pk, amount=5, source=Source.BONUS, source_key="b", now=now)
+    spent = ledger.spend(account_id=desk.account.pk, amount=1, idempotency_key="s", now=now)
+    data = data | {
+        "revoke": {"grant": given.grant.source_key, "amount": "2"},
+        "reverse": {"transaction": public_id("txn", spent.transaction_id)},
+    }.get(code, {})
+
+    desk.do(code, why="abuse", reason=SECRET, message=message, **data)
+    desk.browser.post(f"/admin/console/auditevent/{AuditEvent.objects.get().pk}/undo/")
+
+    assert AuditEvent.objects.earliest("at").reason == f"Abuse: {SECRET}"
+    browser = Client()
+    browser.force_login(ada)
+    for address in ("/transactions", "/dashboard", "/transactions?format=csv", "/credits/why"):
+        answer = browser.get(address)
+        shown = b"".join(answer.streaming_content) if answer.streaming else answer.content
+        assert SECRET not in shown.decode()
+        assert "Abuse" not in shown.decode()
+    assert (message in browser.get("/transactions").content.decode()) is True
+    assert SECRET not in str([*Transaction.objects.values(), *OutboxEvent.objects.values(), *mail.outbox])
 
 
 def test_what_changed_meanwhile_is_shown_once_more(desk: Desk) -> None:
@@ -408,10 +442,19 @@ class TestLimits:
         desk = Desk(staff(roles.SUPPORT), customer)
         desk.do("grant", amount="60")
 
-        assert desk.fill("grant", amount="41") == {}
-        assert "40 are left of today" in desk.shown
+        asked = desk.fill("grant", amount="41")
+        assert "This takes a second person" in desk.shown
+        desk.browser.post(desk.page("grant"), asked)
+        assert desk.balance == 68
         desk.do("grant", amount="40")
         assert desk.balance == 108
+
+        approval = Approval.objects.get()
+        assert (approval.operation, approval.state) == ("grant", "pending")
+        billing = Client()
+        billing.force_login(staff(roles.BILLING))
+        billing.post(f"/admin/console/approval/{approval.pk}/decide/", {"approve": "1"})
+        assert desk.balance == 149
 
     def test_nobody_grants_to_themselves(self, customer: Account, ada: User) -> None:
         roles.keep_groups()
