@@ -257,6 +257,10 @@ class BenefitUse(models.Model):
 
 
 class OrderQuerySet(models.QuerySet["Order"]):
+    def bought(self) -> "OrderQuerySet":
+        """Without those that were left or refused: they cost nothing. (One that was given back has a problem.)"""
+        return self.exclude(status__in=["open", "expired"]).exclude(status="failed", problem="")
+
     def with_related(self) -> "OrderQuerySet":
         """With all that fulfilling and showing an order reads, in one query."""
         return self.select_related("price__plan", "price__pack", "account", "promotion")
@@ -390,6 +394,8 @@ class Subscription(models.Model):
         PAUSED = "paused", _("Paused")
         CANCELED = "canceled", _("Ended")
 
+    PAYMENT_FAILED = (Status.PAST_DUE, Status.UNPAID)
+
     account = models.ForeignKey("accounts.Account", on_delete=models.PROTECT, related_name="subscriptions")
     price = models.ForeignKey(Price, on_delete=models.PROTECT, related_name="subscriptions")
     stripe_subscription_id = models.CharField(_("Stripe subscription"), max_length=255, unique=True)
@@ -418,6 +424,11 @@ class Subscription(models.Model):
 
     def __str__(self) -> str:
         return f"{self.stripe_subscription_id}: {self.status}"
+
+    @property
+    def is_payment_failed(self) -> bool:
+        """Whether its last renewal was refused, so that it goes on unpaid for now."""
+        return self.status in self.PAYMENT_FAILED
 
     @property
     def is_running(self) -> bool:

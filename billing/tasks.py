@@ -10,7 +10,7 @@ from billing.checkout import purchases, top_ups, waiting_orders
 from billing.customers import address_sync
 from billing.errors import PaymentProviderRefusedError, PaymentProviderUnavailableError
 from billing.models import Order
-from billing.notifications import expiring_cards
+from billing.notifications import ending_trials, expiring_cards
 from billing.payments import books, manual_settlement
 from billing.reconciliation import comparison
 from billing.stripe import djstripe_store, erasing, stripe_client
@@ -100,6 +100,12 @@ def top_up_accounts() -> None:
 def warn_of_expiring_cards() -> None:
     """Mail the customers whose saved card ends soon."""
     expiring_cards.warn(now=clock.now())
+
+
+@shared_task
+def warn_of_ending_trials() -> None:
+    """Mail the customers whose trial ends soon what it costs from then on."""
+    ending_trials.warn(now=clock.now())
 
 
 @shared_task

@@ -33,6 +33,7 @@ app.conf.beat_schedule = {
     "watch_webhooks": {"task": "billing.tasks.watch_webhooks", "schedule": 300.0},
     "watch_business": {"task": "console.tasks.watch_business", "schedule": 60.0},
     "sweep_bulk_grants": {"task": "console.tasks.sweep_bulk_grants", "schedule": 300.0},
+    "warn_of_ending_trials": {"task": "billing.tasks.warn_of_ending_trials", "schedule": crontab(minute=25)},
     "warn_of_expiring_cards": {"task": "billing.tasks.warn_of_expiring_cards", "schedule": crontab(hour=8, minute=0)},
     "retry_copies": {"task": "billing.tasks.retry_copies", "schedule": 300.0},
     "forget_payloads": {"task": "billing.tasks.forget_payloads", "schedule": crontab(hour=4, minute=0)},

@@ -33,6 +33,7 @@ EVENTS = (
     "payment.failed",
     "payment.refunded",
     "subscription.cancelled",
+    "subscription.trial_ending",
     "subscription.changed",
     "subscription.renewed",
     "top_up.failed",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from django.http import HttpRequest
 
 from accounts.models import Account
-from billing.catalogue import price_list, promotions
+from billing.catalogue import one_time_benefits, plan_texts, price_list, promotions
 from billing.models import Plan, Price, Subscription
 from billing.subscriptions import plan_changes
 from common import clock
@@ -22,6 +22,13 @@ class PlanOffer:
     price: Price | None
     saved_percent: int  # by the year, of twelve months by the month
     is_current: bool
+    is_chosen: bool  # before they signed up
+    trial_days: int
+    daily_credits: int  # its own, or the free ones, which go on beside it
+
+    @property
+    def bullets(self) -> list[str]:
+        return plan_texts.bullets(self.plan)
 
     @property
     def monthly_minor(self) -> int:
@@ -37,10 +44,15 @@ def shown(request: HttpRequest, account: Account | None = None) -> JsonObject:
     subscription = plan_changes.find_running(account) if account else None
     plans = list(price_list.plans())
     on_sale = {price.interval for plan in plans for price in plan.prices.all()}
-    interval = _interval(request, subscription)
+    # A team has no free credits of its own.
+    has_free = account is None or account.kind == Account.Kind.PERSONAL
+    free_daily = max((plan.daily_credits for plan in plans if plan.is_default and has_free), default=0)
+    interval, chosen = _interval(request, subscription), request.GET.get("plan", "")
     return {
         "packs": packs,
-        "plans": [_offer(plan, interval, subscription, is_mine=account is not None) for plan in plans],
+        "plans": [
+            _offer(plan, interval, subscription, account, chosen=chosen, free_daily=free_daily) for plan in plans
+        ],
         "interval": interval,
         "intervals": [choice for choice in INTERVALS if choice in on_sale] if len(on_sale) > 1 else [],
         "subscription": subscription,
@@ -54,7 +66,15 @@ def _interval(request: HttpRequest, subscription: Subscription | None) -> Price.
     return Price.Interval(subscription.price.interval) if subscription else Price.Interval.MONTH
 
 
-def _offer(plan: Plan, interval: Price.Interval, subscription: Subscription | None, *, is_mine: bool) -> PlanOffer:
+def _offer(
+    plan: Plan,
+    interval: Price.Interval,
+    subscription: Subscription | None,
+    account: Account | None,
+    *,
+    chosen: str,
+    free_daily: int,
+) -> PlanOffer:
     currency = subscription.price.currency if subscription else ""
     prices = [price for price in plan.prices.all() if not currency or price.currency == currency]
     at = {choice: next((price for price in prices if price.interval == choice), None) for choice in INTERVALS}
@@ -64,5 +84,13 @@ def _offer(plan: Plan, interval: Price.Interval, subscription: Subscription | No
     if price is not None and price == year and month is not None and month.amount_minor:
         saved = 100 - year.amount_minor * 100 // (month.amount_minor * 12)
     running = subscription.price if subscription else None
-    is_current = is_mine and (price == running if running else plan.is_default)
-    return PlanOffer(plan=plan, price=price, saved_percent=max(0, saved), is_current=is_current)
+    is_current = account is not None and (price == running if running else plan.is_default)
+    return PlanOffer(
+        plan=plan,
+        price=price,
+        saved_percent=max(0, saved),
+        is_current=is_current,
+        is_chosen=plan.code == chosen and not is_current,
+        trial_days=one_time_benefits.trial_days(plan, account) if price else 0,
+        daily_credits=plan.daily_credits or free_daily,
+    )

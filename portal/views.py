@@ -21,7 +21,7 @@ from billing.customers import billing_profile
 from billing.models import Order, TopUp
 from billing.payments import payment_records
 from billing.stripe import djstripe_store
-from billing.subscriptions import plan_changes
+from billing.subscriptions import invoice_retry, plan_changes
 from common import charts, clock
 from common.json_types import JsonObject
 from common.public_ids import MalformedIdError, parse_id, public_id
@@ -54,6 +54,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     account, now = current_account(request), clock.now()
     balance = current_balance(request)
     latest = list(selectors.transactions(account.pk)[:LATEST])
+    subscription = plan_changes.find_running(account)
     has_key = api_keys.working_keys(account, now=now).exists()
     has_spent = selectors.has_spent(account.pk)
     return render(
@@ -65,7 +66,8 @@ def dashboard(request: HttpRequest) -> HttpResponse:
             "balance": balance,
             "meter": charts.meter([(bucket.kind, bucket.remaining) for bucket in balance.buckets]),
             "expiring": selectors.next_to_expire(account.pk),
-            "subscription": plan_changes.find_running(account),
+            "subscription": subscription,
+            "open_invoice": invoice_retry.open_invoice_of(subscription),
             "default_plan": price_list.default_plan(),
             "latest": latest,
             "invitations": _invitations(request, now=now),
@@ -106,15 +108,17 @@ def credits(request: HttpRequest) -> HttpResponse:
 def billing(request: HttpRequest) -> HttpResponse:
     """The plan, how it is paid, what stands on the invoices, and what was bought."""
     account = current_account(request)
-    orders = list(Order.objects.filter(account=account).order_by("-id")[:INVOICES])
+    orders = list(Order.objects.filter(account=account).bought().order_by("-id")[:INVOICES])
     invoices = djstripe_store.invoices_of(account.pk, limit=INVOICES)
+    subscription = plan_changes.find_running(account)
     known = payment_records.for_origins([order.origin_id for order in orders] + [row["id"] for row in invoices])
     return render(
         request,
         "portal/billing.html",
         {
             "account": account,
-            "subscription": plan_changes.find_running(account),
+            "subscription": subscription,
+            "open_invoice": invoice_retry.open_invoice_of(subscription),
             "default_plan": price_list.default_plan(),
             "orders": [(order, known.get(order.origin_id)) for order in orders],
             "invoices": [(row, known.get(row["id"])) for row in invoices],

@@ -12,7 +12,7 @@ from django.test import Client
 from accounts import keys
 from accounts.models import Account, User
 from billing.models import Price, Subscription
-from billing.tests.conftest import Shop, customer, shop
+from billing.tests.conftest import customer, shop
 from common import clock
 from credits import ledger, limits
 from credits.models import Source

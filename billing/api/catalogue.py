@@ -14,8 +14,8 @@ from api.fields import ACCOUNT_PARAMETER
 from api.schema import refuses
 from api.serializers import Serializer
 from billing.api.refusals import BUYING
-from billing.catalogue import price_list, price_sync, promotions
-from billing.models import Price, Promotion
+from billing.catalogue import plan_texts, price_list, price_sync, promotions
+from billing.models import Plan, Price, Promotion
 from common import clock
 from common.json_types import JsonObject
 
@@ -31,8 +31,13 @@ class PlanSerializer(Serializer):
     name = serializers.CharField()
     credits = serializers.IntegerField(source="monthly_credits", help_text="A month.")
     daily_credits = serializers.IntegerField(help_text="A day; gone at its end.")
-    features = serializers.ListField(child=serializers.CharField(), source="feature_list")
+    trial_days = serializers.IntegerField(help_text="Before the first payment; once for each person.")
+    features = serializers.SerializerMethodField()
     prices = PriceSerializer(many=True)
+
+    def get_features(self, plan: Plan) -> list[str]:
+        """What its card says, one line each; numbers of credits first."""
+        return plan_texts.bullets(plan)
 
 
 class OfferSerializer(Serializer):

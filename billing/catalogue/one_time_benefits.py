@@ -12,7 +12,7 @@ from django.db import transaction
 
 from accounts.mailboxes import mailbox_of
 from accounts.models import Account, Membership
-from billing.models import BenefitUse
+from billing.models import BenefitUse, Plan, Subscription
 
 Kind = BenefitUse.Kind
 
@@ -20,6 +20,17 @@ Kind = BenefitUse.Kind
 def is_used(kind: BenefitUse.Kind, account: Account) -> bool:
     """Whether the account, or a person who owns it, has had this before."""
     return BenefitUse.objects.filter(kind=kind, subject__in=_subjects(account)).exists()
+
+
+def trial_days(plan: Plan, account: Account | None) -> int:
+    """How many days an account (or, without one, whoever signs up) has this plan for nothing first; 0 for none.
+
+    One trial for each person, however many accounts and teams they own, and however often they come back.
+    """
+    if not plan.trial_days or account is None:
+        return plan.trial_days
+    is_known = Subscription.objects.filter(account=account).exists()
+    return 0 if is_known or is_used(Kind.TRIAL, account) else plan.trial_days
 
 
 def claim(kind: BenefitUse.Kind, account: Account, *, cause: str, now: datetime, card: str = "") -> bool:

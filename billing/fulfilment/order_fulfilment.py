@@ -49,7 +49,7 @@ def fulfil_session(session: Stripe, *, now: datetime) -> None:
         paid = PaidInvoice.objects.filter(stripe_invoice_id=payloads.reference(session.get("invoice")))
         if paid.exists() and not duplicate_detection.is_duplicate(subscription_id):
             # The invoice was fulfilled before the session named which order it belongs to.
-            orders.mark_paid(order, now=now)
+            orders.mark_paid(order, {"paid_minor": session["amount_total"]}, now=now)
         else:
             plan_fulfilment.record_refused_plan(subscription_id)
     else:

@@ -154,7 +154,7 @@ def _fulfil_periods(
     monthly = sum(lookup.plan_price(line.price_id)[1].monthly_credits * line.quantity for line in whole[:1])
     _record_fulfilled(invoice, account, lines, monthly=monthly, promise=_source_key(invoice), now=now)
     for order in Order.objects.filter(account=account, stripe_subscription_id=subscription_id):
-        orders.mark_paid(order, now=now)
+        orders.mark_paid(order, {"paid_minor": invoice["amount_paid"]} if reason == FIRST else None, now=now)
     alerts.resolve(Alert.Kind.PAYMENT_FAILED, subject=invoice["id"], now=now, note="paid")
     if reason == RENEWAL and whole:
         domain_events.renewed(

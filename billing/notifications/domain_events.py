@@ -46,8 +46,39 @@ def order_paid(order: Order, *, now: datetime) -> None:
         "currency": order.currency,
         "receipt_url": order.receipt_url,
         "is_plan": order.is_for_a_plan,
+        **_trial_of(order),
     }
     _publish("order.paid", str(order.pk), order.account_id, data, now=now)
+
+
+def _trial_of(order: Order) -> JsonObject:
+    """When the trial that an order began ends, and what is charged then; nothing for an order that began none."""
+    plan = Subscription.objects.filter(
+        stripe_subscription_id=order.stripe_subscription_id or None, status=Subscription.Status.TRIALING
+    ).first()
+    return {"is_trial": True, **_first_charge(plan)} if plan and plan.trial_ends_at else {"is_trial": False}
+
+
+def _first_charge(plan: Subscription) -> JsonObject:
+    assert plan.trial_ends_at is not None  # noqa: S101 - only asked of trials
+    return {
+        "plan": plan.price.plan.name if plan.price.plan else "",
+        "trial_ends_at": plan.trial_ends_at.isoformat(),
+        "first_charge_minor": plan.price.amount_minor,
+        "currency": plan.price.currency,
+    }
+
+
+def trial_ending(plan: Subscription, *, now: datetime) -> bool:
+    """Once for each trial and its end; whether that was now."""
+    data = _first_charge(plan)
+    return _publish(
+        "subscription.trial_ending",
+        f"{plan.stripe_subscription_id}:{data['trial_ends_at']}",
+        plan.account_id,
+        data,
+        now=now,
+    )
 
 
 def refunded(

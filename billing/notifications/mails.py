@@ -102,10 +102,13 @@ def _mail_for(event: OutboxEvent) -> Mail | None:
 def _in_words(data: Data) -> Data:
     """Amounts and days as the reader knows them."""
     words: Data = {}
-    for word, name in (("amount", "amount_minor"), ("refunded", "refunded_minor")):
+    names = (("amount", "amount_minor"), ("refunded", "refunded_minor"), ("first_charge", "first_charge_minor"))
+    for word, name in names:
         if name in data:
             words[word] = amount_in_words(data[name], data["currency"])
-    for word, name in (("when", "at"), ("when", "ends_at"), ("next_try", "next_try_at")):
+    for word, name in (
+        ("when", "at"), ("when", "ends_at"), ("next_try", "next_try_at"), ("trial_ends", "trial_ends_at")
+    ):  # fmt: skip
         if data.get(name):
             local = timezone.localtime(datetime.fromisoformat(data[name]))
             words[word] = format_date(local, "long", locale=get_language() or "en")
@@ -128,11 +131,12 @@ def example() -> Data:
     """What an event of this kind may hold: for previews and tests."""
     plan = {"plan": "Pro", "plan_code": "pro", "interval": "month", "credits": 100}
     moment = datetime(2026, 11, 21, 11, tzinfo=UTC).isoformat()
-    money = {"amount_minor": 2000, "refunded_minor": 500, "currency": "eur"}
+    money = {"amount_minor": 2000, "refunded_minor": 500, "first_charge_minor": 2000, "currency": "eur"}
     return {
         **plan, **money, "name": "Ada", "order": "co_1", "description": "20 credits", "url": "", "receipt_url": "",
         "from": plan, "to": {**plan, "plan": "Team", "credits": 400}, "at": moment, "ends_at": moment,
-        "next_try_at": moment, "brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2026, "left": 4,
+        "next_try_at": moment, "trial_ends_at": moment, "is_trial": False, "left": 4,
+        "brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2026,
         "why": "Your card was declined.", "team": "Analytical Engines", "by": "Ada", "invitation": "inv_1",
         "key_name": "My laptop", "key_shown": "tg_live_Ab12…xY9z",
     }  # fmt: skip
@@ -140,7 +144,7 @@ def example() -> Data:
 
 # Events that are worded in different ways, and by what.
 VARIANTS: dict[str, Callable[[Data], str]] = {
-    "order.paid": lambda data: "plan" if data["is_plan"] else "pack",
+    "order.paid": lambda data: "trial" if data.get("is_trial") else "plan" if data["is_plan"] else "pack",
     "subscription.changed": lambda data: "now" if data["is_now"] else "later",
     "subscription.cancelled": lambda data: "over" if data["is_over"] else "planned",
     "payment.failed": lambda data: "owner" if data["needs_owner"] else "card",
@@ -161,6 +165,14 @@ MAILS = {
     "order.paid.plan": Mail(
         gettext_noop("Your plan has started: %(description)s"), "plan_started", gettext_noop("See your plan"),
         _page("billing"), "receipts",
+    ),
+    "order.paid.trial": Mail(
+        gettext_noop("Your free trial of %(plan)s has started"), "trial_started", gettext_noop("See your plan"),
+        _page("billing"), "receipts",
+    ),
+    "subscription.trial_ending": Mail(
+        gettext_noop("Your free trial of %(plan)s ends on %(trial_ends)s"), "trial_ending",
+        gettext_noop("See your plan"), _page("billing"),
     ),
     "subscription.renewed": Mail(
         gettext_noop("%(plan)s is renewed"), "renewal", gettext_noop("See your invoices"),

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from accounts.models import Account
 from billing.models import Order, Subscription
-from billing.stripe import djstripe_store, stripe_client
+from billing.stripe import djstripe_store, payloads, stripe_client
 from billing.webhooks import sync
 from common.json_types import JsonObject
 
@@ -15,6 +15,15 @@ def open_invoices(account: Account) -> list[JsonObject]:
     """The account's latest invoices that wait to be paid, as last received."""
     rows = djstripe_store.invoices_of(account.pk, limit=LATEST)
     return [row for row in rows if row.get("status") == "open" and row.get("amount_due")]
+
+
+def open_invoice_of(subscription: Subscription | None) -> JsonObject | None:
+    """The invoice that a plan's failed payment left open, as last received."""
+    if subscription is None or not subscription.is_payment_failed:
+        return None
+    rows = open_invoices(subscription.account)
+    mine = (row for row in rows if payloads.invoice_subscription_id(row) == subscription.stripe_subscription_id)
+    return next(mine, None)
 
 
 def retry_invoice(invoice_id: str, *, now: datetime) -> None:

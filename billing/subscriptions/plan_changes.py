@@ -24,7 +24,7 @@ from billing.errors import (
     PlanNotPaidError,
     PriceNotSellableError,
 )
-from billing.models import RUNNING, Price, Subscription, series_of
+from billing.models import RUNNING, Order, Price, Subscription, series_of
 from billing.stripe import stripe_client
 from billing.stripe.stripe_client import NotAtStripeError
 from billing.webhooks import sync
@@ -61,6 +61,14 @@ def find_running(account: Account) -> Subscription | None:
         .order_by("started_at")
         .first()
     )
+
+
+def trial_of(order: Order) -> Subscription | None:
+    """The trial that an order began, while it lasts."""
+    if not order.stripe_subscription_id:
+        return None
+    begun = Subscription.objects.filter(stripe_subscription_id=order.stripe_subscription_id)
+    return begun.filter(status=Subscription.Status.TRIALING).select_related("price__plan").first()
 
 
 def running(account: Account) -> Subscription:

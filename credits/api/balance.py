@@ -18,7 +18,6 @@ from common.json_types import JsonObject
 from credits import selectors
 from credits.errors import AccountClosedError, AccountInDebtError, DailyCapReachedError, SpendingFrozenError
 
-
 BLOCKING = (AccountClosedError, SpendingFrozenError, AccountInDebtError, DailyCapReachedError)
 BLOCK_CODES = [(error.code, error.title) for error in BLOCKING]
 

@@ -456,7 +456,7 @@ class Model:
             return bool(lot.remaining) and (lot.source == "purchase" or (is_month and new.source == "purchase"))
 
         if counts(new):
-            self.low_at = max(2, max(-(-lot.amount // 5) for lot in self.lots if counts(lot)))
+            self.low_at = max(2, *(-(-lot.amount // 5) for lot in self.lots if counts(lot)))
 
     def _pay_debt(self) -> None:
         for lot in sorted(self.lots, key=Lot.order):

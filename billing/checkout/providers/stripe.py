@@ -8,7 +8,7 @@ from accounts.models import Account
 from billing.catalogue import one_time_benefits
 from billing.checkout.providers import Opened
 from billing.errors import StaleCustomerError
-from billing.models import Order, Subscription, TopUp
+from billing.models import Order, TopUp
 from billing.stripe import djstripe_store, payloads, stripe_client
 from billing.webhooks import sync
 from common import clock
@@ -125,16 +125,8 @@ def _open_page(order: Order, customer_id: str) -> Opened:
 
 def _for_a_plan(order: Order, metadata: dict[str, str]) -> JsonObject:
     data: JsonObject = {"metadata": metadata}
-    plan = order.price.plan
-    # One trial for each person, however many accounts and teams they own, and however often they come back.
-    is_known = Subscription.objects.filter(account=order.account).exists()
-    if (
-        plan
-        and plan.trial_days
-        and not is_known
-        and not one_time_benefits.is_used(one_time_benefits.Kind.TRIAL, order.account)
-    ):
-        data["trial_period_days"] = plan.trial_days
+    if order.price.plan and (days := one_time_benefits.trial_days(order.price.plan, order.account)):
+        data["trial_period_days"] = days
     return {"subscription_data": data, "allow_promotion_codes": settings.STRIPE_PROMOTION_CODES}
 
 

@@ -1,0 +1,26 @@
+"""What a plan's card lists: its numbers, as they are now, and then the lines that an operator wrote."""
+
+import re
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from billing.models import Plan
+
+# A number of credits that somebody wrote by hand would contradict the plan as soon as its number is changed.
+NUMBER_BY_HAND = re.compile(r"\d[\d.,]* (free )?credits? (every|a|per|each) (day|month)\.?", re.IGNORECASE)
+
+
+def bullets(plan: Plan) -> list[str]:
+    """The lines of a plan's card, in the language that is active; those about numbers are made from the numbers."""
+    lines = []
+    if n := plan.daily_credits:
+        lines.append(ngettext("%(n)s free credit every day", "%(n)s free credits every day", n) % {"n": n})
+    if n := plan.monthly_credits:
+        if plan.is_default:
+            lines.append(ngettext("%(n)s free credit every month", "%(n)s free credits every month", n) % {"n": n})
+        else:
+            lines.append(ngettext("%(n)s credit every month", "%(n)s credits every month", n) % {"n": n})
+    if plan.seats > 1:
+        lines.append(_("Shared by up to %(n)s people") % {"n": plan.seats})
+    return lines + [line for line in plan.feature_list if not NUMBER_BY_HAND.fullmatch(line)]

@@ -1,0 +1,19 @@
+"""Trials that end soon: their customers are mailed what will be charged, and when, in time to stop it."""
+
+from datetime import datetime, timedelta
+
+from billing.models import Subscription
+from billing.notifications import domain_events
+
+NOTICE = timedelta(days=3)
+
+
+def warn(*, now: datetime) -> int:
+    """Mail the customers whose trial ends within NOTICE and goes on as a paid plan; how many were mailed now."""
+    ending = Subscription.objects.filter(
+        status=Subscription.Status.TRIALING,
+        cancel_at_period_end=False,
+        trial_ends_at__gt=now,
+        trial_ends_at__lte=now + NOTICE,
+    )
+    return sum(domain_events.trial_ending(row, now=now) for row in ending.select_related("account", "price__plan"))
