@@ -112,7 +112,7 @@ def _charts(report: Report, *, now: datetime) -> list[tuple[str, charts.BarChart
         for start in starts:
             span = (start + timedelta(days=number) for number in range(step))
             total = sum(known[day][name] for day in span if day in known)
-            values.append((date_format(start, "j M"), max(0, total)))
+            values.append((date_format(start, "MONTH_DAY_FORMAT"), max(0, total)))
         return charts.bar_chart(values)
 
     return [(_("Credits sold"), of("sold")), (_("Credits spent"), of("spent"))]

@@ -64,11 +64,13 @@ def rotate_key(request: HttpRequest, key_id: str) -> HttpResponse:
     return _page(request, new=created, rotated=old)
 
 
-@require_POST
+@never_cache
 @admins_only
 def revoke_key(request: HttpRequest, key_id: str) -> HttpResponse:
-    """Stop a key at once."""
+    """Ask whether a key is to be stopped, and stop it at once."""
     key = _own_key(request, key_id)
+    if request.method != "POST":
+        return render(request, "portal/revoke_key.html", {"key": key})
     api_keys.revoke_key(key=key, now=clock.now())
     messages.info(request, _("The key %(name)s is revoked. It stopped working at once.") % {"name": key.name})
     return redirect("keys")

@@ -177,4 +177,4 @@ def _done(request: HttpRequest, what: Callable[[], str], *, back: str = "billing
 
 
 def _end(subscription: Subscription) -> str:
-    return date_format(subscription.current_period_end, "j M Y")
+    return date_format(subscription.current_period_end, "DATE_FORMAT")

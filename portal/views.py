@@ -154,7 +154,7 @@ def _month(account: Account, *, now: datetime) -> JsonObject:
     )
     used = {row.day: row for row in rows}
     days = [(day, used.get(day, usage_summary.UsageTotals())) for day in period.dates]
-    spent = [(date_format(day, "j M"), each.credits - each.returned) for day, each in days]
+    spent = [(date_format(day, "MONTH_DAY_FORMAT"), each.credits - each.returned) for day, each in days]
     return {"days": days, "chart": charts.bar_chart(spent), "spent": sum(value for _, value in spent)}
 
 

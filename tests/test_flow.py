@@ -144,6 +144,7 @@ def test_the_other_ways_to_pay(demo: Demo, page: Page) -> None:
     """On a phone by QR code, by card on our own page, and in Payconiq's app (which a page stands in for)."""
     sign_up(demo, page, f"{secrets.token_hex(4)}@example.com")
     page.goto(f"{demo.base_url}/credits")
+    page.get_by_text("More of them, or another way to pay").first.click()
     page.get_by_role("button", name="Pay on your phone").first.click()
     expect(page.get_by_role("img", name="QR code")).to_be_visible()
     assert page.locator("img.qr").evaluate("image => image.naturalWidth") > 0

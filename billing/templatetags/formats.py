@@ -68,8 +68,10 @@ def each_of(minor: int, currency: str, credits: int) -> str:
     """What one of so many credits comes to."""
     code = currency.upper()
     amount = currencies.major(minor, currency) / credits
-    locale = (get_language() or "en").replace("-", "_")
-    return str(format_currency(amount, code, locale=locale, decimal_quantization=False, format="¤0.00#"))
+    locale = Locale.parse(get_language() or "en", sep="-")
+    # As the language writes money, with a third digit where it is needed.
+    pattern = str(locale.currency_formats["standard"].pattern).partition(";")[0].replace("0.00", "0.00#")
+    return str(format_currency(amount, code, locale=locale, decimal_quantization=False, format=pattern))
 
 
 @register.filter

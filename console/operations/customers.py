@@ -53,7 +53,7 @@ class ResendForm(OperationForm):
     def prepare(self) -> None:
         rows = OutboxEvent.objects.filter(account=self.account).order_by("-pk")[: LATEST_MAILS * 3]
         self.choice_field("event").choices = [
-            (str(row.pk), f"{date_format(row.happened_at, 'j M Y H:i')}: {mails.subject_of(row)}")
+            (str(row.pk), f"{date_format(row.happened_at, 'DATETIME_FORMAT')}: {mails.subject_of(row)}")
             for row in rows
             if mails.subject_of(row)
         ][:LATEST_MAILS]

@@ -69,7 +69,7 @@ class RefundForm(OperationForm):
                 row.origin_id,
                 _("Invoice of %(day)s, %(total)s (%(name)s)")
                 % {
-                    "day": date_format(row.paid_at, "j M Y"),
+                    "day": date_format(row.paid_at, "DATE_FORMAT"),
                     "total": money(row.total_minor, row.currency),
                     "name": row.origin_id,
                 },
@@ -237,7 +237,7 @@ class ChangePlan(Operation):
     def effects(self, request: OperationRequest) -> list[Effect]:
         reported = previews.preview_change(account=request.account, price=self._price(request), now=request.now)
         currency = reported.price.currency
-        when = _("now") if reported.is_at_once else date_format(reported.starts_at, "j M Y")
+        when = _("now") if reported.is_at_once else date_format(reported.starts_at, "DATE_FORMAT")
         return [
             Effect(_("Plan"), str(reported.current.price.plan), f"{reported.price.plan} ({when})"),
             Effect(_("Charged now"), money(0, currency), money(reported.due_now_minor, currency)),
@@ -277,7 +277,7 @@ class CancelPlan(Operation):
 
     def effects(self, request: OperationRequest) -> list[Effect]:
         current = plan_changes.running(request.account)
-        ends = date_format(current.current_period_end, "j M Y")
+        ends = date_format(current.current_period_end, "DATE_FORMAT")
         return [
             Effect(
                 _("Plan"),
@@ -293,7 +293,7 @@ class CancelPlan(Operation):
             return OperationResult(text=_("The plan has ended."))
         current = plan_changes.cancel(account=request.account, now=request.now)
         return OperationResult(
-            text=_("The plan ends on %s.") % date_format(current.current_period_end, "j M Y"),
+            text=_("The plan ends on %s.") % date_format(current.current_period_end, "DATE_FORMAT"),
             undo={"operation": "resume-plan"},
         )
 
@@ -341,7 +341,7 @@ class ExtendPeriod(Operation):
         current = plan_changes.running(request.account)
         until = plan_changes.extended_until(current, days=request.data["days"])
         return [
-            Effect(_("Paid until"), date_format(current.current_period_end, "j M Y"), date_format(until, "j M Y")),
+            Effect(_("Paid until"), date_format(current.current_period_end, "DATE_FORMAT"), date_format(until, "DATE_FORMAT")),
             Effect(_("Charged for that"), money(0, current.price.currency), money(0, current.price.currency)),
             Effect(_("Credits"), _("for the months that are paid"), _("for each month that begins until then as well")),
         ]
@@ -350,7 +350,7 @@ class ExtendPeriod(Operation):
         current = plan_changes.extend_period(
             account=request.account, days=request.data["days"], key=request.key, now=request.now
         )
-        return OperationResult(text=_("The plan is paid until %s.") % date_format(current.current_period_end, "j M Y"))
+        return OperationResult(text=_("The plan is paid until %s.") % date_format(current.current_period_end, "DATE_FORMAT"))
 
 
 @register

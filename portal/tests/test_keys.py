@@ -55,6 +55,19 @@ def test_a_key_without_any_right_is_not_made(browser: Client) -> None:
     assert not ApiKey.objects.exists()
 
 
+def test_revoking_asks_first(browser: Client) -> None:
+    secret = secret_on(browser.post("/keys", {"name": "Mine", "scopes": ["credits:read"]}))
+    address = f"/keys/{ApiKey.objects.get().public_id}/revoke"
+
+    asked = browser.get(address).content.decode()
+
+    assert f'href="{address}"' in browser.get("/keys").content.decode()
+    assert "Revoke Mine?" in asked
+    assert works(secret)
+    browser.post(address)
+    assert not works(secret)
+
+
 def test_a_key_is_rotated_and_revoked(browser: Client) -> None:
     first = secret_on(browser.post("/keys", {"scopes": ["credits:read"]}))
     old = ApiKey.objects.get()

@@ -132,3 +132,16 @@ class TestCards:
         shown = html.unescape(Client().get("/pricing?interval=year").content.decode())
 
         assert "/accounts/signup/?next=/credits%3Fplan%3Dpro%26interval%3Dyear" in shown
+
+
+def test_dates_and_money_are_written_as_the_language_does(shop: Shop, customer: Account, ada: User) -> None:
+    browser = Client(headers={"Accept-Language": "nl"})
+    browser.force_login(ada)
+
+    shown = html.unescape(browser.get("/credits").content.decode())
+    history = browser.get("/transactions").content.decode()
+
+    assert "€\xa00,25 per credit" in shown
+    assert "€\xa05,00" in shown
+    month = ["jan", "feb", "mrt", "apr", "mei", "jun", "jul", "aug", "sep", "okt", "nov", "dec"][clock.now().month - 1]
+    assert f" {month} {clock.now().year}" in history
