@@ -24,9 +24,9 @@ from billing.stripe import stripe_client
 from common import clock
 from sandbox.clock import SandboxClock
 from sandbox.emptying import empty_database
-from sandbox.local_stripe.core import LocalStripe
 from sandbox.local_stripe.store import Store
 from sandbox.local_stripe.transport import InProcessClient
+from sandbox.local_stripe.whole import LocalStripe
 from usage import rate_card
 
 

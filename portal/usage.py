@@ -58,7 +58,9 @@ def usage(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
             "group": group,
             "group_label": GROUPS[group],
             "days": days,
-            "chart": bar_chart([(date_format(day, "MONTH_DAY_FORMAT"), used.credits - used.returned) for day, used in days]),
+            "chart": bar_chart(
+                [(date_format(day, "MONTH_DAY_FORMAT"), used.credits - used.returned) for day, used in days]
+            ),
             "rows": _rows(account, period, group, fields, total),
             "total": total,
             "lasts_days": _lasts_days(account, total, len(days), now=now),

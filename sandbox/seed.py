@@ -17,9 +17,9 @@ from sandbox.clock import SandboxClock
 from sandbox.data_folder import DataFolder
 from sandbox.environment import Ports, secrets_of
 from sandbox.local_stripe import events
-from sandbox.local_stripe.core import LocalStripe
 from sandbox.local_stripe.store import Store
 from sandbox.local_stripe.transport import InProcessClient
+from sandbox.local_stripe.whole import LocalStripe
 from sandbox.postgres import RUNTIME
 
 CUSTOMER_EMAIL = "customer@example.com"

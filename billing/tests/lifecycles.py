@@ -17,7 +17,7 @@ from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
 from common import clock
 from credits import ledger
-from sandbox.local_stripe import invoice_collection, pages, payments, refunds_and_disputes
+from sandbox.local_stripe import declines, pages, payments, refunds_and_disputes
 from sandbox.local_stripe.checkout import Outcome
 
 Hear = Callable[[], None]
@@ -72,10 +72,10 @@ def a_year_is_paid_and_comes_by_the_month(shop: Shop, ada: Account, hear: Hear) 
 def a_renewal_fails_and_is_paid_late(shop: Shop, ada: Account, hear: Hear) -> None:
     shop.pay(shop.checkout(ada, item="pro"))
     hear()
-    invoice_collection.set_declines(shop.stripe, _customer(shop), is_on=True)
+    declines.set_declines(shop.stripe, _customer(shop), is_on=True)
     shop.advance(days=33)
     hear()
-    invoice_collection.set_declines(shop.stripe, _customer(shop), is_on=False)
+    declines.set_declines(shop.stripe, _customer(shop), is_on=False)
     shop.advance(days=3)
     hear()
 
@@ -83,7 +83,7 @@ def a_renewal_fails_and_is_paid_late(shop: Shop, ada: Account, hear: Hear) -> No
 def a_renewal_fails_to_the_end(shop: Shop, ada: Account, hear: Hear) -> None:
     shop.pay(shop.checkout(ada, item="pro"))
     hear()
-    invoice_collection.set_declines(shop.stripe, _customer(shop), is_on=True, needs_action=True)
+    declines.set_declines(shop.stripe, _customer(shop), is_on=True, needs_action=True)
     shop.advance(days=60)
     hear()
 
@@ -189,7 +189,7 @@ def the_bank_wants_to_hear_from_its_customer(shop: Shop, ada: Account, hear: Hea
     shop.pay(shop.checkout(ada, item="pro"))
     hear()
     for item, answer in (("team", "yes"), ("studio", ""), ("studio", "no")):
-        invoice_collection.set_declines(shop.stripe, _customer(shop), is_on=True, needs_action=True)
+        declines.set_declines(shop.stripe, _customer(shop), is_on=True, needs_action=True)
         with suppress(PaymentActionRequiredError):
             _change(ada, item)
         hear()
@@ -198,7 +198,7 @@ def the_bank_wants_to_hear_from_its_customer(shop: Shop, ada: Account, hear: Hea
             pages.answer_bank(shop.stripe, fields[-1]["id"], {"answer": answer, "back": "/"})
         shop.advance(hours=25)
         hear()
-    invoice_collection.set_declines(shop.stripe, _customer(shop), is_on=False)
+    declines.set_declines(shop.stripe, _customer(shop), is_on=False)
     shop.advance(days=31)
     hear()
 

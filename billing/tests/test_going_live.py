@@ -153,7 +153,7 @@ class TestDoctor:
         """docs.stripe.com/keys-best-practices: a call that a restricted key may not make is 403."""
         settings.STRIPE_TAX = True
         paths = "|".join(permission.paths)
-        faults.plan(shop.stripe, {"kinds": ["403"], "path": rf"^/v1/({paths})$"})
+        faults.plan(shop.stripe.store, {"kinds": ["403"], "path": rf"^/v1/({paths})$"})
 
         result = [point for point in doctor.run_checks() if point.about == "permission"]
 
@@ -192,7 +192,7 @@ class TestDoctor:
         assert "key" in problems()
 
     def test_doctor_reports_a_rejected_key_and_exits_1(self, shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-        faults.plan(shop.stripe, {"kinds": ["403"]})
+        faults.plan(shop.stripe.store, {"kinds": ["403"]})
         out = StringIO()
 
         with pytest.raises(SystemExit):

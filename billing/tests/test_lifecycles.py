@@ -32,8 +32,8 @@ from credits.models import Entry, Grant, Wallet
 from sandbox.clock import SandboxClock
 from sandbox.emptying import empty_database
 from sandbox.local_stripe import events, server
-from sandbox.local_stripe.core import LocalStripe
 from sandbox.local_stripe.store import DELIVERY, Store
+from sandbox.local_stripe.whole import LocalStripe
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 

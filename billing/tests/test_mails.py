@@ -23,7 +23,7 @@ from common import clock
 from credits import ledger, selectors
 from outbox import dispatching
 from outbox.models import OutboxEvent
-from sandbox.local_stripe import faults, invoice_collection
+from sandbox.local_stripe import declines, faults, invoice_collection
 
 
 def post() -> list[str]:
@@ -86,7 +86,7 @@ def test_a_failed_renewal_is_told_at_each_try_with_a_way_to_pay(shop: Shop, cust
     shop.pay(shop.checkout(customer, item="pro"))
     shop.deliver()
     post()
-    invoice_collection.set_declines(shop.stripe, stripe_customer(shop), is_on=True)
+    declines.set_declines(shop.stripe, stripe_customer(shop), is_on=True)
     shop.advance(days=31)
     shop.deliver(copies=2)
     assert post() == ["Your payment for Pro failed"]
@@ -106,7 +106,7 @@ def test_a_bank_that_wants_the_customer_is_told_apart(shop: Shop, customer: Acco
     shop.pay(shop.checkout(customer, item="pro"))
     shop.deliver()
     post()
-    invoice_collection.set_declines(shop.stripe, stripe_customer(shop), is_on=True, needs_action=True)
+    declines.set_declines(shop.stripe, stripe_customer(shop), is_on=True, needs_action=True)
     shop.advance(days=31)
     shop.deliver()
 
@@ -297,9 +297,9 @@ class TestANewAddress:
     def test_waits_while_stripe_is_away(self, shop: Shop, ada: User, known: str) -> None:
         ada.email = "ada@lovelace.example"
         ada.save()
-        faults.plan(shop.stripe, {"kinds": ["503"], "rate": 1.0})
+        faults.plan(shop.stripe.store, {"kinds": ["503"], "rate": 1.0})
         assert address_sync.update_customers(now=clock.now()) == 0
-        faults.plan(shop.stripe, {"kinds": []})
+        faults.plan(shop.stripe.store, {"kinds": []})
 
         assert address_sync.update_customers(now=clock.now()) == 1
         assert shop.stripe.get("customer", known)["email"] == "ada@lovelace.example"

@@ -28,7 +28,7 @@ from common import clock
 from credits import audit, selectors
 from credits.models import Grant, Source
 from outbox.models import Alert, OutboxEvent
-from sandbox.local_stripe import invoice_collection, pages, payments
+from sandbox.local_stripe import declines, pages, payments
 from tests.threads import together
 
 FREE = 8
@@ -101,7 +101,7 @@ def test_an_upgrade_counts_at_once_and_once(shop: Shop, customer: Account, pro: 
 def test_an_upgrade_whose_payment_is_refused_changes_nothing(
     shop: Shop, customer: Account, pro: Subscription, big: Plan
 ) -> None:
-    invoice_collection.set_declines(shop.stripe, stripe.Customer.list().data[0].id, is_on=True)
+    declines.set_declines(shop.stripe, stripe.Customer.list().data[0].id, is_on=True)
 
     with pytest.raises(PaymentDeclinedError):
         change(customer, "team")
@@ -115,7 +115,7 @@ def test_an_upgrade_whose_payment_is_refused_changes_nothing(
 def bank_asks(shop: Shop, pro: Subscription) -> str:
     """From now on the bank wants to hear from the card's owner."""
     customer_id = str(stripe.Customer.list().data[0].id)
-    invoice_collection.set_declines(shop.stripe, customer_id, is_on=True, needs_action=True)
+    declines.set_declines(shop.stripe, customer_id, is_on=True, needs_action=True)
     return customer_id
 
 
@@ -165,7 +165,7 @@ def test_an_upgrade_that_is_not_approved_leaves_the_plan(
     assert (stays.price, stays.pending_price, stays.status) == (price("pro"), None, "active")
     assert (plan_credits(customer), shop.failures()) == (100, [])
     assert {row["status"] for row in shop.stripe.store.all("invoice")} == {"paid", "void"}
-    invoice_collection.set_declines(shop.stripe, bank_asks, is_on=False)
+    declines.set_declines(shop.stripe, bank_asks, is_on=False)
     shop.advance(days=1)
     assert change(customer, "team").price == price("team")
 
@@ -194,7 +194,7 @@ def test_pending_change_is_replaced_by_the_next_one(
     """Whoever stops a plan does not find an invoice that can still be paid."""
     with pytest.raises(PaymentActionRequiredError):
         change(customer, "team")
-    invoice_collection.set_declines(shop.stripe, bank_asks, is_on=False)
+    declines.set_declines(shop.stripe, bank_asks, is_on=False)
     now = clock.now()
 
     if then == "stops":
@@ -221,15 +221,15 @@ def test_an_upgrade_that_is_not_approved_ends_with_the_period(
 
     docs.stripe.com/billing/subscriptions/pending-updates: it expires with the period.
     """
-    invoice_collection.set_declines(shop.stripe, bank_asks, is_on=False)
+    declines.set_declines(shop.stripe, bank_asks, is_on=False)
     shop.advance(days=29, hours=20)
     shop.deliver()
     left = Subscription.objects.get().current_period_end - clock.now()
     assert timedelta(hours=1) < left < timedelta(hours=23)
-    invoice_collection.set_declines(shop.stripe, bank_asks, is_on=True, needs_action=True)
+    declines.set_declines(shop.stripe, bank_asks, is_on=True, needs_action=True)
     with pytest.raises(PaymentActionRequiredError):
         change(customer, "team")
-    invoice_collection.set_declines(shop.stripe, bank_asks, is_on=False)
+    declines.set_declines(shop.stripe, bank_asks, is_on=False)
     shop.advance(seconds=int(left.total_seconds()) + 7200)
     shop.deliver(copies=2)
 
@@ -261,7 +261,7 @@ def test_a_payment_that_is_on_its_way_is_waited_for(
 
 def test_a_bank_s_debit_is_no_failed_payment(shop: Shop, customer: Account, pro: Subscription) -> None:
     """docs.stripe.com/billing/subscriptions/sepa-debit: its answer takes days; iDEAL becomes one for a subscription."""
-    invoice_collection.set_declines(shop.stripe, str(stripe.Customer.list().data[0].id), is_on=False, is_slow=True)
+    declines.set_declines(shop.stripe, str(stripe.Customer.list().data[0].id), is_on=False, is_slow=True)
     shop.advance(days=30, hours=2)
     shop.deliver()
 
@@ -285,10 +285,10 @@ def test_what_is_not_paid_for_is_not_changed(
     if problem == "paused":
         plan_changes.pause(account=customer, until=None, now=clock.now())
     else:
-        invoice_collection.set_declines(shop.stripe, customer_id, is_on=True)
+        declines.set_declines(shop.stripe, customer_id, is_on=True)
         shop.advance(days=31, hours=2)
         shop.deliver()
-        invoice_collection.set_declines(shop.stripe, customer_id, is_on=False)
+        declines.set_declines(shop.stripe, customer_id, is_on=False)
 
     for interval in ("month", "year"):
         with pytest.raises(PlanNotPaidError):
@@ -310,12 +310,12 @@ def test_a_change_that_is_not_paid_leaves_what_was_planned(
         change(customer, "team")
         change(customer, "pro")
     customer_id = str(stripe.Customer.list().data[0].id)
-    invoice_collection.set_declines(shop.stripe, customer_id, is_on=True, needs_action=answer != "declined")
+    declines.set_declines(shop.stripe, customer_id, is_on=True, needs_action=answer != "declined")
     with pytest.raises((PaymentDeclinedError, PaymentActionRequiredError)):
         change(customer, "studio", "year")
     if answer != "declined":
         plan_changes.drop_pending(account=customer, now=clock.now())
-    invoice_collection.set_declines(shop.stripe, customer_id, is_on=False)
+    declines.set_declines(shop.stripe, customer_id, is_on=False)
     shop.deliver()
 
     stands = Subscription.objects.get()
@@ -333,10 +333,10 @@ def test_month_paid_late_keeps_the_year_bought_meanwhile(
 ) -> None:
     """In the portal a year can be bought while a renewal is tried again: both are paid, and both are given."""
     customer_id = str(stripe.Customer.list().data[0].id)
-    invoice_collection.set_declines(shop.stripe, customer_id, is_on=True)
+    declines.set_declines(shop.stripe, customer_id, is_on=True)
     shop.advance(days=31, hours=3)
     shop.deliver()
-    invoice_collection.set_declines(shop.stripe, customer_id, is_on=False)
+    declines.set_declines(shop.stripe, customer_id, is_on=False)
     (row,) = shop.stripe.store.all("subscription")
     stripe.Subscription.modify(
         row["id"], items=[{"id": row["items"]["data"][0]["id"], "price": price("team", "year").stripe_price_id}],

@@ -27,7 +27,7 @@ from billing.webhooks import inbox
 from common import clock
 from credits import audit, ledger, selectors
 from credits.models import Grant, Source
-from sandbox.local_stripe import events, faults, invoice_collection
+from sandbox.local_stripe import declines, events, faults
 
 # 200 purchases, 100 upgrades and 100 renewals, nightly.
 STORM = int(os.environ.get("STORM_PURCHASES", "10"))
@@ -42,7 +42,7 @@ def the_client_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def fail(shop: Shop, *kinds: str, **how: Any) -> None:
-    faults.plan(shop.stripe, {"kinds": list(kinds), **how})
+    faults.plan(shop.stripe.store, {"kinds": list(kinds), **how})
 
 
 def count(shop: Shop, kind: str, **values: Any) -> int:
@@ -87,7 +87,7 @@ def test_top_up_is_paid_once_whatever_stripe_answers(
 def test_top_up_is_switched_off_though_its_refusal_was_lost(shop: Shop, topped_up: Account) -> None:
     """docs.stripe.com/api/payment_intents/create: a declined payment is answered 402, and stays as it is for ever."""
     customer_id = str(stripe.Customer.list().data[0].id)
-    invoice_collection.set_declines(shop.stripe, customer_id, is_on=True)
+    declines.set_declines(shop.stripe, customer_id, is_on=True)
     fail(shop, "lost", path="^/v1/payment_intents$", method="POST")
     with pytest.raises(PaymentProviderUnavailableError):
         top_up(topped_up)

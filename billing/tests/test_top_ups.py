@@ -23,7 +23,7 @@ from common import clock
 from credits import ledger, selectors
 from credits.models import Grant, Source
 from outbox.models import Alert, OutboxEvent
-from sandbox.local_stripe import invoice_collection, refunds_and_disputes
+from sandbox.local_stripe import declines, refunds_and_disputes
 from sandbox.local_stripe.transport import InProcessClient
 
 FREE = 8
@@ -106,7 +106,7 @@ def test_there_are_so_many_a_month(shop: Shop, topped_up: Account) -> None:
 @pytest.mark.parametrize("needs_action", [False, True])
 def test_a_refused_card_switches_it_off_and_tells(shop: Shop, topped_up: Account, needs_action: bool) -> None:
     customer_id = stripe.Customer.list().data[0].id
-    invoice_collection.set_declines(shop.stripe, customer_id, is_on=True, needs_action=needs_action)
+    declines.set_declines(shop.stripe, customer_id, is_on=True, needs_action=needs_action)
     spend_down_to(topped_up, 4)
 
     order = look(topped_up)

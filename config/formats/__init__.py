@@ -1,1 +1,1 @@
-"""How each language writes dates, where Django writes them otherwise: named in templates, as in `date:"DATE_FORMAT"`."""
+"""How each language writes dates. Templates name them: `date:"DATE_FORMAT"`."""

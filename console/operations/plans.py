@@ -341,7 +341,11 @@ class ExtendPeriod(Operation):
         current = plan_changes.running(request.account)
         until = plan_changes.extended_until(current, days=request.data["days"])
         return [
-            Effect(_("Paid until"), date_format(current.current_period_end, "DATE_FORMAT"), date_format(until, "DATE_FORMAT")),
+            Effect(
+                _("Paid until"),
+                date_format(current.current_period_end, "DATE_FORMAT"),
+                date_format(until, "DATE_FORMAT"),
+            ),
             Effect(_("Charged for that"), money(0, current.price.currency), money(0, current.price.currency)),
             Effect(_("Credits"), _("for the months that are paid"), _("for each month that begins until then as well")),
         ]
@@ -350,7 +354,9 @@ class ExtendPeriod(Operation):
         current = plan_changes.extend_period(
             account=request.account, days=request.data["days"], key=request.key, now=request.now
         )
-        return OperationResult(text=_("The plan is paid until %s.") % date_format(current.current_period_end, "DATE_FORMAT"))
+        return OperationResult(
+            text=_("The plan is paid until %s.") % date_format(current.current_period_end, "DATE_FORMAT")
+        )
 
 
 @register

@@ -23,6 +23,7 @@ from console.operations import OPERATIONS
 from credits import audit, ledger, selectors
 from credits.models import Grant, Source, Transaction, Wallet
 from outbox.models import OutboxEvent
+from sandbox.local_stripe import declines
 
 __all__ = ["customer", "shop"]
 
@@ -298,19 +299,18 @@ def test_a_plan_is_changed_extended_stopped_and_resumed(desk: Desk, shop: Shop) 
 
 
 def test_a_failed_payment_is_tried_again_from_its_problem(desk: Desk, shop: Shop) -> None:
-    from sandbox.local_stripe import invoice_collection
 
     shop.pay(shop.checkout(desk.account, item="pro"))
     shop.deliver()
     (row,) = shop.stripe.store.all("subscription")
-    invoice_collection.set_declines(shop.stripe, row["customer"], is_on=True)
+    declines.set_declines(shop.stripe, row["customer"], is_on=True)
     shop.advance(days=32)
     shop.deliver()
     page = desk.browser.get(f"/admin/accounts/account/{desk.account.pk}/change/").content.decode()
     assert "The payment of Pro failed." in page
 
     assert "The bank said no" in desk.do("retry-payment")
-    invoice_collection.set_declines(shop.stripe, row["customer"], is_on=False)
+    declines.set_declines(shop.stripe, row["customer"], is_on=False)
     assert "1 invoices are paid" in desk.do("retry-payment")
 
     assert Subscription.objects.get().status == "active"

@@ -21,6 +21,7 @@ from console import reports
 from console.models import AlertThreshold
 from credits import ledger
 from credits.models import Entry, Grant, Source, Transaction
+from sandbox.local_stripe import declines
 from usage import simulation
 from usage.simulation import Assumptions
 
@@ -193,18 +194,17 @@ def test_plans_payments_and_top_customers(shop: Shop, customer: Account, present
 
 
 def test_failed_payments_and_their_recovery(shop: Shop, customer: Account, present: datetime) -> None:
-    from sandbox.local_stripe import invoice_collection
 
     shop.pay(shop.checkout(customer, item="pro"))
     shop.deliver()
     (row,) = shop.stripe.store.all("subscription")
-    invoice_collection.set_declines(shop.stripe, row["customer"], is_on=True)
+    declines.set_declines(shop.stripe, row["customer"], is_on=True)
     shop.advance(days=32)
     shop.deliver()
     fields = {"since": present, "until": present + timedelta(days=90)}
     assert (reports.payments(**fields)["failed"], reports.payments(**fields)["recovered"]) == (1, 0)
 
-    invoice_collection.set_declines(shop.stripe, row["customer"], is_on=False)
+    declines.set_declines(shop.stripe, row["customer"], is_on=False)
     shop.advance(days=4)
     shop.deliver()
 

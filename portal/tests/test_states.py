@@ -15,7 +15,7 @@ from billing.tests.conftest import Shop, customer, shop
 from common import clock
 from outbox import dispatching
 from outbox.models import OutboxEvent
-from sandbox.local_stripe import invoice_collection
+from sandbox.local_stripe import declines
 
 __all__ = ["customer", "shop"]
 
@@ -106,7 +106,7 @@ class TestFailedRenewal:
     def failed(self, shop: Shop, customer: Account) -> Subscription:
         shop.pay(shop.checkout(customer, item="pro"))
         shop.deliver()
-        invoice_collection.set_declines(shop.stripe, next(iter(shop.stripe.store.all("customer")))["id"], is_on=True)
+        declines.set_declines(shop.stripe, next(iter(shop.stripe.store.all("customer")))["id"], is_on=True)
         shop.advance(days=31)
         shop.deliver()
         return Subscription.objects.get()

@@ -7,8 +7,8 @@ from django.conf import settings
 
 from sandbox.clock import SandboxClock
 from sandbox.local_stripe import events, server
-from sandbox.local_stripe.core import LocalStripe
 from sandbox.local_stripe.store import Store
+from sandbox.local_stripe.whole import LocalStripe
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable
 
 from common.json_types import JsonObject
-from sandbox.local_stripe import checkout, events, faults, invoice_collection, pages, refunds_and_disputes
+from sandbox.local_stripe import checkout, declines, events, faults, invoice_collection, pages, refunds_and_disputes
 from sandbox.local_stripe.core import LocalStripe
 from sandbox.local_stripe.errors import StripeApiError, invalid
 
@@ -48,7 +48,7 @@ def _card(stripe: LocalStripe, values: Row, _send: events.Send, customer_id: str
     if not isinstance(values.get("declines"), bool):
         raise invalid("declines must be true or false.", param="declines")
     how = {name: values.get(name) is True for name in ("needs_action", "is_slow")}
-    invoice_collection.set_declines(stripe, customer_id, is_on=values["declines"], **how)
+    declines.set_declines(stripe, customer_id, is_on=values["declines"], **how)
     return {"customer": customer_id, "declines": values["declines"]}
 
 
@@ -74,7 +74,8 @@ def _refund(stripe: LocalStripe, values: Row, _send: events.Send, charge_id: str
 
 
 def _fail(stripe: LocalStripe, values: Row, _send: events.Send) -> Row:
-    return faults.plan(stripe, values)
+    with stripe.lock:
+        return faults.plan(stripe.store, values)
 
 
 def _dispute(stripe: LocalStripe, _values: Row, _send: events.Send, charge_id: str) -> Row:

@@ -16,7 +16,7 @@ from typing import Any
 
 from common.json_types import JsonObject
 from sandbox.clock import SandboxClock
-from sandbox.local_stripe import contract, parameters
+from sandbox.local_stripe import contract, faults, parameters
 from sandbox.local_stripe.errors import StripeApiError, invalid, missing
 from sandbox.local_stripe.store import DUE, IDEMPOTENCY, Store, new_id
 
@@ -60,6 +60,7 @@ class Answer:
 
 _routes: list[Route] = []
 _timers: dict[str, Callable[..., None]] = {}
+_reactions: dict[str, list[Callable[..., None]]] = {}
 
 
 def route(method: str, path: str, params: str | None = None) -> Callable[[Handler], Handler]:
@@ -83,48 +84,37 @@ def timer(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return register
 
 
+def reaction(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """What follows elsewhere when something happens: `LocalStripe.react` calls it at once."""
+
+    def register(handler: Callable[..., None]) -> Callable[..., None]:
+        _reactions.setdefault(name, []).append(handler)
+        return handler
+
+    return register
+
+
 class LocalStripe:
-    """One Stripe account in test mode, with everything in it."""
+    """One Stripe account in test mode. Import it from `whole`, which registers what its parts serve."""
 
     def __init__(self, *, store: Store, clock: SandboxClock, public_url: str = "http://127.0.0.1:12111") -> None:
-        # The routes are registered by importing the modules that serve them.
-        from sandbox.local_stripe import (
-            catalogue,
-            checkout,
-            clocks,
-            credit_notes,
-            customers,
-            events,
-            faults,
-            invoice_collection,
-            invoices,
-            payments,
-            portal,
-            promotions,
-            refunds_and_disputes,
-            schedules,
-            subscriptions,
-            tax,
-        )
-
-        self.parts = (
-            catalogue, checkout, clocks, invoice_collection, credit_notes, customers, events, faults, invoices,
-            refunds_and_disputes, payments, portal, promotions, schedules, subscriptions, tax,
-        )  # fmt: skip
         self.store = store
         self.clock = clock
         self.public_url = public_url
         self.lock = threading.RLock()
 
+    def react(self, name: str, row: JsonObject) -> None:
+        """Have the parts that care do what follows."""
+        for handler in _reactions.get(name, []):
+            handler(self, row)
+
     # --- requests --------------------------------------------------------------------------------
 
     def request(self, method: str, path: str, encoded: str, headers: Mapping[str, str]) -> Answer:
         """Answer one API call. `encoded` is the query of a GET or DELETE, or the body of a POST."""
-        from sandbox.local_stripe import faults
-
         answer_headers = {"Request-Id": f"req_{secrets.token_hex(7)}", "Stripe-Version": API_VERSION}
         with self.lock:
-            fault = faults.next_one(self, method, path)
+            fault = faults.next_one(self.store, method, path)
             try:
                 self._check_key(headers.get("authorization", ""))
                 faults.before(fault)
@@ -307,9 +297,7 @@ class LocalStripe:
         event = self.new(
             "event", "evt", type=kind, data=data, api_version=API_VERSION, pending_webhooks=0, request=None
         )
-        from sandbox.local_stripe import events
-
-        events.queue(self, event)
+        self.react("event", event)
 
 
 def _hide(place: Any, shown: list[list[str]]) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 
 from common.json_types import JsonObject
+from sandbox.local_stripe import declines
 from sandbox.local_stripe.catalogue import update
 from sandbox.local_stripe.core import LocalStripe, route
 
@@ -124,12 +125,10 @@ def attach(stripe: LocalStripe, values: Row, payment_method_id: str) -> Row:
     """Leave a card with a customer. Stripe's own test cards (docs.stripe.com/testing) are made on the way."""
     customer = stripe.get("customer", values["customer"])
     if payment_method_id.startswith("pm_card_"):
-        from sandbox.local_stripe import invoice_collection  # which knows whose card is refused
-
         row = _keep(stripe, _new_card(stripe, customer), customer)
         asks = payment_method_id == "pm_card_authenticationRequired"
         is_bad = payment_method_id == "pm_card_chargeCustomerFail"
-        invoice_collection.set_declines(stripe, customer["id"], is_on=is_bad, needs_action=asks)
+        declines.set_declines(stripe, customer["id"], is_on=is_bad, needs_action=asks)
         return row
     return _keep(stripe, stripe.get("payment_method", payment_method_id), customer)
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable
 
 from common.json_types import JsonObject
-from sandbox.local_stripe.core import LocalStripe, encoded_json, route
+from sandbox.local_stripe.core import LocalStripe, encoded_json, reaction, route
 from sandbox.local_stripe.errors import invalid
 from sandbox.local_stripe.store import DELIVERY, new_id
 
@@ -81,6 +81,7 @@ def listen(stripe: LocalStripe, *, url: str, secret: str) -> None:
     stripe.store.save()
 
 
+@reaction("event")
 def queue(stripe: LocalStripe, event: Row) -> None:
     """Plan one delivery per endpoint that wants this event."""
     for endpoint in stripe.store.all("webhook_endpoint"):

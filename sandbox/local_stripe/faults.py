@@ -9,8 +9,8 @@ import random
 import re
 
 from common.json_types import JsonObject
-from sandbox.local_stripe.core import LocalStripe
 from sandbox.local_stripe.errors import StripeApiError, invalid
+from sandbox.local_stripe.store import Store
 
 Row = JsonObject
 
@@ -31,10 +31,10 @@ class NoAnswerError(Exception):
     """The connection ends without an answer."""
 
 
-def plan(stripe: LocalStripe, values: Row) -> Row:
+def plan(store: Store, values: Row) -> Row:
     """Let calls fail from now on: `rate` of them at random, or the next `times`; in the ways of `kinds`.
 
-    `path` (a regular expression) says which calls; without kinds, everything works again.
+    `path` (a regular expression) says which calls; without kinds, everything works again. The caller holds the lock.
     """
     kinds = values.get("kinds", [])
     if not isinstance(kinds, list) or set(kinds) - {*KINDS, FORBIDDEN}:
@@ -46,15 +46,14 @@ def plan(stripe: LocalStripe, values: Row) -> Row:
         raise invalid("times must be a whole number from 1 on.", param="times")
     fields = {name: values.get(name, unset) for name, unset in (("path", ""), ("method", ""), ("seed", 0))}
     row = {"kinds": kinds, "rate": rate, "times": times, **fields, "asked": 0, "failed": 0}
-    with stripe.lock:
-        stripe.store.put(FAULTS, "plan", row)
-        stripe.store.save()
+    store.put(FAULTS, "plan", row)
+    store.save()
     return row
 
 
-def next_one(stripe: LocalStripe, method: str, path: str) -> str:
+def next_one(store: Store, method: str, path: str) -> str:
     """The way in which this call fails; empty when it does not."""
-    row = stripe.store.get(FAULTS, "plan")
+    row = store.get(FAULTS, "plan")
     if not row or not row["kinds"] or not re.search(row["path"] or "", path) or row["method"] not in ("", method):
         return ""
     if row["times"] is not None and row["failed"] >= row["times"]:
@@ -64,7 +63,7 @@ def next_one(stripe: LocalStripe, method: str, path: str) -> str:
     if chance.random() >= row["rate"]:
         return ""
     row["failed"] += 1
-    stripe.store.put(FAULTS, "plan", row)
+    store.put(FAULTS, "plan", row)
     return str(chance.choice(row["kinds"]))
 
 

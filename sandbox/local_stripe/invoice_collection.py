@@ -1,37 +1,16 @@
 """Getting a subscription's invoice paid: at once, or after the bank has said no, a few times more."""
 
 from common.json_types import JsonObject
-from sandbox.local_stripe import invoices, payments
-from sandbox.local_stripe.core import LocalStripe, route, timer
+from sandbox.local_stripe import declines, invoices, payments
+from sandbox.local_stripe.core import LocalStripe, reaction, route, timer
 from sandbox.local_stripe.errors import declined, invalid
+from sandbox.local_stripe.periods import DAY_S
 
 Row = JsonObject
 
 # Stripe's own default leaves the rhythm to its learning; this is the schedule that it offers beside it.
 RETRY_AFTER_DAYS = (3, 5, 7)
-DAY_S = 86_400
 DEBIT_S = 5 * DAY_S
-DECLINES = "_declines"  # the customers whose card is refused from now on
-
-
-def set_declines(
-    stripe: LocalStripe, customer_id: str, *, is_on: bool, needs_action: bool = False, is_slow: bool = False
-) -> None:
-    """From now on this customer's card is refused, wants its owner (3-D Secure), or is taken again.
-
-    `is_slow`: they pay by a bank's debit, whose answer takes days (docs.stripe.com/billing/subscriptions/sepa-debit).
-    """
-    with stripe.lock:
-        stripe.get("customer", customer_id)
-        reported = {"is_on": is_on or needs_action, "needs_action": needs_action, "is_slow": is_slow}
-        stripe.store.put(DECLINES, customer_id, reported)
-        stripe.store.save()
-
-
-def refusal(stripe: LocalStripe, customer_id: str) -> str:
-    """Why this customer's card is refused while they are not there; empty when it is taken."""
-    result = stripe.store.get(DECLINES, customer_id) or {}
-    return ("authentication_required" if result.get("needs_action") else "card_declined") if result.get("is_on") else ""
 
 
 def pay(stripe: LocalStripe, bill: Row, *, is_part_of_a_change: bool = False, is_there: bool = False) -> bool:
@@ -43,10 +22,10 @@ def pay(stripe: LocalStripe, bill: Row, *, is_part_of_a_change: bool = False, is
         _settle(stripe, bill)  # nothing to pay: what is over is the customer's credit at Stripe
         return True
     intent = _intent_of(stripe, bill)
-    if not is_there and (stripe.store.get(DECLINES, bill["customer"]) or {}).get("is_slow"):
+    if not is_there and declines.is_slow(stripe, bill["customer"]):
         _wait_for_the_bank(stripe, bill, intent)
         return False
-    why = "" if is_there else refusal(stripe, bill["customer"])
+    why = "" if is_there else declines.refusal(stripe, bill["customer"])
     if why == "authentication_required":
         payments.ask_owner(stripe, intent)
         stripe.emit("invoice.payment_action_required", bill)
@@ -70,6 +49,7 @@ def _wait_for_the_bank(stripe: LocalStripe, bill: Row, intent: Row) -> None:
     stripe.emit("invoice.updated", bill)
 
 
+@reaction("intent_paid")
 def intent_paid(stripe: LocalStripe, intent: Row) -> None:
     """A payment arrived: the invoice that it is for, if any, is paid."""
     for attempt in stripe.store.all("invoice_payment"):
@@ -91,7 +71,7 @@ def pay_invoice(stripe: LocalStripe, values: Row, invoice_id: str) -> Row:
     if bill["status"] != "open":
         raise invalid(f"Invoice is {bill['status']}: it cannot be paid.", code="invoice_not_editable")
     if not pay(stripe, bill):
-        why = refusal(stripe, bill["customer"])
+        why = declines.refusal(stripe, bill["customer"])
         code = "invoice_payment_intent_requires_action" if why == "authentication_required" else why
         raise declined(payments.DECLINED, code=code)
     return bill
@@ -103,7 +83,7 @@ def pay_on_page(stripe: LocalStripe, invoice_id: str) -> None:
         bill = stripe.get("invoice", invoice_id)
         if bill["status"] != "open":
             raise invalid(f"Invoice is {bill['status']}: it cannot be paid.", code="invoice_not_editable")
-        set_declines(stripe, bill["customer"], is_on=False)
+        declines.set_declines(stripe, bill["customer"], is_on=False)
         pay(stripe, bill, is_there=True)
         stripe.store.save()
 
@@ -169,9 +149,7 @@ def _settle(stripe: LocalStripe, bill: Row) -> None:
     stripe.changed("invoice", bill)
     stripe.emit("invoice.paid", bill)
     stripe.emit("invoice.payment_succeeded", bill)
-    from sandbox.local_stripe import subscriptions  # which begins and renews what is collected here
-
-    subscriptions.apply_pending_update(stripe, bill)
+    stripe.react("invoice_paid", bill)
     _stand(stripe, bill, "active")
 
 
@@ -189,11 +167,7 @@ def _fail(stripe: LocalStripe, bill: Row, *, is_tried_again: bool) -> None:
         stripe.at(next_at, "retry_invoice", bill["id"])
         _stand(stripe, bill, "past_due")
         return
-    from sandbox.local_stripe import subscriptions
-
-    row = stripe.get("subscription", invoices.subscription_id(bill) or "")
-    if row["status"] != "canceled":
-        subscriptions.cancel_subscription(stripe, {}, row["id"])
+    stripe.react("invoice_given_up", bill)
 
 
 def _stand(stripe: LocalStripe, bill: Row, status: str) -> None:

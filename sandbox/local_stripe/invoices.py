@@ -88,9 +88,7 @@ def void_invoice(stripe: LocalStripe, values: Row, invoice_id: str) -> Row:
     if bill["status"] not in ("open", "uncollectible"):
         raise invalid(f"You can only pass in open invoices. This invoice is {bill['status']}.")
     void(stripe, bill)
-    from sandbox.local_stripe import subscriptions  # whose pending update this may have been
-
-    subscriptions.drop_pending_update(stripe, bill)
+    stripe.react("invoice_voided", bill)
     return bill
 
 

@@ -1,6 +1,7 @@
 """Payment intents and the charges that carry them out."""
 
 from common.json_types import JsonObject
+from sandbox.local_stripe import declines
 from sandbox.local_stripe.core import LocalStripe, route, timer
 from sandbox.local_stripe.customers import card_of
 from sandbox.local_stripe.errors import declined, invalid
@@ -95,20 +96,12 @@ def confirm(
     stripe: LocalStripe, payment_intent_id: str, *, payment_method: str | None = None, is_there: bool, outcome: str = ""
 ) -> Row:
     """Try to pay an intent, with its customer at the page or without. Raises the card error of a refusal."""
-    from sandbox.local_stripe import invoice_collection  # which knows whose card is refused
-
     intent = stripe.get("payment_intent", payment_intent_id)
     if intent["status"] not in ("requires_payment_method", "requires_confirmation", "requires_action"):
         raise invalid(f"You cannot confirm this PaymentIntent because it has a status of {intent['status']}.")
     if not is_there and stripe.get("payment_method", payment_method or "")["customer"] != intent["customer"]:
         raise invalid("The payment method does not belong to the customer.", param="payment_method")
-    why = (
-        "card_declined"
-        if outcome == "declined"
-        else ""
-        if is_there
-        else invoice_collection.refusal(stripe, intent["customer"])
-    )
+    why = "card_declined" if outcome == "declined" else "" if is_there else declines.refusal(stripe, intent["customer"])
     if why:
         fail(stripe, intent, why)
         raise declined(intent["last_payment_error"]["message"], payment_intent=intent, code=why)
@@ -215,9 +208,7 @@ def succeed(stripe: LocalStripe, intent: Row) -> Row:
     stripe.changed("payment_intent", intent)
     stripe.emit("charge.succeeded", created)
     stripe.emit("payment_intent.succeeded", intent)
-    from sandbox.local_stripe import invoice_collection
-
-    invoice_collection.intent_paid(stripe, intent)
+    stripe.react("intent_paid", intent)
     return created
 
 

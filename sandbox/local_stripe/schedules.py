@@ -1,6 +1,7 @@
 """Subscription schedules: what a subscription will become at the end of its period."""
 
 from common.json_types import JsonObject
+from sandbox.local_stripe import periods
 from sandbox.local_stripe.core import LocalStripe, route
 from sandbox.local_stripe.errors import invalid
 
@@ -62,9 +63,7 @@ def update_schedule(stripe: LocalStripe, values: Row, schedule_id: str) -> Row:
         raise invalid("You can not modify the start date of the current phase.", param="phases")
     first, second = (phase["items"][0] for phase in phases)
     ends = phases[0].get("end_date", row["phases"][0]["end_date"])
-    from sandbox.local_stripe import subscriptions  # which knows how long a period is
-
-    last = subscriptions.after(ends, stripe.get("price", second["price"]), 1)  # one period, unless it says otherwise
+    last = periods.after(ends, stripe.get("price", second["price"]), 1)  # one period, unless it says otherwise
     row |= {
         "end_behavior": values.get("end_behavior", row["end_behavior"]),
         "phases": [_phase(stripe, first, row["phases"][0]["start_date"], ends), _phase(stripe, second, ends, last)],

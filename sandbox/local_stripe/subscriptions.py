@@ -4,17 +4,16 @@ They are in flexible billing mode, as Stripe's own are since 2025-09-30
 (docs.stripe.com/billing/subscriptions/billing-mode/compare): a stop in the portal sets `cancel_at` only.
 """
 
-import calendar
 import copy
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from common.json_types import JsonObject
-from sandbox.local_stripe import invoice_collection, invoices, payments, promotions, schedules
+from sandbox.local_stripe import declines, invoice_collection, invoices, payments, periods, promotions, schedules
 from sandbox.local_stripe.catalogue import update
-from sandbox.local_stripe.core import LocalStripe, route, timer
+from sandbox.local_stripe.core import LocalStripe, reaction, route, timer
 from sandbox.local_stripe.errors import declined, invalid
 from sandbox.local_stripe.invoices import Charged
+from sandbox.local_stripe.periods import DAY_S
 from sandbox.local_stripe.store import new_id
 
 Row = JsonObject
@@ -29,7 +28,7 @@ CHANGEABLE = {
     "cancel_at", "cancel_at_period_end", "metadata", "default_payment_method", "description", "discounts", "items",
     "billing_cycle_anchor", "pause_collection", "payment_behavior", "proration_behavior", "proration_date", "trial_end",
 }  # fmt: skip
-WILL_END_S = 3 * invoice_collection.DAY_S  # a trial's end is announced so long before
+WILL_END_S = 3 * DAY_S  # a trial's end is announced so long before
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +66,7 @@ def create_subscription(stripe: LocalStripe, values: Row) -> Row:
     if not method:
         raise invalid("This customer has no attached payment source or default payment method.")
     card = stripe.get("payment_method", method)
-    why = invoice_collection.refusal(stripe, customer["id"])
+    why = declines.refusal(stripe, customer["id"])
     if why and values.get("payment_behavior") == "error_if_incomplete":
         raise declined(payments.DECLINED, code=why)
     return start(
@@ -157,7 +156,7 @@ def _change_items(stripe: LocalStripe, row: Row, change: Change) -> None:
     previous = {"items": {"data": before["items"]["data"]}}
     is_anew = change.is_anew and row["status"] != "trialing"
     _set_items(stripe, row, change.items or [], is_anew=is_anew)
-    why = invoice_collection.refusal(stripe, row["customer"])
+    why = declines.refusal(stripe, row["customer"])
     is_billed = (change.proration == "always_invoice" or is_anew) and row["status"] != "trialing"
     if is_billed and why and change.payment_behavior == "error_if_incomplete":
         _restore(stripe, row, before)
@@ -210,10 +209,10 @@ def _set_items(stripe: LocalStripe, row: Row, wanted: list[Row], *, is_anew: boo
 
 def _keep_to_anchor(stripe: LocalStripe, row: Row, item: Row, price: Row) -> None:
     """The period of a price of another interval, counted from the anchor that there is."""
-    count = _periods_between(row["billing_cycle_anchor"], stripe.timestamp() + 1, price)
+    count = periods.count_until(row["billing_cycle_anchor"], stripe.timestamp() + 1, price)
     item |= {
-        "current_period_start": after(row["billing_cycle_anchor"], price, max(0, count - 1)),
-        "current_period_end": after(row["billing_cycle_anchor"], price, max(1, count)),
+        "current_period_start": periods.after(row["billing_cycle_anchor"], price, max(0, count - 1)),
+        "current_period_end": periods.after(row["billing_cycle_anchor"], price, max(1, count)),
     }
     stripe.at(int(item["current_period_end"]), "renew_subscription", row["id"])
 
@@ -245,6 +244,7 @@ def _pending(stripe: LocalStripe, row: Row, items: list[Row], *, is_anew: bool) 
     }
 
 
+@reaction("invoice_paid")
 def apply_pending_update(stripe: LocalStripe, bill: Row) -> None:
     """The invoice of a pending update is paid: the change takes place."""
     row = _of_pending_update(stripe, bill)
@@ -262,6 +262,7 @@ def apply_pending_update(stripe: LocalStripe, bill: Row) -> None:
     stripe.emit("customer.subscription.updated", row, previous)
 
 
+@reaction("invoice_voided")
 def drop_pending_update(stripe: LocalStripe, bill: Row) -> None:
     """A pending update whose invoice is void, or that another change replaces, is gone."""
     row = _of_pending_update(stripe, bill)
@@ -300,7 +301,7 @@ def _begin_anew(stripe: LocalStripe, row: Row) -> None:
     now = stripe.timestamp()
     row["billing_cycle_anchor"] = now
     for item in row["items"]["data"]:
-        item |= {"current_period_start": now, "current_period_end": after(now, item["price"], 1)}
+        item |= {"current_period_start": now, "current_period_end": periods.after(now, item["price"], 1)}
         stripe.changed("subscription_item", item)
     stripe.at(_period_end(row), "renew_subscription", row["id"])
 
@@ -390,7 +391,7 @@ def start(
 ) -> Row:
     """Begin a subscription to some prices, and pay its first invoice; a trial's is over nothing."""
     now = stripe.timestamp()
-    trial_ends = now + trial_days * invoice_collection.DAY_S if trial_days else None
+    trial_ends = now + trial_days * DAY_S if trial_days else None
     identifier = new_id("sub")
     row = stripe.new(
         "subscription",
@@ -445,7 +446,9 @@ def _add_item(stripe: LocalStripe, row: Row, price: Row, quantity: int) -> None:
         tax_rates=[],
         discounts=[],
         current_period_start=starts,
-        current_period_end=known[0]["current_period_end"] if known else row["trial_end"] or after(starts, price, 1),
+        current_period_end=known[0]["current_period_end"]
+        if known
+        else row["trial_end"] or periods.after(starts, price, 1),
         billing_thresholds=None,
     )
     known.append(item)
@@ -500,10 +503,10 @@ def _renew(stripe: LocalStripe, subscription_id: str, *, reason: str = "subscrip
     begins = _period_end(row)
     schedules.begin_next_phase(stripe, row)
     for item in row["items"]["data"]:
-        count = _periods_between(row["billing_cycle_anchor"], begins, item["price"])
+        count = periods.count_until(row["billing_cycle_anchor"], begins, item["price"])
         item |= {
             "current_period_start": begins,
-            "current_period_end": after(row["billing_cycle_anchor"], item["price"], count + 1),
+            "current_period_end": periods.after(row["billing_cycle_anchor"], item["price"], count + 1),
         }
         stripe.changed("subscription_item", item)
     riding = [Charged(**each) for each in (stripe.store.get("_riding", row["id"]) or {}).get("charged", [])]
@@ -573,22 +576,9 @@ def is_paused(row: Row, at: int) -> bool:
     return bool(pause)
 
 
-def after(anchor: int, price: Row, count: int) -> int:
-    """The instant `count` periods after the anchor, on the anchor's day or the month's last one."""
-    recurring = price["recurring"]
-    months = {"month": 1, "year": 12}.get(recurring["interval"])
-    if months is None:
-        days: int = {"day": 1, "week": 7}[recurring["interval"]] * recurring["interval_count"]
-        return anchor + days * invoice_collection.DAY_S * count
-    first = datetime.fromtimestamp(anchor, UTC)
-    total = first.year * 12 + first.month - 1 + months * recurring["interval_count"] * count
-    year, month = divmod(total, 12)
-    day = min(first.day, calendar.monthrange(year, month + 1)[1])
-    return int(first.replace(year=year, month=month + 1, day=day).timestamp())
-
-
-def _periods_between(anchor: int, instant: int, price: Row) -> int:
-    count = 0
-    while after(anchor, price, count) < instant:
-        count += 1
-    return count
+@reaction("invoice_given_up")
+def _end_unpaid(stripe: LocalStripe, bill: Row) -> None:
+    """The last try to collect an invoice failed: what it bills ends."""
+    row = stripe.get("subscription", invoices.subscription_id(bill) or "")
+    if row["status"] != "canceled":
+        cancel_subscription(stripe, {}, row["id"])

@@ -81,9 +81,9 @@ def _round(is_local: bool, out: Path) -> int:
 def _start_local() -> str:
     """The local Stripe behind a socket of its own; its address."""
     from sandbox.clock import SandboxClock
-    from sandbox.local_stripe.core import LocalStripe
     from sandbox.local_stripe.server import Listening
     from sandbox.local_stripe.store import Store
+    from sandbox.local_stripe.whole import LocalStripe
 
     local = LocalStripe(store=Store(), clock=SandboxClock(Path(os.environ["CLOCK_FILE"])))
     server: Any = Listening(local, port=0)
