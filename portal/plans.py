@@ -148,7 +148,7 @@ def top_up(request: HttpRequest) -> HttpResponse:
     def switch() -> str:
         if request.POST.get("action") == "off":
             top_ups.switch_off(account=account)
-            return _("The automatic top-up is off.")
+            return _("Auto top-up is off.")
         below, times = (request.POST.get(name, "")[:12] for name in ("below", "max_per_month"))
         row = top_ups.switch_on(
             account=account,

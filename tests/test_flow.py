@@ -97,7 +97,9 @@ def test_a_customer_signs_up_spends_buys_and_subscribes(demo: Demo, page: Page) 
     page.get_by_role("button", name="Subscribe for € 20.00").click()
     expect(page.get_by_role("heading", name="Thank you, it is paid")).to_be_visible(timeout=20_000)
     page.goto(f"{demo.base_url}/dashboard")
-    expect(page.locator(".balance .figure")).to_contain_text("119")
+    # One paid credit was spent: of the day's hundred, 99 are left.
+    expect(page.locator(".balance .figure")).to_contain_text("99")
+    expect(page.locator(".balance")).to_contain_text("You have 119 credits in all")
     expect(page.locator("main")).to_contain_text("Renews on")
 
     page.goto(f"{demo.base_url}/billing")

@@ -14,7 +14,7 @@ from outbox.models import Alert
 
 
 def account_opened(account: Account, *, now: datetime) -> None:
-    _publish("account.opened", str(account.pk), account.pk, {"name": account.name}, now=now)
+    _publish("account.opened", str(account.pk), account.pk, {"name": account.name, "is_team": account.kind == Account.Kind.TEAM}, now=now)
 
 
 def member_invited(invitation: Invitation, *, now: datetime) -> None:

