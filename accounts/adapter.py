@@ -22,6 +22,7 @@ from common.json_types import JsonObject
 SECOND_FACTORS = "accounts.second-factors"
 DEVICE_COOKIE = "known_device"
 PASSWORD_SHOWN = "password_shown"  # in a session: the user whose password this browser knows  # noqa: S105
+AFTER_SIGN_UP = "after_sign_up"  # in a session: an address of ours
 DEVICE_FOR = timedelta(days=365)
 
 
@@ -32,6 +33,10 @@ class AccountAdapter(DefaultAccountAdapter):
         with transaction.atomic():
             user = super().save_user(request, user, form, commit=commit)
             request.session[PASSWORD_SHOWN] = user.pk
+            # A new address is confirmed first, which forgets where they were going.
+            wanted = request.POST.get("next", "")
+            if self.is_safe_url(wanted):
+                request.session[AFTER_SIGN_UP] = wanted
             if commit:
                 account = opening.personal_account(user=user, now=clock.now(), is_claimed=True)
                 account.language = _language_of(request)
@@ -43,6 +48,10 @@ class AccountAdapter(DefaultAccountAdapter):
         if user is not None:
             request.session[PASSWORD_SHOWN] = user.pk
         return user
+
+    def get_login_redirect_url(self, request: HttpRequest) -> str:
+        """Where somebody was going when they signed up, or the usual page."""
+        return str(request.session.pop(AFTER_SIGN_UP, "") or super().get_login_redirect_url(request))
 
     def post_login(self, request: HttpRequest, user: User, **how: Any) -> HttpResponse:
         """From here on, pages are in the account's language; before, in the browser's."""

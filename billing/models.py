@@ -258,8 +258,9 @@ class BenefitUse(models.Model):
 
 class OrderQuerySet(models.QuerySet["Order"]):
     def bought(self) -> "OrderQuerySet":
-        """Without those that were left or refused: they cost nothing. (One that was given back has a problem.)"""
-        return self.exclude(status__in=["open", "expired"]).exclude(status="failed", problem="")
+        """Without those that were left or refused: they cost nothing."""
+        nothing_paid = Q(paid_minor=None) | Q(paid_minor=0)
+        return self.exclude(status__in=["open", "expired"]).exclude(nothing_paid, status="failed")
 
     def with_related(self) -> "OrderQuerySet":
         """With all that fulfilling and showing an order reads, in one query."""
@@ -414,6 +415,8 @@ class Subscription(models.Model):
     is_paused = models.BooleanField(_("paused"), default=False, help_text=_("Not billed, and no new credits."))
     resumes_at = models.DateTimeField(_("resumes"), null=True, blank=True)
     trial_ends_at = models.DateTimeField(_("on trial until"), null=True, blank=True)
+    # While it is on the trial that it began with. (Free days given later are one to Stripe, and to nobody else.)
+    first_trial_ends_at = models.DateTimeField(null=True, blank=True, editable=False)
     stripe_schedule_id = models.CharField(max_length=255, blank=True)
     started_at = models.DateTimeField(_("started"))
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True)

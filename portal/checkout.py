@@ -96,6 +96,7 @@ def checkout_status(request: HttpRequest, checkout_id: str) -> HttpResponse:
             "order": order,
             "balance": selectors.balance(account_id=order.account_id, now=now),
             "trial": plan_changes.trial_of(order),
+            "may_differ": settings.STRIPE_TAX or settings.STRIPE_PROMOTION_CODES,
             "is_polling": order.is_waiting and timedelta(seconds=waited) < POLL_UNTIL,
             "step": step,
             "next_waited": waited + step,

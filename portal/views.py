@@ -44,7 +44,9 @@ def home(request: HttpRequest) -> HttpResponse:
 
 @require_GET
 def pricing(request: HttpRequest) -> HttpResponse:
-    return render(request, "portal/pricing.html", {"has_tax": settings.STRIPE_TAX, **offers.shown(request)})
+    """What is for sale; somebody who is signed in sees what is so for them."""
+    account = current_account(request) if request.user.is_authenticated else None
+    return render(request, "portal/pricing.html", {"has_tax": settings.STRIPE_TAX, **offers.shown(request, account)})
 
 
 @require_GET

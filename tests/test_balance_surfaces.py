@@ -62,7 +62,13 @@ def payment_failed(account: Account, now: datetime) -> None:
 
 
 def on_trial(account: Account, now: datetime) -> None:
-    _subscribe(account, now, status="trialing", trial_ends_at=now + timedelta(days=7))
+    _subscribe(
+        account,
+        now,
+        status="trialing",
+        trial_ends_at=now + timedelta(days=7),
+        first_trial_ends_at=now + timedelta(days=7),
+    )
 
 
 def _subscribe(account: Account, now: datetime, **how: object) -> None:
@@ -130,6 +136,15 @@ def test_every_surface_says_what_can_be_spent(
         assert answer is None or answer.json()["allowed"] is is_taken
     refusal = call(account, "post", "/credits/spend", {"amount": 1}).json() if not spendable else {}
     assert (balance["blocked"] or {}).get("code", "insufficient_credits") == refusal.get("code", "insufficient_credits")
+
+
+def test_nothing_is_said_of_no_credits(account: Account, ada: User) -> None:
+    used_up(account, clock.now())
+    frozen(account, clock.now())
+    browser = Client()
+    browser.force_login(ada)
+
+    assert "Your 0 credits" not in browser.get("/dashboard").content.decode()
 
 
 def test_frozen_customer_is_not_asked_to_buy(account: Account, ada: User) -> None:

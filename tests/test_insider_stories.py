@@ -116,7 +116,9 @@ def test_console_lists_filter_only_by_shown_fields() -> None:
             continue
         own = shown._shown()
         hidden = [row.name for row in model._meta.fields if not (row.primary_key or row.is_relation)]
-        assert [name for name in hidden if name not in own and shown.lookup_allowed(name, "x", RequestFactory().get("/"))] == [], model
+        assert [
+            name for name in hidden if name not in own and shown.lookup_allowed(name, "x", RequestFactory().get("/"))
+        ] == [], model
 
 
 def test_a_key_gives_back_its_own_spends_and_no_others(world: World) -> None:

@@ -6,6 +6,8 @@ An event's data is complete: the amounts and names of that moment, as JSON. E-ma
 import uuid
 from datetime import datetime
 
+from django.conf import settings
+
 from accounts.models import Account, ApiKey, Invitation
 from billing.models import Order, Price, Subscription
 from common.json_types import JsonObject
@@ -14,7 +16,8 @@ from outbox.models import Alert
 
 
 def account_opened(account: Account, *, now: datetime) -> None:
-    _publish("account.opened", str(account.pk), account.pk, {"name": account.name, "is_team": account.kind == Account.Kind.TEAM}, now=now)
+    data = {"name": account.name, "is_team": account.kind == Account.Kind.TEAM}
+    _publish("account.opened", str(account.pk), account.pk, data, now=now)
 
 
 def member_invited(invitation: Invitation, *, now: datetime) -> None:
@@ -53,18 +56,22 @@ def order_paid(order: Order, *, now: datetime) -> None:
 
 def _trial_of(order: Order) -> JsonObject:
     """When the trial that an order began ends, and what is charged then; nothing for an order that began none."""
-    plan = Subscription.objects.filter(
-        stripe_subscription_id=order.stripe_subscription_id or None, status=Subscription.Status.TRIALING
-    ).first()
-    return {"is_trial": True, **_first_charge(plan)} if plan and plan.trial_ends_at else {"is_trial": False}
+    begun = Subscription.objects.filter(stripe_subscription_id=order.stripe_subscription_id or None)
+    plan = begun.exclude(first_trial_ends_at=None).select_related("price__plan").first()
+    if plan is None or plan.price.plan is None:
+        return {"is_trial": False}
+    of_trial = plan.price.plan.trial_credits
+    return {"is_trial": True, "credits": order.credits if of_trial is None else of_trial, **_first_charge(plan)}
 
 
 def _first_charge(plan: Subscription) -> JsonObject:
-    assert plan.trial_ends_at is not None  # noqa: S101 - only asked of trials
+    assert plan.first_trial_ends_at is not None  # noqa: S101 - only asked of trials
     return {
         "plan": plan.price.plan.name if plan.price.plan else "",
-        "trial_ends_at": plan.trial_ends_at.isoformat(),
+        "trial_ends_at": plan.first_trial_ends_at.isoformat(),
+        # As listed: what is taken is Stripe's to work out, with VAT and a discount of the customer's.
         "first_charge_minor": plan.price.amount_minor,
+        "may_differ": settings.STRIPE_TAX or settings.STRIPE_PROMOTION_CODES,
         "currency": plan.price.currency,
     }
 

@@ -13,7 +13,8 @@ def warn(*, now: datetime) -> int:
     ending = Subscription.objects.filter(
         status=Subscription.Status.TRIALING,
         cancel_at_period_end=False,
-        trial_ends_at__gt=now,
-        trial_ends_at__lte=now + NOTICE,
+        is_paused=False,
+        first_trial_ends_at__gt=now,
+        first_trial_ends_at__lte=now + NOTICE,
     )
     return sum(domain_events.trial_ending(row, now=now) for row in ending.select_related("account", "price__plan"))

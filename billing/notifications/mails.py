@@ -135,8 +135,8 @@ def example() -> Data:
     return {
         **plan, **money, "name": "Ada", "order": "co_1", "description": "20 credits", "url": "", "receipt_url": "",
         "from": plan, "to": {**plan, "plan": "Team", "credits": 400}, "at": moment, "ends_at": moment,
-        "next_try_at": moment, "trial_ends_at": moment, "is_trial": False, "is_team": False, "left": 4,
-        "brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2026,
+        "next_try_at": moment, "trial_ends_at": moment, "is_trial": False, "is_team": False, "may_differ": True,
+        "brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2026, "left": 4,
         "why": "Your card was declined.", "team": "Analytical Engines", "by": "Ada", "invitation": "inv_1",
         "key_name": "My laptop", "key_shown": "tg_live_Ab12…xY9z",
     }  # fmt: skip

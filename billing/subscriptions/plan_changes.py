@@ -68,7 +68,7 @@ def trial_of(order: Order) -> Subscription | None:
     if not order.stripe_subscription_id:
         return None
     begun = Subscription.objects.filter(stripe_subscription_id=order.stripe_subscription_id)
-    return begun.filter(status=Subscription.Status.TRIALING).select_related("price__plan").first()
+    return begun.exclude(first_trial_ends_at=None).select_related("price__plan").first()
 
 
 def running(account: Account) -> Subscription:

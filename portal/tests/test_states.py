@@ -1,11 +1,13 @@
 """What a page says in each state of a purchase and a plan: trials, abandoned checkouts, failed renewals."""
 
 import html
+import re
 from collections.abc import Callable
 
 import pytest
 from django.core import mail
 from django.test import Client
+from pytest_django import Settings
 
 from accounts.models import Account, User
 from billing.models import Order, Plan, Subscription
@@ -78,6 +80,71 @@ class TestTrials:
 
         assert warned == [0] * 6 if is_stopped else [0, 0, 0, 0, 1, 0]
 
+    def test_trial_that_was_stopped_or_paused_says_that_nothing_is_charged(
+        self, trial: Order, shop: Shop, page: Page
+    ) -> None:
+        plan_changes.cancel(account=trial.account, now=clock.now())
+
+        shown = page(f"/billing/checkout/{trial.public_id}")
+
+        assert "the first payment" not in shown
+        assert "nothing is charged" in shown
+
+    def test_paused_trial_is_not_announced(self, trial: Order, shop: Shop) -> None:
+        Subscription.objects.update(is_paused=True)
+        shop.advance(days=5)
+
+        assert ending_trials.warn(now=clock.now()) == 0
+
+    @pytest.mark.parametrize(
+        ("credits", "said"), [(0, "Nothing was charged."), (3, "its 3 credits are in your account")]
+    )
+    def test_mail_says_what_the_trial_gives(self, shop: Shop, customer: Account, credits: int, said: str) -> None:
+        Plan.objects.filter(code="pro").update(trial_days=7, trial_credits=credits)
+        shop.pay(shop.checkout(customer, item="pro"))
+        shop.deliver()
+
+        event = OutboxEvent.objects.get(name="order.paid")
+        dispatching.dispatch(event_id=event.pk, now=clock.now())
+
+        assert event.data["credits"] == credits
+        assert said in str(mail.outbox[-1].body)
+        assert ("credits are in" in str(mail.outbox[-1].body)) is bool(credits)
+
+    def test_free_days_of_a_paid_plan_are_no_trial(self, shop: Shop, customer: Account, page: Page) -> None:
+        order = shop.checkout(customer, item="pro")
+        shop.pay(order)
+        shop.deliver()
+        plan_changes.extend_period(account=customer, days=10, key="k", now=clock.now())
+        shop.deliver()
+        shop.advance(days=38)
+
+        assert Subscription.objects.get().status == "trialing"  # as Stripe calls it
+        assert ending_trials.warn(now=clock.now()) == 0
+        assert "Thank you, it is paid" in page(f"/billing/checkout/{order.public_id}")
+        assert "trial" not in page("/billing")
+
+    def test_page_of_a_trial_that_is_over_names_no_price_that_was_not_paid(
+        self, trial: Order, shop: Shop, page: Page
+    ) -> None:
+        shop.advance(days=8)
+        shop.deliver()
+
+        assert "€20.00" not in page(f"/billing/checkout/{trial.public_id}")
+
+    def test_who_had_a_trial_is_offered_none(self, trial: Order, shop: Shop, ada: User) -> None:
+        browser = Client()
+        browser.force_login(ada)
+
+        assert "7 days free" not in browser.get("/pricing").content.decode()
+
+    def test_refused_second_trial_is_no_purchase(self, shop: Shop, customer: Account, page: Page) -> None:
+        order = shop.checkout(customer, item="pro")
+        problem = "The free trial was used before. Nothing was charged."
+        Order.objects.filter(pk=order.pk).update(status="failed", problem=problem)
+
+        assert "Pro" not in page("/billing").partition("Purchases")[2]
+
     def test_plans_say_that_they_begin_with_a_trial(self, shop: Shop, customer: Account, page: Page) -> None:
         Plan.objects.filter(code="pro").update(trial_days=7)
 
@@ -127,6 +194,30 @@ class TestCards:
 
         assert "120 credits every month" in shown
         assert "100 credits every month" not in shown
+
+    @pytest.mark.parametrize("verification", ["none", "mandatory"])
+    def test_whoever_signs_up_comes_back_to_the_plan(self, shop: Shop, settings: Settings, verification: str) -> None:
+        settings.ACCOUNT_EMAIL_VERIFICATION = verification
+        browser = Client()
+        page = browser.get("/accounts/signup/?next=/credits%3Fplan%3Dpro%26interval%3Dyear%23plans").content.decode()
+        result = re.search(r'name="next" value="([^"]*)"', page)
+        assert result
+        fields = {"email": "new@example.com", "password1": "correct horse battery", "next": html.unescape(result[1])}
+
+        answer = browser.post("/accounts/signup/", fields)
+        if verification == "mandatory":
+            (link,) = re.findall(r"https?://[^/]+(/accounts/confirm-email/\S+)", str(mail.outbox[0].body))
+            browser.post(link)
+            answer = browser.post("/accounts/login/", {"login": fields["email"], "password": fields["password1"]})
+
+        assert answer["Location"].startswith("/credits?plan=pro&interval=year")
+
+    @pytest.mark.parametrize("address", ["https://evil.example/", "//evil.example", "javascript:alert(1)"])
+    def test_sign_up_leads_nowhere_else(self, shop: Shop, settings: Settings, address: str) -> None:
+        browser = Client()
+        fields = {"email": "new@example.com", "password1": "correct horse battery", "next": address}
+
+        assert browser.post("/accounts/signup/", fields)["Location"] == "/dashboard"
 
     def test_sign_up_keeps_the_plan_and_its_interval(self, shop: Shop, db: None) -> None:
         shown = html.unescape(Client().get("/pricing?interval=year").content.decode())
