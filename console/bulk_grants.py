@@ -197,10 +197,10 @@ class UploadForm(forms.Form):
         ),
     )
     reason = forms.CharField(
-        label=later("Reason"),
+        label=later("Message to the customers"),
         max_length=LONGEST_REASON,
         widget=UnfoldAdminTextInputWidget,
-        help_text=later("Customers read it in their transactions."),
+        help_text=later("They read it in their transactions, and colleagues in the audit log."),
     )
 
     def clean_file(self) -> Any:

@@ -196,6 +196,7 @@ def decide(request: HttpRequest, approval: Approval, *, approve: bool) -> None:
             raise OperationRefusedError(_("%s may not do this any more.") % row.asked_by)
         operator_limits.check(operation, fields)
         operator_limits.check(operation, fields, by=user)
+        operator_limits.check_approver(operation, fields, user)
         result = _carry_out(operation, fields, _effects(operation, fields), request, approved_by=user)
     except REFUSALS as refusal:
         _keep_decision(request, row, _("Approved, and not possible any more: %s") % refusal)

@@ -30,6 +30,13 @@ def check(operation: Operation, request: OperationRequest, *, by: User | None = 
     operation.check(request)
 
 
+def check_approver(operation: Operation, request: OperationRequest, approver: User) -> None:
+    """Raises OperationRefusedError for a gift that the second person could not give by themselves either."""
+    gift = operation.gives(request)
+    if gift is not None and _has_small_limit(approver, gift) and gift.amount > _most_by(approver, gift):
+        raise OperationRefusedError(_("Somebody who may give beyond a day's limit approves this."))
+
+
 def refuse_own_accounts(person: User, accounts: Iterable[Account]) -> None:
     """Raises OperationRefusedError if this person is of one of these accounts (teams.is_of)."""
     if teams.is_of(person, accounts):

@@ -69,6 +69,8 @@ def rotate_key(request: HttpRequest, key_id: str) -> HttpResponse:
 def revoke_key(request: HttpRequest, key_id: str) -> HttpResponse:
     """Ask whether a key is to be stopped, and stop it at once."""
     key = _own_key(request, key_id)
+    if key.is_revoked:
+        return redirect("keys")
     if request.method != "POST":
         return render(request, "portal/revoke_key.html", {"key": key})
     api_keys.revoke_key(key=key, now=clock.now())

@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 
+from django.db.models import F
+
 from billing.models import Subscription
 from billing.notifications import domain_events
 
@@ -10,11 +12,13 @@ NOTICE = timedelta(days=3)
 
 def warn(*, now: datetime) -> int:
     """Mail the customers whose trial ends within NOTICE and goes on as a paid plan; how many were mailed now."""
-    ending = Subscription.objects.filter(
+    running = Subscription.objects.filter(first_trial_ends_at__gt=now)
+    ending = running.filter(
         status=Subscription.Status.TRIALING,
         cancel_at_period_end=False,
         is_paused=False,
-        first_trial_ends_at__gt=now,
         first_trial_ends_at__lte=now + NOTICE,
+        # (One that is shorter was announced as it began.)
+        first_trial_ends_at__gt=F("started_at") + NOTICE,
     )
     return sum(domain_events.trial_ending(row, now=now) for row in ending.select_related("account", "price__plan"))

@@ -67,10 +67,15 @@ def price_per_credit(price: Price, credits: int) -> str:
 def each_of(minor: int, currency: str, credits: int) -> str:
     """What one of so many credits comes to."""
     code = currency.upper()
-    amount = currencies.major(minor, currency) / credits
+    exact = currencies.major(minor, currency) / credits
+    # Three digits behind the point; of what is tiny, two that count.
+    places = max(3, 1 - exact.adjusted()) if exact else 3
+    amount = exact.quantize(Decimal(1).scaleb(-places))
     locale = Locale.parse(get_language() or "en", sep="-")
     # As the language writes money, with a third digit where it is needed.
-    pattern = str(locale.currency_formats["standard"].pattern).partition(";")[0].replace("0.00", "0.00#")
+    pattern = (
+        str(locale.currency_formats["standard"].pattern).partition(";")[0].replace("0.00", f"0.00{'#' * (places - 2)}")
+    )
     return str(format_currency(amount, code, locale=locale, decimal_quantization=False, format=pattern))
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.core import mail
 from django.db import DatabaseError, transaction
 from django.test import Client
@@ -455,6 +455,19 @@ class TestLimits:
         billing.force_login(staff(roles.BILLING))
         billing.post(f"/admin/console/approval/{approval.pk}/decide/", {"approve": "1"})
         assert desk.balance == 149
+
+    def test_an_approver_is_allowed_the_amount_too(self, customer: Account) -> None:
+        desk = Desk(staff(roles.SUPPORT), customer)
+        desk.do("grant", amount="5000")
+        small = staff(roles.SUPPORT, "lead@example.com")
+        small.user_permissions.add(Permission.objects.get(codename="approve"))
+        browser = Client()
+        browser.force_login(User.objects.get(pk=small.pk))
+
+        browser.post(f"/admin/console/approval/{Approval.objects.get().pk}/decide/", {"approve": "1"})
+
+        assert desk.balance == 8
+        assert "beyond a day" in Approval.objects.get().result
 
     def test_nobody_grants_to_themselves(self, customer: Account, ada: User) -> None:
         roles.keep_groups()

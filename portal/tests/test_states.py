@@ -13,6 +13,7 @@ from accounts.models import Account, User
 from billing.models import Order, Plan, Subscription
 from billing.notifications import ending_trials
 from billing.subscriptions import plan_changes
+from billing.templatetags import formats
 from billing.tests.conftest import Shop, customer, shop
 from common import clock
 from outbox import dispatching
@@ -236,3 +237,16 @@ def test_dates_and_money_are_written_as_the_language_does(shop: Shop, customer: 
     assert "€\xa05,00" in shown
     month = ["jan", "feb", "mrt", "apr", "mei", "jun", "jul", "aug", "sep", "okt", "nov", "dec"][clock.now().month - 1]
     assert f" {month} {clock.now().year}" in history
+
+
+@pytest.mark.parametrize(
+    ("minor", "currency", "credits", "shown"),
+    [
+        (500, "eur", 20, "€0.25"),
+        (2000, "eur", 300, "€0.067"),
+        (1000, "eur", 7000, "€0.0014"),
+        (500, "jpy", 3, "¥166.667"),
+    ],
+)
+def test_price_of_a_credit_has_a_few_digits(minor: int, currency: str, credits: int, shown: str) -> None:
+    assert formats.each_of(minor, currency, credits) == shown
