@@ -133,6 +133,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
     "console.middleware.second_factor_for_staff",
+    "portal.time_zone.forget_time_zone",
     "portal.impersonation.refuse_changes_while_impersonating",
     "django_htmx.middleware.HtmxMiddleware",
 ]

@@ -65,9 +65,11 @@ GROUP BY 1 ORDER BY 3 DESC
 """
 PLANS = """
 SELECT p.currency,
-       count(*) FILTER (WHERE s.started_at < %(until)s AND (s.ended_at IS NULL OR s.ended_at >= %(until)s)) AS payers,
+       count(*) FILTER (WHERE s.started_at < %(until)s AND (s.ended_at IS NULL OR s.ended_at >= %(until)s)
+                        AND is_paying) AS payers,
        coalesce(sum(m.monthly) FILTER (WHERE s.started_at < %(until)s
-                                       AND (s.ended_at IS NULL OR s.ended_at >= %(until)s)), 0)::bigint AS mrr,
+                                       AND (s.ended_at IS NULL OR s.ended_at >= %(until)s)
+                                       AND is_paying), 0)::bigint AS mrr,
        coalesce(sum(m.monthly) FILTER (WHERE s.started_at >= %(since)s AND s.started_at < %(until)s), 0)::bigint
            AS fresh,
        coalesce(sum(m.monthly) FILTER (WHERE s.ended_at >= %(since)s AND s.ended_at < %(until)s), 0)::bigint AS churned,
@@ -76,7 +78,9 @@ SELECT p.currency,
                         AND (s.ended_at IS NULL OR s.ended_at >= %(since)s)) AS before_count
 FROM billing_subscription s
 JOIN billing_price p ON p.id = s.price_id
-CROSS JOIN LATERAL (SELECT p.amount_minor / CASE p.interval WHEN 'year' THEN 12 ELSE 1 END AS monthly) m
+-- (A plan whose payment failed, or that is paused, brings nothing now.)
+CROSS JOIN LATERAL (SELECT p.amount_minor / CASE p.interval WHEN 'year' THEN 12 ELSE 1 END AS monthly,
+                           s.status NOT IN ('past_due', 'unpaid', 'paused') AND NOT s.is_paused AS is_paying) m
 WHERE s.status NOT IN ('incomplete', 'incomplete_expired', 'trialing')
 GROUP BY 1 ORDER BY 1
 """

@@ -1,11 +1,12 @@
 """One account's story, latest first: the ledger, payments, webhooks, e-mails, logins, and what staff did."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from allauth.usersessions.models import UserSession
 from django.urls import reverse
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as later
 
@@ -17,6 +18,7 @@ from billing.stripe.payloads import moment
 from common.admin import money
 from console.models import AuditEvent
 from credits import selectors
+from credits.models import Transaction
 from outbox.models import Alert, OutboxEvent
 
 KINDS = {
@@ -29,7 +31,9 @@ KINDS = {
     "alert": later("Alerts"),
 }
 EACH = 40
+LEDGER_ROWS = 400  # which are grouped
 SHOWN = 80
+GROUPED_FOR = timedelta(hours=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,11 @@ class Moment:
     detail: str = ""
     url: str = ""
     is_bad: bool = False
+    # Neighbours of one group within GROUPED_FOR are one row, whose text `of_many` makes of their number and sum.
+    group: str = ""
+    amount: int = 0
+    of_many: str = ""
+    count: int = 1
 
     @property
     def label(self) -> str:
@@ -53,17 +62,36 @@ def timeline(account: Account, *, kinds: Iterable[str] = ()) -> list[Moment]:
     """The latest things of each kind (all, if none is named), merged."""
     wanted = [kind for kind in kinds if kind in _SOURCES] or list(_SOURCES)
     rows = [row for kind in wanted for row in _SOURCES[kind](account)]
-    return sorted(rows, key=lambda row: row.at, reverse=True)[:SHOWN]
+    return _grouped(sorted(rows, key=lambda row: row.at, reverse=True))[:SHOWN]
+
+
+def _grouped(rows: Iterable[Moment]) -> list[Moment]:
+    """Like with like: a hundred spends in a minute, or an invoice's seven webhooks, are one thing that happened."""
+    result: list[Moment] = []
+    for row in rows:
+        last = result[-1] if result else None
+        if last and row.group and row.group == last.group and last.at - row.at <= GROUPED_FOR:
+            count, amount = last.count + 1, last.amount + row.amount
+            since = _("since %(moment)s") % {"moment": date_format(row.at, "DATETIME_FORMAT")}
+            text = row.of_many % {"count": count, "amount": f"{amount:+d}"}
+            result[-1] = replace(last, count=count, amount=amount, text=text, detail=since)
+        else:
+            result.append(row)
+    return result
 
 
 def _ledger(account: Account) -> Iterator[Moment]:
-    for row in selectors.transactions(account.pk)[:EACH]:
+    for row in selectors.transactions(account.pk)[:LEDGER_ROWS]:
         change = f"{row.amount:+d}" if row.amount else _("owed %(change)s") % {"change": f"{row.debt_change:+d}"}
         text = f"{change} → {row.balance_after}: {row.description or row.feature or row.get_kind_display()}"
         url = reverse("admin:credits_transaction_change", args=[row.pk])
+        is_spend = row.kind == Transaction.Kind.SPEND
+        name = (row.feature or row.description or row.get_kind_display()).replace("%", "%%")
         yield Moment(
-            at=row.created_at, kind="ledger", text=text, detail=f"{row.get_kind_display()}, {row.actor}", url=url
-        )
+            at=row.created_at, kind="ledger", text=text, detail=f"{row.get_kind_display()}, {row.actor}", url=url,
+            group=f"{row.feature}:{row.description}:{row.actor}" if is_spend else "", amount=row.amount,
+            of_many=f"%(amount)s: %(count)d × {name}",
+        )  # fmt: skip
 
 
 def _payments(account: Account) -> Iterator[Moment]:
@@ -90,7 +118,10 @@ def _webhooks(account: Account) -> Iterator[Moment]:
         bad = row.state in (InboxEvent.State.FAILED, InboxEvent.State.DEAD)
         url = reverse("admin:billing_inboxevent_change", args=[row.pk])
         detail = row.error[:120] or f"{row.get_state_display()}, {row.object_id}"
-        yield Moment(at=row.received_at, kind="webhook", text=row.type, detail=detail, url=url, is_bad=bad)
+        yield Moment(
+            at=row.received_at, kind="webhook", text=row.type, detail=detail, url=url, is_bad=bad,
+            group="" if bad else "webhooks", of_many=_("%(count)d webhooks"),
+        )  # fmt: skip
 
 
 def _mails(account: Account) -> Iterator[Moment]:

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import render
+from django.utils import timezone
 
 from accounts import impersonation, opening
 from accounts.models import Account, Membership, User
@@ -57,6 +59,8 @@ def account_context(request: HttpRequest) -> AccountContext:
     if known is None:
         known = _found(request)
         setattr(request, ATTRIBUTE, known)
+        # Days and moments of the page are the account's own, until `portal.time_zone` puts an end to it.
+        timezone.activate(ZoneInfo(known.account.time_zone))
     return known
 
 

@@ -1,6 +1,5 @@
 """The customer's pages: who is it, one or two calls of the packages below, a template."""
 
-import uuid
 from datetime import datetime
 from typing import cast
 
@@ -93,8 +92,6 @@ def credits(request: HttpRequest) -> HttpResponse:
         {
             "balance": current_balance(request),
             "left_order": _left_order(request),
-            # One key a page: two clicks on it, or on two of its tabs, are one purchase of one thing.
-            "purchase_key": uuid.uuid4().hex,
             "has_card_form": bool(settings.STRIPE_PUBLISHABLE_KEY),
             "payment_providers": settings.PAYMENT_PROVIDERS,
             "is_taxed": settings.STRIPE_TAX,

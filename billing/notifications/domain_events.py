@@ -66,13 +66,14 @@ def _trial_of(order: Order) -> JsonObject:
 
 def _first_charge(plan: Subscription) -> JsonObject:
     assert plan.first_trial_ends_at is not None  # noqa: S101 - only asked of trials
+    price = plan.next_price or plan.price
     return {
-        "plan": plan.price.plan.name if plan.price.plan else "",
+        "plan": price.plan.name if price.plan else "",
         "trial_ends_at": plan.first_trial_ends_at.isoformat(),
         # As listed: what is taken is Stripe's to work out, with VAT and a discount of the customer's.
-        "first_charge_minor": plan.price.amount_minor,
+        "first_charge_minor": price.amount_minor,
         "may_differ": settings.STRIPE_TAX or settings.STRIPE_PROMOTION_CODES,
-        "currency": plan.price.currency,
+        "currency": price.currency,
     }
 
 

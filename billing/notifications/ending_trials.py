@@ -21,4 +21,7 @@ def warn(*, now: datetime) -> int:
         # (One that is shorter was announced as it began.)
         first_trial_ends_at__gt=F("started_at") + NOTICE,
     )
-    return sum(domain_events.trial_ending(row, now=now) for row in ending.select_related("account", "price__plan"))
+    return sum(
+        domain_events.trial_ending(row, now=now)
+        for row in ending.select_related("account", "price__plan", "next_price__plan")
+    )

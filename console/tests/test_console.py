@@ -1,5 +1,6 @@
 """The operator's console: every page opens, nobody sees or does more than their role, the ledger stays as it is."""
 
+import re
 from datetime import datetime
 
 import pytest
@@ -147,6 +148,22 @@ def test_ledger_lists_have_constant_query_counts(
     with django_assert_max_num_queries(12):  # type: ignore[operator]
         client.get(address)
     assert Transaction.objects.count() > 30
+
+
+def test_a_webhook_is_replayed_from_its_own_page(client: Client, operator: User, busy: Account) -> None:
+    client.force_login(operator)
+    event = InboxEvent.objects.filter(type="checkout.session.completed").first()
+    assert event
+    page = client.get(f"/admin/billing/inboxevent/{event.pk}/change/").content.decode()
+    (address,) = set(re.findall(rf'href="([^"]*{event.pk}/replay[^"]*)"', page))
+
+    asked = client.get(address)
+    InboxEvent.objects.filter(pk=event.pk).update(state="dead")
+    answer = client.post(address, follow=True)
+
+    assert asked.status_code == 200
+    assert f"{event.event_id}: Done." in answer.content.decode()
+    assert InboxEvent.objects.get(pk=event.pk).state == "processed"
 
 
 def test_a_replayed_webhook_says_how_it_went(client: Client, operator: User, busy: Account) -> None:

@@ -1,6 +1,7 @@
 """Finding customers, their timeline and problems; every page for every role; lists that stay quick; alerts; bulk."""
 
 import os
+import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -119,6 +120,19 @@ def test_a_search_uses_indexes_and_reads_no_table_through(busy: Account) -> None
                 cursor.execute("EXPLAIN " + query["sql"])
                 reported = "\n".join(row[0] for row in cursor.fetchall())
             assert "Seq Scan on accounts_account" not in reported, (term, query["sql"], reported)
+
+
+def test_the_timeline_puts_like_with_like(busy: Account, shop: Shop) -> None:
+    for number in range(73):
+        ledger.spend(account_id=busy.pk, amount=1, idempotency_key=f"m{number}", feature="message", now=clock.now())
+    shop.advance(hours=2)
+    ledger.spend(account_id=busy.pk, amount=1, idempotency_key="later", feature="message", now=clock.now())
+
+    rows = timeline.timeline(busy, kinds=["ledger", "webhook"])
+
+    assert sum("message" in row.text for row in rows) == 2
+    assert "-73: 73 × message" in [row.text for row in rows]
+    assert any(re.fullmatch(r"\d+ webhooks", row.text) for row in rows)
 
 
 def test_the_timeline_has_everything_in_order(busy: Account, ada: User, client: Client) -> None:

@@ -203,6 +203,8 @@ def test_failed_payments_and_their_recovery(shop: Shop, customer: Account, prese
     shop.deliver()
     fields = {"since": present, "until": present + timedelta(days=90)}
     assert (reports.payments(**fields)["failed"], reports.payments(**fields)["recovered"]) == (1, 0)
+    (plan,) = reports.plans(**fields)
+    assert (plan["mrr"], plan["payers"]) == (0, 0)  # what is not paid is no revenue
 
     declines.set_declines(shop.stripe, row["customer"], is_on=False)
     shop.advance(days=4)
@@ -210,6 +212,7 @@ def test_failed_payments_and_their_recovery(shop: Shop, customer: Account, prese
 
     result = reports.payments(**fields)
     assert (result["failed"], result["recovered"], result["recovery_percent"]) == (1, 1, 100)
+    assert reports.plans(**fields)[0]["mrr"] == 2000
 
 
 def test_oddities_are_found(db: None, present: datetime) -> None:

@@ -3,14 +3,16 @@
 import html
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import pytest
 from django.core import mail
 from django.test import Client
+from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import Account, User
-from billing.models import Order, Plan, Subscription
+from billing.models import Order, Plan, Price, Subscription
 from billing.notifications import ending_trials
 from billing.subscriptions import plan_changes
 from billing.templatetags import formats
@@ -188,6 +190,40 @@ class TestFailedRenewal:
 
 
 class TestCards:
+    def test_price_list_sells_the_same_thing_twice(self, shop: Shop, customer: Account, ada: User) -> None:
+        browser = Client()
+        browser.force_login(ada)
+        for _ in range(2):
+            page = browser.get("/pricing").content.decode()
+            (form,) = [row for row in page.split("<form") if 'value="credits-20"' in row]
+            fields = dict(re.findall(r'name="(item|key|quantity)" value="([^"]*)"', form))
+            browser.post("/buy", fields)
+            shop.pay(Order.objects.latest("id"))
+            shop.deliver()
+
+        assert Order.objects.filter(status="completed").count() == 2
+
+    def test_plan_that_is_not_sold_in_the_customer_s_currency_is_not_free(self, shop: Shop) -> None:
+        Price.objects.filter(plan__code="studio").update(is_active=False)
+
+        shown = Client().get("/pricing").content.decode()
+
+        assert "Studio" not in shown
+        assert "Pro" in shown
+
+    def test_days_of_a_plan_are_those_of_the_account_s_zone(
+        self, shop: Shop, customer: Account, ada: User, page: Page
+    ) -> None:
+        Account.objects.filter(pk=customer.pk).update(time_zone="Pacific/Auckland")
+        shop.pay(shop.checkout(customer, item="pro"))
+        shop.deliver()
+        late = datetime(2026, 12, 28, 20, tzinfo=UTC)  # the 29th there
+        Subscription.objects.update(current_period_end=late)
+
+        assert "Renews on 29 Dec 2026" in page("/billing")
+        assert "Renews on 29 Dec 2026" in page("/dashboard")
+        assert timezone.get_current_timezone_name() == "UTC"  # and nobody else sees their time
+
     def test_bullets_about_numbers_follow_the_numbers(self, shop: Shop, customer: Account, page: Page) -> None:
         Plan.objects.filter(code="pro").update(monthly_credits=120)
 
