@@ -8,7 +8,7 @@ ARGS ?= help
 BIN := .venv/bin
 NAME ?= ai_page
 
-.PHONY: help demo example test lint types tests coverage manage stripe-check bench lock format schema client screenshots messages clean
+.PHONY: help demo example test lint types tests coverage mutants manage stripe-check bench lock format schema client screenshots messages clean
 
 help: ## What there is
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /make \1|/' | column -t -s '|' || true
@@ -43,6 +43,9 @@ coverage: .venv/tests ## Branch coverage of the tests: credits and billing must 
 	$(BIN)/coverage report
 	$(BIN)/coverage report --include="credits/*" --fail-under=95 --precision=1 > /dev/null
 	$(BIN)/coverage report --include="billing/*" --fail-under=95 --precision=1 > /dev/null
+
+mutants: .venv/tests ## Change the code in small ways: which changes does no test see? make mutants [ARGS="credits --every 20"]
+	$(BIN)/python -m tests.mutation $(if $(filter help,$(ARGS)),credits billing/fulfilment billing/refunds billing/clawbacks billing/payments billing/checkout/top_ups.py,$(ARGS))
 
 stripe-check: .venv/runs ## A customer's life in Stripe's test mode, and locally: make stripe-check STRIPE_TEST_KEY=rk_test_…
 	@$(BIN)/python -m sandbox.stripe_check $(if $(STRIPE_TEST_KEY),--key "$(STRIPE_TEST_KEY)")
