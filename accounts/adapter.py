@@ -93,7 +93,10 @@ class AccountAdapter(DefaultAccountAdapter):
         """allauth's own texts, as text and in the style of our other e-mails."""
         message = super().render_mail(template_prefix, email, context, headers)
         paragraphs = [part.strip() for part in message.body.split("\n\n") if part.strip()]
-        shown = {"site_name": settings.SITE_NAME, "subject": message.subject, "paragraphs": paragraphs}
+        shown = {
+            "site_name": settings.SITE_NAME, "support_email": settings.SUPPORT_EMAIL, "subject": message.subject,
+            "paragraphs": paragraphs,
+        }  # fmt: skip
         message.attach_alternative(render_to_string("mails/layout.html", shown), "text/html")
         return message
 

@@ -152,6 +152,12 @@ ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 SITE_NAME = env.str("SITE_NAME", default="Tegoed")
+# One sentence of what this is, for search engines; and what the foot of pages and e-mails leads to.
+SITE_DESCRIPTION = env.str("SITE_DESCRIPTION", default="")
+SUPPORT_EMAIL = env.str("SUPPORT_EMAIL", default="")
+TERMS_URL = env.str("TERMS_URL", default="")
+PRIVACY_URL = env.str("PRIVACY_URL", default="")
+IMPRINT_URL = env.str("IMPRINT_URL", default="")
 
 TEMPLATES = [
     {

@@ -14,6 +14,11 @@ def site(request: HttpRequest) -> JsonObject:
     """Template variables of every page; what costs a query is only looked up where a page shows it."""
     return {
         "site_name": settings.SITE_NAME,
+        "site_description": settings.SITE_DESCRIPTION,
+        "support_email": settings.SUPPORT_EMAIL,
+        "terms_url": settings.TERMS_URL,
+        "privacy_url": settings.PRIVACY_URL,
+        "imprint_url": settings.IMPRINT_URL,
         "is_sandbox": settings.SANDBOX,
         "acting": SimpleLazyObject(lambda: _acting(request)),
         "header_balance": SimpleLazyObject(lambda: _balance(request)),

@@ -13,6 +13,7 @@ from portal import (
     keys,
     plans,
     preferences,
+    site_files,
     team,
     usage,
     views,
@@ -21,6 +22,9 @@ from portal import (
 
 urlpatterns = [
     path("", views.home, name="home"),
+    path("robots.txt", site_files.robots),
+    path("favicon.ico", site_files.favicon),
+    path("manifest.webmanifest", site_files.manifest, name="manifest"),
     path("pricing", views.pricing, name="pricing"),
     path("dashboard", views.dashboard, name="dashboard"),
     path("credits", views.credits, name="credits"),

@@ -62,7 +62,7 @@ def fulfil_subscription(subscription: Stripe, *, now: datetime) -> None:
                 "is_paused": is_paused,
                 "resumes_at": resumes_at,
                 "trial_ends_at": payloads.moment(trial_ends) if trial_ends else None,
-                "first_trial_ends_at": payloads.moment(trial_ends) if payloads.begins_on_trial(subscription) else None,
+                "first_trial_ends_at": payloads.first_trial_ends_at(subscription),
                 "started_at": payloads.moment(subscription["start_date"]),
                 "ended_at": payloads.moment(ended_at) if ended_at else None,
             },

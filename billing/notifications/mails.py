@@ -81,7 +81,10 @@ def subject_of(event: OutboxEvent) -> str:
 def render(mail: Mail, data: Data, *, to: str, name: str) -> EmailMultiAlternatives:
     """The message in the language that is active."""
     facts = {**data, **_in_words(data)}
-    shared = {"site_name": settings.SITE_NAME, "name": name, "url": mail.target(data), "button": _(mail.button)}
+    shared = {
+        "site_name": settings.SITE_NAME, "support_email": settings.SUPPORT_EMAIL, "name": name,
+        "url": mail.target(data), "button": _(mail.button),
+    }  # fmt: skip
     text = render_to_string(f"mails/{mail.template}.txt", {**facts, **shared}).strip()
     paragraphs = [paragraph.strip() for paragraph in text.split("\n\n") if paragraph.strip()]
     settings_url = absolute_url("notifications") if mail.notice else ""

@@ -139,6 +139,12 @@ def begins_on_trial(subscription: Stripe) -> bool:
     return subscription.get("status") == "trialing" and began is not None and began <= subscription["start_date"]
 
 
+def first_trial_ends_at(subscription: Stripe) -> datetime | None:
+    """When the trial ends that it began with, while it is on it."""
+    ends = subscription.get("trial_end")
+    return moment(ends) if ends and begins_on_trial(subscription) else None
+
+
 def invoice_subscription_id(invoice: Stripe) -> str:
     details = (invoice.get("parent") or {}).get("subscription_details") or {}
     return reference(details.get("subscription"))
