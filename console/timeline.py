@@ -50,6 +50,7 @@ class Moment:
     group: str = ""
     amount: int = 0
     of_many: str = ""
+    names: tuple[str, ...] = ()  # what they are, where that differs
     count: int = 1
 
     @property
@@ -74,7 +75,9 @@ def _grouped(rows: Iterable[Moment]) -> list[Moment]:
             count, amount = last.count + 1, last.amount + row.amount
             since = _("since %(moment)s") % {"moment": date_format(row.at, "DATETIME_FORMAT")}
             text = row.of_many % {"count": count, "amount": f"{amount:+d}"}
-            result[-1] = replace(last, count=count, amount=amount, text=text, detail=since)
+            names = (*last.names, *(name for name in row.names if name not in last.names))
+            detail = ": ".join([since, ", ".join(names)]) if names else since
+            result[-1] = replace(last, count=count, amount=amount, names=names, text=text, detail=detail)
         else:
             result.append(row)
     return result
@@ -120,7 +123,7 @@ def _webhooks(account: Account) -> Iterator[Moment]:
         detail = row.error[:120] or f"{row.get_state_display()}, {row.object_id}"
         yield Moment(
             at=row.received_at, kind="webhook", text=row.type, detail=detail, url=url, is_bad=bad,
-            group="" if bad else "webhooks", of_many=_("%(count)d webhooks"),
+            group="" if bad else "webhooks", of_many=_("%(count)d webhooks"), names=(row.type,),
         )  # fmt: skip
 
 

@@ -93,7 +93,11 @@ class Service:
         return process
 
     def run_web(self) -> subprocess.Popen[bytes]:
-        """gunicorn as the Procfile has it, answering."""
+        """gunicorn as the Procfile has it, answering, in the place of one that still runs."""
+        for earlier in self.processes:
+            if "gunicorn" in earlier.args and earlier.poll() is None:
+                earlier.kill()
+                earlier.wait()
         process = self.run("gunicorn", "-c", "config/gunicorn.py", "--log-level", "warning")
         self.wait_for("/healthz")
         return process

@@ -282,7 +282,7 @@ def record_refused_plan(subscription_id: str) -> None:
         problem = "Another plan was running: the money was given back."
         # Also where it was completed, before the other one arrived.
         Order.objects.filter(stripe_subscription_id=subscription_id).update(
-            status=Order.Status.FAILED, problem=problem, completed_at=None
+            status=Order.Status.FAILED, problem=problem, completed_at=None, paid_minor=None
         )
         return
     if plan is not None and plan.ended_at and plan.trial_ends_at:
