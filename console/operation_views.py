@@ -113,7 +113,7 @@ def _confirmed(
         is_stale = "seen" in request.POST
         return _page(
             request, site, operation, operation_request.account, form=form, token=token, effects=effects, waits=waits,
-            is_stale=is_stale,
+            is_stale=is_stale, act=operation.act(operation_request),
         )  # fmt: skip
     if waits or not operator_limits.count(operation, operation_request):
         return _ask_second(request, operation, operation_request, effects, form)
@@ -388,6 +388,7 @@ def _page(
     effects: list[Effect] | None = None,
     waits: bool = False,
     is_stale: bool = False,
+    act: str = "",
 ) -> HttpResponse:
     shown = {
         **site.each_context(request),
@@ -399,6 +400,7 @@ def _page(
         "effects": effects,
         "waits": waits,
         "is_stale": is_stale,
+        "act": act,
         "confirm": _SEEN.sign(_digest(effects)) if effects is not None else "",
     }
     return TemplateResponse(request, "console/operate.html", shown)

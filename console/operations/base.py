@@ -157,6 +157,10 @@ class Operation:
     def needs_second_person(self, request: OperationRequest) -> bool:
         return False
 
+    def act(self, request: OperationRequest) -> str:
+        """What the button says that does it: with the amount, where there is one."""
+        return str(self.label)
+
     def effects(self, request: OperationRequest) -> list[Effect]:
         """What would change. Raises OperationRefusedError, or what the packages below refuse."""
         raise NotImplementedError

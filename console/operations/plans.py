@@ -103,6 +103,9 @@ class Refund(Operation):
     is_for_closed_account = True
     place = 5
 
+    def act(self, request: OperationRequest) -> str:
+        return _("Refund %s") % money(request.data["minor"], request.data["row"].currency)
+
     def gives(self, request: OperationRequest) -> Gift:
         return Gift(amount=request.data["minor"], to=request.account, unit=request.data["row"].currency)
 

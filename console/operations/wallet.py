@@ -67,6 +67,9 @@ class Grant(Operation):
     code, label, icon, permission, form = "grant", later("Grant credits"), "add_circle", "grant_credits", GrantForm
     place = 1
 
+    def act(self, request: OperationRequest) -> str:
+        return _("Grant %d credits") % request.data["amount"]
+
     def gives(self, request: OperationRequest) -> Gift:
         return Gift(amount=request.data["amount"], to=request.account)
 

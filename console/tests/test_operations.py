@@ -77,6 +77,7 @@ def desk(db: None, customer: Account) -> Desk:
 def test_a_grant_is_previewed_done_once_and_written_down(desk: Desk) -> None:
     form = desk.fill("grant", amount="20")
     assert "<td>8</td><td><strong>28</strong></td>" in desk.shown
+    assert ">Grant 20 credits</button>" in desk.shown
     assert desk.balance == 8
 
     for _ in range(3):  # a second click, and the browser's back button

@@ -141,6 +141,7 @@ def test_seats_are_members_and_invitations(engines: Account, ada: User, signed_i
     assert Invitation.objects.count() == 3
     page = client.get("/team").content.decode()
     assert "4 of 4 seats taken" in page
+    assert 'action="/team/invite"' not in page  # there is nothing to fill in that would be refused
     assert "all are taken" in page
 
 
