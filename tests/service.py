@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -96,8 +97,8 @@ class Service:
         """gunicorn as the Procfile has it, answering, in the place of one that still runs."""
         for earlier in self.processes:
             if "gunicorn" in earlier.args and earlier.poll() is None:
-                earlier.kill()
-                earlier.wait()
+                earlier.send_signal(signal.SIGQUIT)  # with its workers: a killed one leaves them listening
+                earlier.wait(20)
         process = self.run("gunicorn", "-c", "config/gunicorn.py", "--log-level", "warning")
         self.wait_for("/healthz")
         return process
