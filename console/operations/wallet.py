@@ -68,7 +68,7 @@ class Grant(Operation):
     place = 1
 
     def act(self, request: OperationRequest) -> str:
-        return _("Grant %d credits") % request.data["amount"]
+        return str(_("Grant %d credits") % request.data["amount"])
 
     def gives(self, request: OperationRequest) -> Gift:
         return Gift(amount=request.data["amount"], to=request.account)
