@@ -11,12 +11,11 @@ from django.conf import settings
 from django.core import signing
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from django.template.loader import render_to_string
 from django.utils.translation import get_language_from_request
 
 from accounts import opening
 from accounts.models import Account, User
-from common import clock, encryption
+from common import clock, encryption, mails
 from common.json_types import JsonObject
 
 SECOND_FACTORS = "accounts.second-factors"
@@ -93,11 +92,7 @@ class AccountAdapter(DefaultAccountAdapter):
         """allauth's own texts, as text and in the style of our other e-mails."""
         message = super().render_mail(template_prefix, email, context, headers)
         paragraphs = [part.strip() for part in message.body.split("\n\n") if part.strip()]
-        shown = {
-            "site_name": settings.SITE_NAME, "support_email": settings.SUPPORT_EMAIL, "subject": message.subject,
-            "paragraphs": paragraphs,
-        }  # fmt: skip
-        message.attach_alternative(render_to_string("mails/layout.html", shown), "text/html")
+        mails.attach_html(message, paragraphs)
         return message
 
     def clean_email(self, email: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any, cast
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.admin import AdminSite
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db.models import Count, Q, QuerySet
@@ -43,6 +44,22 @@ from common.json_types import JsonObject
 MAX_TOLD = 20
 # A replay asks Stripe for each event; more at once would outlast the request.
 MAX_REPLAYED = 50
+
+
+SYNC = _(
+    "Products and prices are read from Stripe. New ones appear here, changed prices change, and what is archived there "
+    "is taken off sale. How many credits each gives stays as it is set here."
+)
+REPLAY = _(
+    "What the webhook is about is fetched from Stripe as it is now, and acted on. What was given for it before is not "
+    "given again."
+)
+
+
+def _confirmation(request: HttpRequest, site: AdminSite, title: str, explanation: str, *, back: str) -> HttpResponse:
+    """Ask before an action of an address is done: a GET changes nothing, the form that this shows does."""
+    shown = {**site.each_context(request), "title": title, "button": title, "explanation": explanation, "back": back}
+    return TemplateResponse(request, "billing/confirm.html", shown)
 
 
 class PriceInline(TabularInline):
@@ -105,11 +122,10 @@ class SoldAdmin(GiftAdmin):
 
     @action(description=_("Sync with Stripe"), url_path="sync", permissions=["sync"])
     def sync_prices(self, request: HttpRequest) -> HttpResponse:
-        """Pull products and prices, and say what changed. (Looking at an address changes nothing: a form does.)"""
+        """Ask, then pull products and prices, and say what changed."""
         address = reverse(f"admin:billing_{self.opts.model_name}_changelist")
         if request.method != "POST":
-            shown = {**self.admin_site.each_context(request), "title": _("Sync with Stripe"), "back": address}
-            return TemplateResponse(request, "billing/sync.html", shown)
+            return _confirmation(request, self.admin_site, str(_("Sync with Stripe")), str(SYNC), back=address)
         back = redirect(address)
         try:
             changes = price_sync.pull()
@@ -267,13 +283,12 @@ class InboxEventAdmin(ReadOnlyAdmin):
 
     @action(description=_("Replay"), url_path="replay", permissions=["replay"])
     def replay_one(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Ask, and run this one again. (Looking at an address changes nothing: a form does.)"""
+        """Ask, then run this one again."""
         row = get_object_or_404(InboxEvent, pk=object_id)
         address = reverse("admin:billing_inboxevent_change", args=[row.pk])
         if request.method != "POST":
             title = _("Replay %(type)s") % {"type": row.type}
-            shown = {**self.admin_site.each_context(request), "title": title, "back": address}
-            return TemplateResponse(request, "billing/replay.html", shown)
+            return _confirmation(request, self.admin_site, title, str(REPLAY), back=address)
         self._replay(request, row)
         return redirect(address)
 

@@ -33,7 +33,7 @@ def find_problems(account: Account, *, now: datetime) -> list[Problem]:
             Problem(text=_("Spending is stopped."), button=_("Allow it"), url=_do(account, "unfreeze"), is_grave=True)
         )
     current = plan_changes.find_running(account)
-    if current and current.status in ("past_due", "unpaid"):
+    if current and current.is_payment_failed:
         text = _("The payment of %s failed.") % current.price.plan
         result.append(Problem(text=text, button=_("Try again"), url=_do(account, "retry-payment"), is_grave=True))
     elif invoice_retry.open_invoices(account):

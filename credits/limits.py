@@ -6,7 +6,7 @@ from datetime import datetime
 from functools import partial
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 
 from credits import locks, signals
 from credits.calendar import Day, next_day
@@ -108,13 +108,11 @@ def record_refill(wallet: Wallet, grant: Grant) -> None:
     is_month = grant.allowance is not None and grant.allowance.period == Allowance.Period.MONTH
     if not is_month and grant.source != Source.PURCHASE:
         return
-    lots = Grant.objects.filter(account_id=wallet.account_id, is_open=True).exclude(pk=grant.pk)
-    packs = lots.filter(source=Source.PURCHASE).aggregate(most=Max("amount"))["most"] or 0
-    if is_month:
-        most = max(grant.amount, packs)
-    else:
-        months = lots.filter(allowance__period=Allowance.Period.MONTH).aggregate(most=Max("amount"))["most"] or 0
-        most = max(grant.amount, packs, months)
+    # (A month takes the place of the month before, a pack stands beside it.)
+    packs = Q(source=Source.PURCHASE)
+    counted = packs if is_month else packs | Q(allowance__period=Allowance.Period.MONTH)
+    lots = Grant.objects.filter(counted, account_id=wallet.account_id, is_open=True)
+    most = max(grant.amount, lots.aggregate(most=Max("amount"))["most"] or 0)
     wallet.low_threshold = max(ALWAYS_LOW, -(-most // LOW_PART))
     wallet.save(update_fields=["low_threshold"])
 

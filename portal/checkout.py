@@ -18,6 +18,7 @@ from billing.catalogue import price_list
 from billing.checkout import purchases, rate_limit
 from billing.errors import BillingError, FulfilmentError, PaymentProviderUnavailableError
 from billing.models import Order
+from billing.money import may_differ_from_list
 from billing.subscriptions import plan_changes
 from common import clock
 from common.public_ids import MalformedIdError, parse_id
@@ -96,7 +97,7 @@ def checkout_status(request: HttpRequest, checkout_id: str) -> HttpResponse:
             "order": order,
             "balance": selectors.balance(account_id=order.account_id, now=now),
             "trial": plan_changes.trial_of(order),
-            "may_differ": settings.STRIPE_TAX or settings.STRIPE_PROMOTION_CODES,
+            "may_differ": may_differ_from_list(),
             "is_polling": order.is_waiting and timedelta(seconds=waited) < POLL_UNTIL,
             "step": step,
             "next_waited": waited + step,

@@ -51,7 +51,6 @@ def transactions(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         "filters": filters,
         "query": urlencode(filters),
         "kinds": Transaction.Kind.choices,
-        "account_zone": account.time_zone,
     }
     return render(request, "portal/transactions.html", shown)
 
@@ -62,11 +61,7 @@ def why(request: HttpRequest) -> HttpResponse:
     """Lot by lot, what came, what went and what is left: the last adds up to the balance."""
     account, now = current_account(request), clock.now()
     reported = explanations.explain_balance(account_id=account.pk, now=now)
-    return render(
-        request,
-        "portal/why.html",
-        {"told": reported, "balance": current_balance(request), "account_zone": account.time_zone},
-    )
+    return render(request, "portal/why.html", {"told": reported, "balance": current_balance(request)})
 
 
 def _narrowed(account: Account, filters: dict[str, str]) -> QuerySet[Transaction]:

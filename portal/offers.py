@@ -49,18 +49,15 @@ def shown(request: HttpRequest, account: Account | None = None) -> JsonObject:
     has_free = account is None or account.kind == Account.Kind.PERSONAL
     free_daily = max((plan.daily_credits for plan in plans if plan.is_default and has_free), default=0)
     interval, chosen = _interval(request, subscription), request.GET.get("plan", "")
+    plan_offers = [
+        _offer(plan, interval, subscription, account, chosen=chosen, free_daily=free_daily) for plan in plans
+    ]
     return {
         # One key a page: two clicks on it, or on two of its tabs, are one purchase of one thing.
         "purchase_key": uuid.uuid4().hex,
         "packs": packs,
-        "plans": [
-            offer
-            for offer in (
-                _offer(plan, interval, subscription, account, chosen=chosen, free_daily=free_daily) for plan in plans
-            )
-            # (One that is not sold, or not in the currency that they pay in, is not free for that.)
-            if offer.price or offer.plan.is_default
-        ],
+        # (A plan that is not sold, or not in the currency that they pay in, is not free for that.)
+        "plans": [offer for offer in plan_offers if offer.price or offer.plan.is_default],
         "interval": interval,
         "intervals": [choice for choice in INTERVALS if choice in on_sale] if len(on_sale) > 1 else [],
         "subscription": subscription,

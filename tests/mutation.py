@@ -38,7 +38,6 @@ ROOT = Path(__file__).resolve().parent.parent
 # Tests of the code itself; those that start other processes do not see a mutant, which lives in this one.
 TESTS = ["accounts", "api", "billing", "config", "console", "credits", "outbox", "portal", "usage",
          "tests/test_abuse_stories.py", "tests/test_attackers.py", "tests/test_insider_stories.py"]  # fmt: skip
-NOT_ALONE = ("service", "faults", "demo", "axe", "runner")
 LONGEST_S = 60  # of all tests of one mutant; after that it counts as killed (a loop that does not end)
 MOST_TESTS = 40
 LONGEST_STATEMENT = 15  # lines

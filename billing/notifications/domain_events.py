@@ -6,10 +6,9 @@ An event's data is complete: the amounts and names of that moment, as JSON. E-ma
 import uuid
 from datetime import datetime
 
-from django.conf import settings
-
 from accounts.models import Account, ApiKey, Invitation
 from billing.models import Order, Price, Subscription
+from billing.money import may_differ_from_list
 from common.json_types import JsonObject
 from outbox import alerts, publishing
 from outbox.models import Alert
@@ -70,9 +69,8 @@ def _first_charge(plan: Subscription) -> JsonObject:
     return {
         "plan": price.plan.name if price.plan else "",
         "trial_ends_at": plan.first_trial_ends_at.isoformat(),
-        # As listed: what is taken is Stripe's to work out, with VAT and a discount of the customer's.
         "first_charge_minor": price.amount_minor,
-        "may_differ": settings.STRIPE_TAX or settings.STRIPE_PROMOTION_CODES,
+        "may_differ": may_differ_from_list(),
         "currency": price.currency,
     }
 

@@ -22,6 +22,7 @@ from accounts.models import Account
 from billing.money import amount_in_words
 from common import clock
 from common.json_types import JsonObject
+from common.mails import attach_html
 from common.urls import absolute_url
 from outbox.models import OutboxEvent
 
@@ -81,19 +82,15 @@ def subject_of(event: OutboxEvent) -> str:
 def render(mail: Mail, data: Data, *, to: str, name: str) -> EmailMultiAlternatives:
     """The message in the language that is active."""
     facts = {**data, **_in_words(data)}
-    shared = {
-        "site_name": settings.SITE_NAME, "support_email": settings.SUPPORT_EMAIL, "name": name,
-        "url": mail.target(data), "button": _(mail.button),
-    }  # fmt: skip
+    url, button = mail.target(data), _(mail.button)
+    shared = {"site_name": settings.SITE_NAME, "name": name, "url": url, "button": button}
     text = render_to_string(f"mails/{mail.template}.txt", {**facts, **shared}).strip()
     paragraphs = [paragraph.strip() for paragraph in text.split("\n\n") if paragraph.strip()]
     settings_url = absolute_url("notifications") if mail.notice else ""
-    plain = "\n\n".join([*paragraphs, f"{shared['button']}: {shared['url']}", settings.SITE_NAME])
+    plain = "\n\n".join([*paragraphs, f"{button}: {url}", settings.SITE_NAME])
     subject = " ".join((_(mail.subject) % {**facts, "site_name": settings.SITE_NAME}).split())
     message = EmailMultiAlternatives(subject, plain, to=[to])
-    facts = {**shared, "subject": subject, "paragraphs": paragraphs, "settings_url": settings_url}
-    html = render_to_string("mails/layout.html", facts)
-    message.attach_alternative(html, "text/html")
+    attach_html(message, paragraphs, url=url, button=button, settings_url=settings_url)
     return message
 
 

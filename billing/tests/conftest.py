@@ -23,7 +23,7 @@ from billing.setup import bootstrap, presets
 from billing.webhooks import inbox
 from common import clock
 from sandbox.local_stripe import checkout as hosted
-from sandbox.local_stripe import events
+from sandbox.local_stripe import declines, events
 from sandbox.local_stripe.checkout import Outcome
 from sandbox.local_stripe.core import LocalStripe
 
@@ -82,6 +82,11 @@ class Shop:
     def advance(self, **span: int) -> None:
         """Move the clock of everything."""
         self.stripe.advance(int(timedelta(**span).total_seconds()))
+
+    def refuse_card(self, *, is_on: bool = True) -> None:
+        """From now on the bank refuses the first customer's card, or takes it again."""
+        customer = next(iter(self.stripe.store.all("customer")))
+        declines.set_declines(self.stripe, customer["id"], is_on=is_on)
 
     def failures(self) -> list[str]:
         """Why events of the inbox failed."""

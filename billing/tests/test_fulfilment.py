@@ -14,7 +14,7 @@ from credits import audit, selectors
 from credits.models import Grant, Source
 from outbox.models import Alert
 from sandbox.local_stripe import checkout as hosted
-from sandbox.local_stripe import declines, events
+from sandbox.local_stripe import events
 from sandbox.local_stripe.checkout import Outcome
 from sandbox.local_stripe.errors import StripeApiError
 from sandbox.local_stripe.transport import InProcessClient
@@ -410,7 +410,7 @@ class TestFailedPayments:
     def renewal_failed(self, shop: Shop, customer: Account) -> Subscription:
         shop.pay(shop.checkout(customer, item="pro"))
         shop.deliver()
-        declines.set_declines(shop.stripe, next(iter(shop.stripe.store.all("customer")))["id"], is_on=True)
+        shop.refuse_card()
         shop.advance(days=31)
         shop.deliver()
         return Subscription.objects.get(account=customer)
@@ -429,7 +429,7 @@ class TestFailedPayments:
     def test_a_month_that_is_paid_late_is_given_once(
         self, shop: Shop, customer: Account, renewal_failed: Subscription, how: dict[str, object]
     ) -> None:
-        declines.set_declines(shop.stripe, next(iter(shop.stripe.store.all("customer")))["id"], is_on=False)
+        shop.refuse_card(is_on=False)
         shop.advance(days=3)  # Stripe tries again
         shop.deliver(**how)
 
@@ -438,7 +438,7 @@ class TestFailedPayments:
         assert self.plan_grants() == [(100, 0), (100, 100)]
 
     def test_the_customer_can_pay_at_once(self, shop: Shop, customer: Account, renewal_failed: Subscription) -> None:
-        declines.set_declines(shop.stripe, next(iter(shop.stripe.store.all("customer")))["id"], is_on=False)
+        shop.refuse_card(is_on=False)
         open_bill = next(row for row in shop.stripe.store.all("invoice") if row["status"] == "open")
 
         stripe.Invoice.pay(open_bill["id"])

@@ -40,7 +40,7 @@ from common import clock
 from credits import audit, ledger
 from credits.models import Grant, Source
 from outbox.models import Alert
-from sandbox.local_stripe import declines, events, payments, refunds_and_disputes
+from sandbox.local_stripe import events, payments, refunds_and_disputes
 from sandbox.local_stripe.checkout import Outcome
 
 
@@ -169,14 +169,13 @@ def test_a_dispute_is_an_alert_while_it_is_open(shop: Shop, customer: Account) -
 def test_a_failed_renewal_is_an_alert_until_it_is_paid(shop: Shop, customer: Account) -> None:
     shop.pay(shop.checkout(customer, item="pro"))
     shop.deliver()
-    customer_id = next(iter(shop.stripe.store.all("customer")))["id"]
-    declines.set_declines(shop.stripe, customer_id, is_on=True)
+    shop.refuse_card()
     shop.advance(days=31)
     shop.deliver()
     assert open_alerts() == ["payment_failed"]
     assert Alert.objects.get().account == customer
 
-    declines.set_declines(shop.stripe, customer_id, is_on=False)
+    shop.refuse_card(is_on=False)
     shop.advance(days=3)
     shop.deliver()
 

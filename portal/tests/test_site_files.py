@@ -10,9 +10,8 @@ from pytest_django import Settings
 
 from accounts.models import Account, User
 from billing.notifications import domain_events
+from billing.tests.test_mails import post
 from common import clock
-from outbox import dispatching
-from outbox.models import OutboxEvent
 
 
 def test_search_engines_see_the_first_page_and_the_prices(db: None) -> None:
@@ -65,7 +64,6 @@ def test_the_foot_leads_to_terms_privacy_imprint_and_help(named: None, db: None)
 
 def test_mails_say_where_to_write_to(named: None, ada_account: Account) -> None:
     domain_events.credits_exhausted(ada_account.pk, now=clock.now())
-    for event_id in OutboxEvent.objects.values_list("pk", flat=True):
-        dispatching.dispatch(event_id=event_id, now=clock.now())
+    post()
 
     assert "mailto:help@example.com" in str(mail.outbox[-1].alternatives[0][0])

@@ -17,10 +17,10 @@ from billing.notifications import ending_trials
 from billing.subscriptions import plan_changes
 from billing.templatetags import formats
 from billing.tests.conftest import Shop, customer, shop
+from billing.tests.test_mails import post
 from common import clock
 from outbox import dispatching
 from outbox.models import OutboxEvent
-from sandbox.local_stripe import declines
 
 __all__ = ["customer", "shop"]
 
@@ -63,8 +63,7 @@ class TestTrials:
         assert "it is paid" not in shown
 
     def test_mail_says_trial_its_end_and_the_first_charge(self, trial: Order) -> None:
-        for event_id in OutboxEvent.objects.values_list("pk", flat=True):
-            dispatching.dispatch(event_id=event_id, now=clock.now())
+        post()
         sent = [letter for letter in mail.outbox if "Pro" in letter.subject]
 
         assert len(sent) == 1
@@ -176,7 +175,7 @@ class TestFailedRenewal:
     def failed(self, shop: Shop, customer: Account) -> Subscription:
         shop.pay(shop.checkout(customer, item="pro"))
         shop.deliver()
-        declines.set_declines(shop.stripe, next(iter(shop.stripe.store.all("customer")))["id"], is_on=True)
+        shop.refuse_card()
         shop.advance(days=31)
         shop.deliver()
         return Subscription.objects.get()
