@@ -4,6 +4,7 @@ Three ways to run: the sandbox (`SANDBOX=1`: one machine, the local Stripe, a cl
 development (`DEBUG=1`) and production (neither), which refuses to start with an unsafe value.
 """
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -17,6 +18,10 @@ from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
 from config import guards, logs, renamed_settings, sentry
+
+# A process makes some hundred thousand objects as it starts, which all stay: the collector need not look through them
+# again and again (a fifth of the time that a start takes). Reference counts free what a request leaves behind.
+gc.set_threshold(50_000, 20, 100)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()

@@ -2,6 +2,8 @@
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -22,6 +24,9 @@ logger = structlog.get_logger(__name__)
 
 FIRST_RETRY, LONGEST_RETRY = timedelta(minutes=1), timedelta(hours=6)
 RETRY_BATCH = 100
+
+# Whose the Stripe customers are that the object being synced is about (see `remembering_accounts`).
+_accounts: ContextVar[dict[str, Account] | None] = ContextVar("accounts", default=None)
 
 MODELS = {
     "checkout.session": djstripe_models.Session,
@@ -123,8 +128,28 @@ def all_customers_of_account(account_id: uuid.UUID) -> list[str]:
     return sorted({*rows, *own})
 
 
+@contextmanager
+def remembering_accounts() -> Iterator[None]:
+    """While one object is synced, look up once whose its customer is: a paid plan asks it six times."""
+    token = _accounts.set({})
+    try:
+        yield
+    finally:
+        _accounts.reset(token)
+
+
 def account_of_customer(customer_id: str) -> Account | None:
     """The account that a Stripe customer belongs to; None for a stranger's."""
+    remembered = _accounts.get()
+    if remembered is not None and customer_id in remembered:
+        return remembered[customer_id]
+    account = _find_account(customer_id)
+    if remembered is not None and account is not None:
+        remembered[customer_id] = account
+    return account
+
+
+def _find_account(customer_id: str) -> Account | None:
     if not customer_id:
         return None
     known = StripeCustomer.objects.select_related("account").filter(customer_id=customer_id).first()

@@ -36,14 +36,16 @@ def sync_object(*, kind: str, object_id: str, now: datetime) -> bool:
 
     Raises FulfilmentError when it cannot be placed, and PaymentProviderUnavailableError.
     """
-    return _sync(kind, object_id, now=now) is not None
+    with djstripe_store.remembering_accounts():
+        return _sync(kind, object_id, now=now) is not None
 
 
 def sync_changed_subscription(subscription_id: str, *, now: datetime) -> None:
     """A subscription, and the invoice that changing it may have made. Raises as `sync_object` does."""
-    current = _sync("subscription", subscription_id, now=now) or {}
-    if invoice_id := payloads.reference(current.get("latest_invoice")):
-        _sync("invoice", invoice_id, now=now)
+    with djstripe_store.remembering_accounts():
+        current = _sync("subscription", subscription_id, now=now) or {}
+        if invoice_id := payloads.reference(current.get("latest_invoice")):
+            _sync("invoice", invoice_id, now=now)
 
 
 def _sync(kind: str, object_id: str, *, now: datetime) -> Stripe | None:
