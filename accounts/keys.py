@@ -112,8 +112,9 @@ def create_key(
     now: datetime,
     expires_at: datetime | None = None,
     grants_per_day: int | None = None,
+    follows: ApiKey | None = None,
 ) -> NewKey:
-    """Make a key for `account`, or a service key when there is none.
+    """Make a key for `account`, or a service key when there is none; `follows` is the one whose place it takes.
 
     A service key that somebody made grants credits once a second person approved it; one that was made on the server
     itself (without `created_by`) does so at once.
@@ -142,7 +143,7 @@ def create_key(
         grants_per_day=grants_per_day,
     )
     if account is not None:
-        key_created.send(sender=ApiKey, key=key, now=now)
+        key_created.send(sender=ApiKey, key=key, follows=follows, now=now)
     return NewKey(key=key, secret=secret)
 
 
@@ -203,6 +204,7 @@ def rotate_key(*, key: ApiKey, created_by: User | None, now: datetime) -> NewKey
         created_by=created_by,
         expires_at=key.expires_at,
         grants_per_day=key.grants_per_day,
+        follows=key,
         now=now,
     )
     ApiKey.objects.filter(pk=key.pk).filter(Q(expires_at=None) | Q(expires_at__gt=ends_at)).update(expires_at=ends_at)

@@ -9,5 +9,5 @@ account_opened = Signal()
 account_proven = Signal()
 # invitation: Invitation, now: datetime. Somebody is to be mailed a place in a team.
 member_invited = Signal()
-# key: ApiKey, now: datetime. An account has a new key, and its owner is to know.
+# key: ApiKey, follows: ApiKey | None (the one that it was rotated from), now: datetime. An account has a new key.
 key_created = Signal()

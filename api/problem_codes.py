@@ -138,7 +138,11 @@ PROBLEM = {
         "buy_url": {"type": "string", "description": "Where there are more credits."},
         "required_scope": {"type": "string", "description": "With insufficient_scope."},
         "debt": {"type": "integer", "description": "With account_in_debt: the credits owed."},
-        "resets_at": {"type": ["string", "null"], "format": "date-time", "description": "With daily_cap_reached."},
+        "resets_at": {
+            "type": ["string", "null"],
+            "format": "date-time",
+            "description": "With daily_cap_reached and spending_limit_reached.",
+        },
     },
     "required": ["type", "title", "status", "detail", "code", "request_id"],
     "examples": [

@@ -8,7 +8,8 @@ from accounts.signals import account_opened, account_proven, key_created, member
 from billing.checkout import top_ups
 from billing.notifications import domain_events, mails
 from billing.subscriptions import free_plan
-from credits.signals import balance_exhausted, balance_low
+from credits.signals import balance_exhausted, balance_low, spending_limit_crossed
+from credits.spending_limits import LimitUse
 from outbox import dispatching
 
 
@@ -19,6 +20,7 @@ def connect() -> None:
     key_created.connect(tell_owner_of_key, dispatch_uid="billing.tell_owner_of_key")
     balance_low.connect(credits_are_low, dispatch_uid="billing.credits_are_low")
     balance_exhausted.connect(credits_are_gone, dispatch_uid="billing.credits_are_gone")
+    spending_limit_crossed.connect(limit_is_near, dispatch_uid="billing.limit_is_near")
     dispatching.subscribe("mail", "", mails.send)
 
 
@@ -50,3 +52,8 @@ def credits_are_low(*, account_id: uuid.UUID, credits: int, now: datetime, **_kw
 def credits_are_gone(*, account_id: uuid.UUID, now: datetime, **_kwargs: object) -> None:
     domain_events.credits_exhausted(account_id, now=now)
     top_ups.enqueue_top_up(account_id)
+
+
+def limit_is_near(*, account_id: uuid.UUID, use: LimitUse, now: datetime, **_kwargs: object) -> None:
+    """A key or a member has used half, four fifths or all of what they may spend."""
+    domain_events.spending_limit_crossed(account_id, use, now=now)

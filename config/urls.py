@@ -20,15 +20,15 @@ from billing.api import (
     top_up,
 )  # fmt: skip
 from console import dashboard
-from credits.api import balance, explanation, grants, reversals, transactions
+from credits.api import balance, explanation, grants, reversals, spending_limits, transactions
 from outbox.api import webhook_endpoints
 from usage.api import checks, holds, spend_batches, spends, usage_events, usage_summary
 
 # Each resource of the API has its addresses beside its views.
 RESOURCES = [
-    spends, balance, checks, holds, spend_batches, grants, transactions, reversals, explanation, usage_events,
-    usage_summary, catalogue, checkouts, orders, top_up, portal_sessions, subscription, invoices, webhook_endpoints,
-    keys, tokens,
+    spends, balance, checks, holds, spend_batches, grants, transactions, reversals, explanation, spending_limits,
+    usage_events, usage_summary, catalogue, checkouts, orders, top_up, portal_sessions, subscription, invoices,
+    webhook_endpoints, keys, tokens,
 ]  # fmt: skip
 
 v1 = [

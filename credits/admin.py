@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 from common.admin import ReadOnlyAdmin, link_to, money
 from common.public_ids import MalformedIdError, parse_id
 from credits import selectors
-from credits.models import Allowance, Grant, Hold, Transaction
+from credits.models import Allowance, Grant, Hold, SpendingLimit, Transaction
 
 ACCOUNT_SEARCH = ("account__email", "account__name")
 
@@ -40,6 +40,21 @@ class TransactionAdmin(ReadOnlyAdmin):
         if result := _by_public_id(queryset, "txn", search_term):
             return result, False
         return super().get_search_results(request, queryset, search_term)
+
+
+@admin.register(SpendingLimit)
+class SpendingLimitAdmin(ReadOnlyAdmin):
+    list_display = ("subject", "owner", "per_day", "day_used", "per_month", "month_used", "is_hard")
+    list_filter = ("is_hard",)
+    list_select_related = ("account",)
+    search_fields = (*ACCOUNT_SEARCH, "subject")
+    ordering = ("-id",)
+    fields = (
+        ("subject", "owner"), "actors", ("per_day", "day_used", "day_ends_at"),
+        ("per_month", "month_used", "month_ends_at"), "is_hard",
+    )  # fmt: skip
+    readonly_fields = ("owner",)
+    owner = link_to("account")
 
 
 @admin.register(Grant)

@@ -6,3 +6,10 @@ class CreditsConfig(AppConfig):
 
     name = "credits"
     verbose_name = "Credits"
+
+    def ready(self) -> None:
+        # Models exist from here on.
+        from accounts.signals import key_created
+        from credits import spending_limits
+
+        key_created.connect(spending_limits.count_new_key, dispatch_uid="credits.count_new_key")

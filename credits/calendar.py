@@ -46,6 +46,13 @@ def first_instant(day: date, zone: str) -> datetime:
     return datetime.combine(day, time.min, ZoneInfo(zone)).astimezone(UTC)
 
 
+def month_at(instant: datetime, zone: str) -> tuple[datetime, datetime]:
+    """The first instants of the calendar month that `instant` falls in, and of the next one, for somebody in `zone`."""
+    first = instant.astimezone(ZoneInfo(zone)).date().replace(day=1)
+    following = (first + timedelta(days=31)).replace(day=1)
+    return first_instant(first, zone), first_instant(following, zone)
+
+
 def month_boundary(anchor: datetime, index: int, zone: str) -> datetime:
     """The instant `index` months after `anchor`, on the anchor's day or the month's last one."""
     local = anchor.astimezone(ZoneInfo(zone))

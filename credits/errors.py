@@ -4,6 +4,7 @@ CreditsError
     InsufficientCreditsError    the balance is short; nothing was written
     AccountInDebtError          what was clawed back after it was spent is owed first
     DailyCapReachedError        enough paid credits for today; tomorrow there is more
+    SpendingLimitReachedError   enough for this key or member, for today or this month
     AccountClosedError          the account was closed; its ledger stays as it is
     SpendingFrozenError         an operator stopped this account's spending
     GrantLimitExceededError     more was given by hand in a day than one person or key may give
@@ -87,6 +88,24 @@ class DailyCapReachedError(CreditsError):
             retryable=True,
         )
         self.retry_after_s = max(1, round((resets_at - now).total_seconds())) if resets_at else None
+
+
+class SpendingLimitReachedError(CreditsError):
+    code = "spending_limit_reached"
+    title = "This key or member has spent enough"
+
+    def __init__(self, *, period: str, limit: int, used: int, resets_at: datetime, now: datetime) -> None:
+        super().__init__(
+            f"At most {limit} credits are spent in a {period} by this key or member, and {used} are. This is no lack "
+            f"of credits: an admin of the account sets the limit, and a new {period} begins at "
+            f"{resets_at:%Y-%m-%d %H:%M} UTC.",
+            period=period,
+            limit=limit,
+            used=used,
+            resets_at=resets_at.isoformat().replace("+00:00", "Z"),
+            retryable=True,
+        )
+        self.retry_after_s = max(1, round((resets_at - now).total_seconds()))
 
 
 class GrantLimitExceededError(CreditsError):

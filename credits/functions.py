@@ -11,6 +11,9 @@ from django.db.migrations.state import ProjectState
 
 from credits import spending_order
 
+# At so many percent of a spending limit, who set it is warned.
+WARN_AT = (50, 80, 100)
+
 FOLDER = Path(__file__).resolve().parent / "sql"
 OVERLOADS = (
     "SELECT oid::regprocedure::text FROM pg_proc WHERE proname = %s AND pronamespace = current_schema::regnamespace"
@@ -20,7 +23,9 @@ OVERLOADS = (
 def definitions() -> dict[str, str]:
     """Each function's name and the statement that creates it."""
     return {
-        f"credits_{path.stem}": path.read_text().replace("{draw_order}", spending_order.SQL)
+        f"credits_{path.stem}": path.read_text()
+        .replace("{draw_order}", spending_order.SQL)
+        .replace("{warn_at}", "{" + ", ".join(map(str, WARN_AT)) + "}")
         for path in sorted(FOLDER.glob("*.sql"))
     }
 

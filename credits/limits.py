@@ -8,7 +8,7 @@ from functools import partial
 from django.db import transaction
 from django.db.models import Max, Q
 
-from credits import locks, signals
+from credits import locks, signals, spending_limits
 from credits.calendar import Day, next_day
 from credits.models import PAID, Allowance, Grant, Source, Wallet
 
@@ -120,6 +120,9 @@ def record_refill(wallet: Wallet, grant: Grant) -> None:
 def send_limit_signals(account_id: uuid.UUID, crossed: Iterable[str] | None, *, left: int, now: datetime) -> None:
     """Send the signals of the limits that were crossed, once what crossed them is committed."""
     for name in crossed or ():
+        if name not in SIGNALS:
+            transaction.on_commit(partial(_send_use, account_id, name, now=now))
+            continue
         send = partial(SIGNALS[name].send_robust, sender=Wallet, account_id=account_id, credits=left, now=now)
         transaction.on_commit(send)
 
@@ -132,6 +135,11 @@ def send_change_signals(wallet: Wallet, *, before: int, now: datetime) -> None:
     if before > 0 == wallet.posted:
         crossed.append("empty")
     send_limit_signals(wallet.account_id, crossed, left=wallet.posted, now=now)
+
+
+def _send_use(account_id: uuid.UUID, name: str, *, now: datetime) -> None:
+    if use := spending_limits.crossed(account_id, name):
+        signals.spending_limit_crossed.send_robust(sender=Wallet, account_id=account_id, use=use, now=now)
 
 
 def _begin(wallet: Wallet, day: Day) -> None:

@@ -6,6 +6,7 @@ constraints refuse impossible balances. At any moment, per account: balance + he
 
 from typing import ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
@@ -57,6 +58,8 @@ class Wallet(models.Model):
     # At or below this many credits the balance is low; set by the last refill, unless the account has its own.
     low_threshold = models.BigIntegerField(_("low at"), default=DEFAULT_LOW_THRESHOLD)
     low_threshold_override = models.BigIntegerField(_("low at, for this account"), null=True, blank=True)
+    # Whether any of its keys or members has a limit of its own: most have none, and their spends look at no second row.
+    has_spending_limits = models.BooleanField(default=False, db_default=False, editable=False)
     # The day (UTC) of the last spend, hold or grant: jobs leave the idle alone until they come back.
     touched_on = models.DateField(_("last active"), null=True, blank=True)
 
@@ -91,6 +94,47 @@ class Wallet(models.Model):
     def cap(self) -> int | None:
         """How many paid credits may be spent in a day; None when there is no limit."""
         return self.daily_cap if self.daily_cap_override is None else self.daily_cap_override
+
+
+class SpendingLimit(models.Model):
+    """How many credits one API key, or one member with the keys they made, may spend in a day and in a month.
+
+    Days and months are the account's calendar. Written under the wallet's lock, like every count of the ledger.
+    """
+
+    account = models.ForeignKey(
+        "accounts.Account", on_delete=models.PROTECT, related_name="spending_limits", db_index=False
+    )
+    # Whose it is (`key_…` or `user:…`), and the ledger's actors that count: a rotated key, and the keys of a member.
+    subject = models.CharField(_("whose"), max_length=64)
+    actors = ArrayField(models.CharField(max_length=64), verbose_name=_("counts"))
+    per_day = models.BigIntegerField(_("a day"), null=True, blank=True)
+    per_month = models.BigIntegerField(_("a month"), null=True, blank=True)
+    # A hard limit refuses; the other kind only warns, as both do at WARN_AT.
+    is_hard = models.BooleanField(_("refuses"), default=True)
+    day_used = models.BigIntegerField(_("used today"), default=0)
+    month_used = models.BigIntegerField(_("used this month"), default=0)
+    day_started_at = models.DateTimeField(null=True, blank=True, editable=False)
+    day_ends_at = models.DateTimeField(null=True, blank=True, editable=False)
+    month_started_at = models.DateTimeField(null=True, blank=True, editable=False)
+    month_ends_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = _("spending limit")
+        verbose_name_plural = _("spending limits")
+        constraints = [
+            models.UniqueConstraint(name="spending_limit_once_per_subject", fields=["account", "subject"]),
+            models.CheckConstraint(
+                name="spending_limit_is_positive",
+                condition=(Q(per_day__gt=0) | Q(per_day=None)) & (Q(per_month__gt=0) | Q(per_month=None)),
+            ),
+            models.CheckConstraint(
+                name="spending_limit_use_not_negative", condition=Q(day_used__gte=0) & Q(month_used__gte=0)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject}: {self.per_day or '-'} a day, {self.per_month or '-'} a month"
 
 
 class Grant(models.Model):

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Min, QuerySet
 
-from credits import limits, locks, posting
+from credits import limits, locks, posting, spending_limits
 from credits.calendar import day_at, month_boundary, next_day
 from credits.models import Allowance, Grant, Hold, HoldLot, Wallet
 
@@ -91,6 +91,7 @@ def end_hold(wallet: Wallet, hold: Hold, status: Hold.Status, *, at: datetime, n
     lots = HoldLot.objects.filter(hold=hold).select_related("grant").order_by("place")
     parts = [(lot.grant, lot.amount) for lot in lots]
     limits.give_back(wallet, hold.created_at, parts, now=now)
+    spending_limits.give_back(wallet, hold.actor, hold.created_at, hold.amount, now=now)
     posting.release_lots(wallet, parts, at=at, now=now)
     return [grant for grant, _ in parts]
 

@@ -32,6 +32,7 @@ EVENTS = (
     "order.paid",
     "payment.failed",
     "payment.refunded",
+    "spending_limit.reached",
     "subscription.cancelled",
     "subscription.trial_ending",
     "subscription.changed",

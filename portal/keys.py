@@ -15,6 +15,8 @@ from accounts import keys as api_keys
 from accounts.models import ApiKey, Scope, User
 from common import clock
 from common.errors import ApiError
+from credits.spending_limits import of_account as limits_of_account
+from portal import spending_limits
 from portal.current_account import admins_only, current_account
 from portal.identifiers import identifier_or_404
 
@@ -88,13 +90,16 @@ def _own_key(request: HttpRequest, key_id: str) -> ApiKey:
 
 
 def _page(request: HttpRequest, *, new: api_keys.NewKey | None = None, rotated: ApiKey | None = None) -> HttpResponse:
+    account, now = current_account(request), clock.now()
+    keys = list(account.api_keys.select_related("created_by").order_by("-created_at"))
+    uses = spending_limits.uses_by_key(keys, limits_of_account(account.pk, now=now))
     shown = {
-        "keys": current_account(request).api_keys.select_related("created_by").order_by("-created_at"),
+        "keys": [(key, uses[key.public_id]) for key in keys],
         "new": new,
         "rotated": rotated,
         "scopes": [scope for scope in Scope if scope in api_keys.ACCOUNT_KEY_SCOPES],
         "lifetimes": LIFETIMES_DAYS,
         "base_url": settings.BASE_URL,
-        "now": clock.now(),
+        "now": now,
     }
     return render(request, "portal/keys.html", shown)

@@ -18,11 +18,13 @@ from accounts.errors import TeamError
 from accounts.models import Account, Membership, User
 from billing.subscriptions import seats
 from common import clock
+from credits.spending_limits import of_account as limits_of_account
 from outbox.models import WebhookEndpoint
 from portal import current_account as here
 from portal import members, periods
 from portal.current_account import Role, account_context, admins_only
 from portal.identifiers import identifier_or_404
+from portal.spending_limits import uses_by_member
 
 LONGEST_NAME = 80
 
@@ -39,8 +41,12 @@ def team(request: HttpRequest) -> HttpResponse:
     period = periods.chosen(QueryDict(), who.account, now=now)
     rows = who.account.memberships.select_related("user").order_by("created_at", "pk")
     used = {row.member: row for row in members.used(who.account, period)}
+    limits = limits_of_account(who.account.pk, now=now)
     shown = {
-        "members": [(row, used.get(row.user_id), row.pk == who.membership.pk) for row in rows],
+        "members": [
+            (row, used.get(row.user_id), row.pk == who.membership.pk, uses_by_member(limits, row.user_id))
+            for row in rows
+        ],
         "others_used": used.get(None),
         "invitations": teams.open_invitations(who.account, now=now),
         "seats": seats.seat_limit(who.account),

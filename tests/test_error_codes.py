@@ -14,13 +14,13 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts import issuers, keys, tokens
-from accounts.models import Account, User
+from accounts.models import Account, ApiKey, User
 from api import throttling
 from api.problem_codes import OTHERS, codes
 from billing.models import Pack
 from billing.setup import bootstrap, presets
 from common import clock
-from credits import ledger, limits
+from credits import ledger, limits, spending_limits
 from credits.models import Source, Wallet
 from sandbox.clock import SandboxClock
 from sandbox.local_stripe import checkout as hosted
@@ -180,6 +180,12 @@ def daily_cap_reached(kit: Kit) -> Any:
     return kit.spend(30)
 
 
+def spending_limit_reached(kit: Kit) -> Any:
+    key = ApiKey.objects.filter(account=kit.account).latest("created_at")
+    spending_limits.set_key_limit(key, per_day=2, per_month=None, is_hard=True, now=clock.now())
+    return kit.spend(3)
+
+
 def idempotency_key_reused(kit: Kit) -> Any:
     kit.spend(1, key="k")
     return kit.spend(2, key="k")
@@ -305,6 +311,7 @@ PROVOKED: dict[str, Callable[[Kit], Any]] = {
     "account_in_debt": account_in_debt,
     "account_frozen": account_frozen,
     "daily_cap_reached": daily_cap_reached,
+    "spending_limit_reached": spending_limit_reached,
     "unknown_feature": lambda kit: kit.ask("POST", "credits/spend", {"feature": "nothing"}),
     "grant_conflict": grant_conflict,
     "invalid_amount": invalid_amount,

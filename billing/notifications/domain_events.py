@@ -6,10 +6,12 @@ An event's data is complete: the amounts and names of that moment, as JSON. E-ma
 import uuid
 from datetime import datetime
 
-from accounts.models import Account, ApiKey, Invitation
+from accounts.models import Account, ApiKey, Invitation, User
 from billing.models import Order, Price, Subscription
 from billing.money import may_differ_from_list
 from common.json_types import JsonObject
+from common.public_ids import parse_id
+from credits.spending_limits import LimitUse
 from outbox import alerts, publishing
 from outbox.models import Alert
 
@@ -155,6 +157,32 @@ def card_expiring(account_id: uuid.UUID, card: JsonObject, *, card_id: str, now:
 
 def credits_low(account_id: uuid.UUID, *, left: int, now: datetime) -> None:
     _publish("credits.low", f"{account_id}:{now.isoformat()}", account_id, {"left": left}, now=now)
+
+
+def spending_limit_crossed(account_id: uuid.UUID, use: LimitUse, *, now: datetime) -> None:
+    """Once for each warning in a day or month of a limit."""
+    data = {
+        "whose": _name_of(account_id, use.subject),
+        "subject": use.subject,
+        "period": use.period,
+        "percent": use.percent,
+        "limit": use.limit,
+        "used": use.used,
+        "is_hard": use.is_hard,
+        "at": use.resets_at.isoformat(),
+    }
+    key = f"{account_id}:{use.subject}:{use.period}:{use.resets_at.isoformat()}:{use.percent}:{use.limit}"
+    _publish("spending_limit.reached", key, account_id, data, now=now)
+
+
+def _name_of(account_id: uuid.UUID, subject: str) -> str:
+    """The name of a key, or of a member."""
+    kind, _, number = subject.partition(":")
+    if kind == "user":
+        user = User.objects.filter(pk=int(number)).first()
+        return user.get_full_name() if user else ""
+    key = ApiKey.objects.filter(account_id=account_id, pk=parse_id("key", subject)).first()
+    return key.name if key else ""
 
 
 def credits_exhausted(account_id: uuid.UUID, *, now: datetime) -> None:

@@ -138,6 +138,7 @@ def example() -> Data:
         "next_try_at": moment, "trial_ends_at": moment, "is_trial": False, "is_team": False, "may_differ": True,
         "brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2026, "left": 4,
         "why": "Your card was declined.", "team": "Analytical Engines", "by": "Ada", "invitation": "inv_1",
+        "whose": "My laptop", "period": "day", "percent": 80, "limit": 100, "used": 80, "is_hard": True,
         "key_name": "My laptop", "key_shown": "tg_live_Ab12…xY9z",
     }  # fmt: skip
 
@@ -149,6 +150,7 @@ VARIANTS: dict[str, Callable[[Data], str]] = {
     "credits.low": lambda data: "some" if data["left"] else "none",
     "subscription.changed": lambda data: "now" if data["is_now"] else "later",
     "subscription.cancelled": lambda data: "over" if data["is_over"] else "planned",
+    "spending_limit.reached": lambda data: "near" if data["used"] < data["limit"] else "gone",
     "payment.failed": lambda data: "owner" if data["needs_owner"] else "card",
 }
 
@@ -213,6 +215,14 @@ MAILS = {
     "credits.exhausted": Mail(
         gettext_noop("Your credits are used up"), "credits_gone", gettext_noop("Buy credits"),
         _page("credits"), "credits",
+    ),
+    "spending_limit.reached.near": Mail(
+        gettext_noop("%(whose)s has used %(percent)s%% of its spending limit"), "spending_limit",
+        gettext_noop("See the activity"), _page("usage"), "credits",
+    ),
+    "spending_limit.reached.gone": Mail(
+        gettext_noop("%(whose)s has reached its spending limit"), "spending_limit",
+        gettext_noop("See the activity"), _page("usage"), "credits",
     ),
     "key.created": Mail(
         gettext_noop("A new API key for your account"), "key_created", gettext_noop("See your keys"), _page("keys")

@@ -11,6 +11,7 @@ register_statuses(
         errors.AccountClosedError: 403,
         errors.AccountInDebtError: 402,
         errors.DailyCapReachedError: 429,
+        errors.SpendingLimitReachedError: 429,
         errors.GrantLimitExceededError: 403,
         errors.KeyReusedError: 422,
         errors.GrantConflictError: 422,
@@ -32,5 +33,6 @@ SPENDING: list[Refusing] = [
     errors.AccountInDebtError,
     errors.SpendingFrozenError,
     errors.DailyCapReachedError,
+    errors.SpendingLimitReachedError,
 ]
 ENDING_HOLDS: list[Refusing] = [errors.HoldExpiredError, errors.HoldNotOpenError]

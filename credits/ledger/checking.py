@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.db import connection
 
-from credits import limits, settling
+from credits import limits, settling, spending_limits
 from credits.errors import (
     AccountClosedError,
     AccountInDebtError,
@@ -34,8 +34,8 @@ class CheckResult:
     refusal: str | None
 
 
-def check(*, account_id: uuid.UUID, amount: int, now: datetime) -> CheckResult:
-    """What a spend of `amount` would be answered. Raises InvalidAmountError."""
+def check(*, account_id: uuid.UUID, amount: int, now: datetime, actor: str = "") -> CheckResult:
+    """What a spend of `amount` by this actor would be answered. Raises InvalidAmountError."""
     sql.check_amount(amount)
     settling.settle(account_id=account_id, now=now)
     limits.begin_day(account_id=account_id, now=now)
@@ -45,4 +45,9 @@ def check(*, account_id: uuid.UUID, amount: int, now: datetime) -> CheckResult:
             [amount, now, account_id],
         )
         outcome, available = cursor.fetchone()
-    return CheckResult(available=available, refusal=CODES.get(outcome) if outcome else None)
+    code = CODES.get(outcome) if outcome else None
+    if code is None:
+        spending_limits.begin_periods(account_id=account_id, now=now)
+        over = spending_limits.refusal(account_id, actor, amount, now=now)
+        code = over.code if over else None
+    return CheckResult(available=available, refusal=code)

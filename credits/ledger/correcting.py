@@ -7,7 +7,7 @@ from django.db import connection, transaction
 from django.db.models import Sum
 
 from common.sides import Side
-from credits import limits, locks, posting, settling, spending_order
+from credits import limits, locks, posting, settling, spending_limits, spending_order
 from credits.errors import (
     AlreadyReversedError,
     GrantNotFoundError,
@@ -64,6 +64,8 @@ def reverse(
             raise ReversalTooLargeError(f"Of this spend {left} credits can be given back, not {wanted}.", left=left)
         returned = _first(parts, wanted)
         limits.give_back(wallet, spent.created_at, returned, now=now)
+        taken = spent.hold or spent  # (a hold counts for who held it, since then)
+        spending_limits.give_back(wallet, taken.actor, taken.created_at, wanted, now=now)
         posted = posting.post(
             wallet,
             Kind.REVERSE,

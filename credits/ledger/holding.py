@@ -71,8 +71,10 @@ def hold(
         ],
         account_id=account_id,
         amount=amount,
+        actor=actor,
         now=now,
     )
+    limits.send_limit_signals(account_id, row["crossed"], left=row["balance_after"], now=now)
     lots = sql.lots(row["lots"])
     return HoldResult(
         hold_id=row["hold_id"],
@@ -108,7 +110,7 @@ def capture(
     sql.check_amount(cost)
     reported = Jsonb(usage) if usage else None
     arguments = [account_id, hold_id, new_id(), cost, Jsonb(metadata or {}), actor, now, quantity, reported, side]
-    row = sql.call("credits_capture", arguments, account_id=account_id, amount=cost, now=now)
+    row = sql.call("credits_capture", arguments, account_id=account_id, amount=cost, actor=actor, now=now)
     match row["outcome"]:
         case "no_hold":
             raise HoldNotFoundError("There is no such hold.")

@@ -32,8 +32,8 @@ def spend(
 
     A repeated key of the same `side` answers the first spend, and how much of it was given back since. With a
     `feature`, the request is the feature and the quantity, whatever they cost by then. `usage` is kept with it as it
-    is. Raises InsufficientCreditsError, DailyCapReachedError, AccountInDebtError, SpendingFrozenError,
-    AccountClosedError, KeyReusedError or InvalidAmountError, and changes nothing then.
+    is. Raises InsufficientCreditsError, DailyCapReachedError, SpendingLimitReachedError, AccountInDebtError,
+    SpendingFrozenError, AccountClosedError, KeyReusedError or InvalidAmountError, and changes nothing then.
     """
     sql.check_amount(amount)
     metadata = metadata or {}
@@ -58,6 +58,7 @@ def spend(
         ],
         account_id=account_id,
         amount=amount,
+        actor=actor,
         now=now,
     )
     limits.send_limit_signals(account_id, row["crossed"], left=row["balance_after"], now=now)

@@ -9,7 +9,7 @@ from typing import Any
 
 from common import prepared_statements
 from common.json_types import JsonObject
-from credits import limits, locks, settling
+from credits import limits, locks, settling, spending_limits
 from credits.errors import (
     LARGEST_AMOUNT,
     AccountClosedError,
@@ -39,29 +39,46 @@ STATEMENTS = {
 MAX_ROUNDS = 5
 
 
-def call(function: str, arguments: Sequence[Any], *, account_id: uuid.UUID, amount: int, now: datetime) -> JsonObject:
+def call(
+    function: str, arguments: Sequence[Any], *, account_id: uuid.UUID, amount: int, now: datetime, actor: str
+) -> JsonObject:
     """Call a function of the ledger until it has an answer that is neither housekeeping nor a refusal.
 
     Raises the refusal.
     """
     for _ in range(MAX_ROUNDS):
         row = _call_once(function, arguments)
-        match row["outcome"]:
-            case "due":
-                settling.settle(account_id=account_id, now=now)
-            case "new_day":
-                limits.begin_day(account_id=account_id, now=now)
-            case "no_wallet":
-                locks.open_wallet(account_id)
-            case "in_debt" if settling.settle_debt(account_id=account_id, now=now):
-                continue  # a capture had given paid credits back
-            case "spent" | "replayed" | "held" | "captured":
-                return row
-            case outcome:
-                if refusal := _refusal(outcome, account_id, amount, row["balance_after"], now):
-                    raise refusal
-                return row
+        outcome = row["outcome"]
+        if outcome in ("spent", "replayed", "held", "captured"):
+            return row
+        if _prepare(outcome, account_id, now=now):
+            continue
+        if outcome == "over_limit":
+            if over := spending_limits.refusal(account_id, actor, amount, now=now):
+                raise over
+            continue  # the limit was raised meanwhile
+        if refusal := _refusal(outcome, account_id, amount, row["balance_after"], now):
+            raise refusal
+        return row
     raise RuntimeError(f"the wallet of account {account_id} stays due at {now}")
+
+
+def _prepare(outcome: str, account_id: uuid.UUID, *, now: datetime) -> bool:
+    """Do what a function asks for before it goes on; whether it is to be called again."""
+    match outcome:
+        case "due":
+            settling.settle(account_id=account_id, now=now)
+        case "new_day":
+            limits.begin_day(account_id=account_id, now=now)
+        case "new_period":
+            spending_limits.begin_periods(account_id=account_id, now=now)
+        case "no_wallet":
+            locks.open_wallet(account_id)
+        case "in_debt":
+            return settling.settle_debt(account_id=account_id, now=now)  # a capture had given paid credits back
+        case _:
+            return False
+    return True
 
 
 def check_amount(amount: int) -> None:

@@ -3,7 +3,7 @@
 -- `captured` says how much it was.
 --
 -- `outcome` is captured, replayed, another_cost (it was captured before), not_open (`status` says why),
--- due (settle and call again), new_day (begin the next day of the cap and call again) or no_hold. `needs_settling`
+-- due (settle and call again), new_day or new_period (begin the next one and call again) or no_hold. `needs_settling`
 -- tells that credits went back to a grant whose time is over (they expire there), or that were paid for while credits
 -- are owed (they pay). `p_quantity` is how many units it were in the end, where the hold was for the most there could be.
 CREATE OR REPLACE FUNCTION credits_capture(
@@ -87,7 +87,10 @@ BEGIN
     extra := p_cost - from_hold;
     IF extra > 0 THEN
         outcome := credits_refusal(wallet, extra, p_now);
-        IF outcome = 'new_day' THEN
+        IF outcome IS NULL AND wallet.has_spending_limits THEN
+            outcome := credits_limit_refusal(p_account_id, reserved.actor, extra, p_now);
+        END IF;
+        IF outcome IN ('new_day', 'new_period') THEN
             RETURN;
         ELSIF outcome IS NOT NULL THEN
             extra := 0;
@@ -148,5 +151,10 @@ BEGIN
         WHERE w.account_id = p_account_id;
     lots := credits_lots(p_account_id, p_transaction_id);
     crossed := credits_crossed(wallet, wallet.balance + wallet.held, wallet.balance + wallet.held - captured);
+    IF wallet.has_spending_limits THEN
+        -- What was held counts for who held it, since then; what the work cost beyond that, from now on.
+        PERFORM credits_count_use(p_account_id, reserved.actor, -returned, reserved.created_at, p_now);
+        crossed := crossed || credits_count_use(p_account_id, reserved.actor, extra, p_now, p_now);
+    END IF;
 END;
 $$;

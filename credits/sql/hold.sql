@@ -1,6 +1,6 @@
 -- Set credits aside in one round trip. `outcome` is held, replayed, conflict, no_wallet, too_many, or what
--- credits_refusal answers; `lots` what was taken from which grant; `status` and `captured` what became of a
--- replayed hold meanwhile. A key belongs to its side (buyer, seller, internal).
+-- credits_refusal or credits_limit_refusal answers; `lots` what was taken from which grant; `status` and `captured` what became of a
+-- replayed hold meanwhile; `crossed` what credits_count_use says of the limits of its actor. A key belongs to its side (buyer, seller, internal).
 CREATE OR REPLACE FUNCTION credits_hold(
     p_account_id uuid,
     p_hold_id uuid,
@@ -23,7 +23,8 @@ CREATE OR REPLACE FUNCTION credits_hold(
     OUT expires_at timestamptz,
     OUT lots jsonb,
     OUT status text,
-    OUT captured bigint
+    OUT captured bigint,
+    OUT crossed text[]
 ) LANGUAGE plpgsql SET enable_seqscan = off AS $$
 DECLARE
     wallet credits_wallet;
@@ -56,6 +57,9 @@ BEGIN
 
     balance_after := wallet.balance;
     outcome := credits_refusal(wallet, p_amount, p_now);
+    IF outcome IS NULL AND wallet.has_spending_limits THEN
+        outcome := credits_limit_refusal(p_account_id, p_actor, p_amount, p_now);
+    END IF;
     IF outcome IS NOT NULL THEN
         RETURN;
     END IF;
@@ -83,5 +87,8 @@ BEGIN
             cap_used = CASE WHEN w.cap_day_ends_at > p_now THEN w.cap_used + paid ELSE w.cap_used END,
             touched_on = (p_now AT TIME ZONE 'UTC')::date
         WHERE w.account_id = p_account_id;
+    IF wallet.has_spending_limits THEN
+        crossed := credits_count_use(p_account_id, p_actor, p_amount, p_now, p_now);
+    END IF;
 END;
 $$;

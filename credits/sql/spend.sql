@@ -6,9 +6,10 @@
 --   replayed   the same request came before: its transaction; `given_back` of it since
 --   conflict   the key belongs to another request
 --   no_wallet  the account has no wallet yet: open one and call again
---   or what credits_refusal answers; then nothing was written
+--   or what credits_refusal or credits_limit_refusal answers; then nothing was written
 -- A key belongs to its side (buyer, seller, internal): two sides may use the same one for two spends.
--- `crossed` says which limits this spend went below: {low}, {empty}, both or neither.
+-- `crossed` says which limits this spend went below: {low}, {empty}, both or neither; and what
+-- credits_count_use says of the limits of its actor.
 --
 -- Under READ COMMITTED every statement below sees what was committed before the lock was had,
 -- so of two calls with one key the second finds the first one's transaction.
@@ -69,6 +70,9 @@ BEGIN
 
     balance_after := wallet.balance;
     outcome := credits_refusal(wallet, p_amount, p_now);
+    IF outcome IS NULL AND wallet.has_spending_limits THEN
+        outcome := credits_limit_refusal(p_account_id, p_actor, p_amount, p_now);
+    END IF;
     IF outcome IS NOT NULL THEN
         RETURN;
     END IF;
@@ -91,5 +95,8 @@ BEGIN
             touched_on = (p_now AT TIME ZONE 'UTC')::date
         WHERE w.account_id = p_account_id;
     crossed := credits_crossed(wallet, wallet.balance + wallet.held, wallet.balance + wallet.held - p_amount);
+    IF wallet.has_spending_limits THEN
+        crossed := crossed || credits_count_use(p_account_id, p_actor, p_amount, p_now, p_now);
+    END IF;
 END;
 $$;

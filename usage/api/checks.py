@@ -51,7 +51,7 @@ class CheckView(APIView):
         fields = checked(CheckRequest, request.data)
         account = account_of(request, now=now)
         cost = work_of(fields, side=caller_of(request).side).priced(at=now).credits
-        result = ledger.check(account_id=account.pk, amount=cost, now=now)
+        result = ledger.check(account_id=account.pk, amount=cost, actor=caller_of(request).actor, now=now)
         return Response(
             {"allowed": not result.refusal, "cost": cost, "available": result.available, "reason": result.refusal}
         )

@@ -22,6 +22,7 @@ from tegoed.errors import (
     NotAllowed,
     NotFound,
     RateLimited,
+    SpendingLimitReached,
     TegoedError,
     Unauthenticated,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "NotAllowed",
     "NotFound",
     "RateLimited",
+    "SpendingLimitReached",
     "Tegoed",
     "TegoedError",
     "Token",

@@ -6,6 +6,7 @@ TegoedError
         InsufficientCredits  402  `required`, `available`, `shortfall`, `buy_url`
         AccountInDebt        402
         DailyCapReached      429  `retry_after_s`: tomorrow there is more
+        SpendingLimitReached 429  `retry_after_s`: this key or member has spent enough
         RateLimited          429  `retry_after_s`
         InvalidRequest       400  `errors`: which field, and why
         KeyReused            422  the idempotency key belongs to another request
@@ -71,6 +72,10 @@ class DailyCapReached(ApiError):
     """Enough paid credits for today."""
 
 
+class SpendingLimitReached(ApiError):
+    """This key or member has spent what it may in a day or month."""
+
+
 class RateLimited(ApiError):
     """Too many requests."""
 
@@ -107,6 +112,7 @@ BY_CODE: dict[str, type[ApiError]] = {
     "insufficient_credits": InsufficientCredits,
     "account_in_debt": AccountInDebt,
     "daily_cap_reached": DailyCapReached,
+    "spending_limit_reached": SpendingLimitReached,
     "rate_limited": RateLimited,
     "idempotency_key_reused": KeyReused,
     "hold_not_open": HoldNotOpen,

@@ -1,0 +1,262 @@
+"""Spending limits: how many credits one API key, or one member with the keys they made, may spend in a day and a month.
+
+The database counts and refuses inside the spend itself (credits/sql/limit_refusal.sql, count_use.sql).
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import connection, transaction
+from django.db.models import Q, QuerySet, Sum
+from django.db.models.functions import Coalesce
+
+from accounts.models import ApiKey
+from credits import locks
+from credits.calendar import day_at, month_at
+from credits.errors import InvalidAmountError, SpendingLimitReachedError
+from credits.models import Hold, SpendingLimit, Transaction, Wallet
+
+DAY, MONTH = "day", "month"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitUse:
+    """What was used of a limit in its day or month; `percent` is the warning that was crossed, if one was."""
+
+    subject: str
+    period: str
+    limit: int
+    used: int
+    resets_at: datetime
+    is_hard: bool
+    percent: int | None = None
+
+    @property
+    def left(self) -> int:
+        return max(0, self.limit - self.used)
+
+
+def set_limit(
+    *,
+    account_id: uuid.UUID,
+    subject: str,
+    actors: Sequence[str],
+    per_day: int | None,
+    per_month: int | None,
+    is_hard: bool = True,
+    now: datetime,
+) -> None:
+    """Limit what `actors` (the ledger's names: `key_…`, `user:…`) spend together; without a number, no longer.
+
+    What they spent in the running day and month counts. A second call replaces the first. Raises InvalidAmountError.
+    """
+    for amount in (per_day, per_month):
+        if amount is not None and amount < 1:
+            raise InvalidAmountError(amount)
+    with transaction.atomic():
+        wallet = locks.lock_wallet(account_id)
+        if per_day is None and per_month is None:
+            SpendingLimit.objects.filter(account_id=account_id, subject=subject).delete()
+        else:
+            limit = SpendingLimit.objects.filter(account_id=account_id, subject=subject).first()
+            limit = limit or SpendingLimit(account_id=account_id, subject=subject)
+            limit.actors = sorted({*actors})
+            limit.per_day, limit.per_month, limit.is_hard = per_day, per_month, is_hard
+            _begin(limit, wallet, now=now)
+            limit.day_used = _spent_since(limit, _moment(limit.day_started_at))
+            limit.month_used = _spent_since(limit, _moment(limit.month_started_at))
+            limit.save()
+        wallet.has_spending_limits = SpendingLimit.objects.filter(account_id=account_id).exists()
+        wallet.save(update_fields=["has_spending_limits"])
+
+
+def set_key_limit(key: ApiKey, *, per_day: int | None, per_month: int | None, is_hard: bool, now: datetime) -> None:
+    """Limit an account's key, and those that it was rotated to. Raises InvalidAmountError."""
+    assert key.account_id is not None  # noqa: S101 - a service key spends for all accounts
+    limit = limit_of_key(key, now=now)
+    set_limit(
+        account_id=key.account_id,
+        subject=limit.subject if limit else key.public_id,
+        actors=[*(limit.actors if limit else []), key.public_id],
+        per_day=per_day,
+        per_month=per_month,
+        is_hard=is_hard,
+        now=now,
+    )
+
+
+def set_member_limit(
+    account_id: uuid.UUID, user_id: int, *, per_day: int | None, per_month: int | None, is_hard: bool, now: datetime
+) -> None:
+    """Limit what a member spends for an account, together with the keys that they made. Raises InvalidAmountError."""
+    subject = member_subject(user_id)
+    keys = ApiKey.objects.filter(account_id=account_id, created_by=user_id)
+    set_limit(
+        account_id=account_id,
+        subject=subject,
+        actors=[subject, *(key.public_id for key in keys)],
+        per_day=per_day,
+        per_month=per_month,
+        is_hard=is_hard,
+        now=now,
+    )
+
+
+def member_subject(user_id: int) -> str:
+    """As what the ledger knows a member."""
+    return f"user:{user_id}"
+
+
+def limit_of_key(key: ApiKey, *, now: datetime) -> SpendingLimit | None:
+    """The limit of a key, which it may share with the one that it followed."""
+    limits = of_account(key.account_id, now=now) if key.account_id else {}
+    return next((row for subject, row in limits.items() if is_of_key(row) and key.public_id in row.actors), None)
+
+
+def is_of_key(limit: SpendingLimit) -> bool:
+    """Whether it is a key's, not a member's."""
+    return limit.subject.startswith("key_")
+
+
+def count_new_key(*, key: ApiKey, follows: ApiKey | None, **_kwargs: object) -> None:
+    """A new key counts for the limit of who made it, and for that of the key which it follows."""
+    if key.account_id is None:
+        return
+    subjects = [member_subject(key.created_by_id)] if key.created_by_id else []
+    if follows is not None:
+        of_key = SpendingLimit.objects.filter(account_id=key.account_id, actors__contains=[follows.public_id])
+        subjects += [limit.subject for limit in of_key if is_of_key(limit)]
+    add_actor(account_id=key.account_id, subjects=subjects, actor=key.public_id)
+
+
+def add_actor(*, account_id: uuid.UUID, subjects: Sequence[str], actor: str) -> None:
+    """Let a new key count for limits that there are: its maker's, and that of the key which it follows."""
+    limits = SpendingLimit.objects.filter(account_id=account_id, subject__in=subjects)
+    if not limits.exists():
+        return
+    with transaction.atomic():
+        locks.lock_wallet(account_id)
+        for limit in limits.exclude(actors__contains=[actor]):
+            limit.actors = sorted({*limit.actors, actor})
+            limit.save(update_fields=["actors"])
+
+
+def of_account(account_id: uuid.UUID, *, now: datetime) -> dict[str, SpendingLimit]:
+    """The account's limits by whose they are, their counts as of now."""
+    result = {}
+    for limit in SpendingLimit.objects.filter(account_id=account_id):
+        if _is_over(limit.day_ends_at, now):
+            limit.day_used = 0
+        if _is_over(limit.month_ends_at, now):
+            limit.month_used = 0
+        result[limit.subject] = limit
+    return result
+
+
+def begin_periods(*, account_id: uuid.UUID, now: datetime) -> None:
+    """Begin the next day and month of the account's limits, where the last ones are over."""
+    with transaction.atomic():
+        wallet = locks.lock_wallet(account_id)
+        for limit in SpendingLimit.objects.filter(account_id=account_id):
+            _begin(limit, wallet, now=now)
+            limit.save(
+                update_fields=[
+                    "day_used",
+                    "month_used",
+                    "day_started_at",
+                    "day_ends_at",
+                    "month_started_at",
+                    "month_ends_at",
+                ]
+            )
+
+
+def give_back(wallet: Wallet, actor: str, taken_at: datetime, amount: int, *, now: datetime) -> None:
+    """What an actor took at `taken_at` came back, and counts no longer. The caller holds the wallet's lock."""
+    if not wallet.has_spending_limits:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT credits_count_use(%s, %s, %s, %s, %s)", [wallet.account_id, actor, -amount, taken_at, now]
+        )
+
+
+def refusal(account_id: uuid.UUID, actor: str, amount: int, *, now: datetime) -> SpendingLimitReachedError | None:
+    """The refusal of the first hard limit that does not allow this actor so much now."""
+    uses = [use for limit in _of_actor(account_id, actor) if limit.is_hard for use in uses_of(limit)]
+    over = [use for use in uses if use.used + amount > use.limit]
+    if not over:
+        return None
+    # (The one that lasts longest: after it there is more.)
+    use = max(over, key=lambda each: each.resets_at)
+    return SpendingLimitReachedError(
+        period=use.period, limit=use.limit, used=use.used, resets_at=use.resets_at, now=now
+    )
+
+
+def uses_of(limit: SpendingLimit) -> list[LimitUse]:
+    """What was used of a limit, in its day and its month."""
+    numbers = (
+        (DAY, limit.per_day, limit.day_used, limit.day_ends_at),
+        (MONTH, limit.per_month, limit.month_used, limit.month_ends_at),
+    )
+    return [
+        LimitUse(
+            subject=limit.subject,
+            period=period,
+            limit=most,
+            used=used,
+            resets_at=_moment(ends_at),
+            is_hard=limit.is_hard,
+        )
+        for period, most, used, ends_at in numbers
+        if most is not None
+    ]
+
+
+def crossed(account_id: uuid.UUID, name: str) -> LimitUse | None:
+    """The use that `limit:<id>:<period>:<percent>` names, as the database's function answers it."""
+    _, number, period, percent = name.split(":")
+    limit = SpendingLimit.objects.filter(account_id=account_id, pk=number).first()
+    uses = [use for use in (uses_of(limit) if limit else []) if use.period == period]
+    return LimitUse(**{**vars(uses[0]), "percent": int(percent)}) if uses else None
+
+
+def _of_actor(account_id: uuid.UUID, actor: str) -> list[SpendingLimit]:
+    return list(SpendingLimit.objects.filter(account_id=account_id, actors__contains=[actor]).order_by("pk"))
+
+
+def _begin(limit: SpendingLimit, wallet: Wallet, *, now: datetime) -> None:
+    zone = wallet.account.time_zone
+    if _is_over(limit.day_ends_at, now):
+        day = day_at(now, zone)
+        limit.day_used, limit.day_started_at, limit.day_ends_at = 0, day.starts_at, day.ends_at
+    if _is_over(limit.month_ends_at, now):
+        limit.month_used = 0
+        limit.month_started_at, limit.month_ends_at = month_at(now, zone)
+
+
+def _is_over(ends_at: datetime | None, now: datetime) -> bool:
+    return ends_at is None or ends_at <= now
+
+
+def _moment(value: datetime | None) -> datetime:
+    assert value is not None  # noqa: S101 - a limit that is stored has begun
+    return value
+
+
+def _spent_since(limit: SpendingLimit, since: datetime) -> int:
+    """What the actors of a limit spent or hold since then, less what was given back of it."""
+    account = Q(account_id=limit.account_id, created_at__gte=since)
+    theirs = Q(hold=None, actor__in=limit.actors) | Q(hold__actor__in=limit.actors)
+    spends = Transaction.objects.filter(account, theirs, kind=Transaction.Kind.SPEND)
+    spent = -_sum(spends)
+    back = _sum(Transaction.objects.filter(account_id=limit.account_id, reverses__in=spends))
+    held = _sum(Hold.objects.filter(account, actor__in=limit.actors, status=Hold.Status.OPEN))
+    return max(0, spent - back + held)
+
+
+def _sum(rows: QuerySet[Transaction] | QuerySet[Hold]) -> int:
+    return int(rows.aggregate(total=Coalesce(Sum("amount"), 0))["total"])
