@@ -19,6 +19,7 @@ BillingError
     PaymentProviderRefusedError      502  Stripe does not take our request: operators are alerted
         PaymentProviderKeyError           our key is wrong, or lacks a right
         PortalNotSetUpError               the billing portal has no configuration
+    CatalogueError                   409  a change of what is for sale that does not fit
     CurrencyMixError                 422  the customer pays in another currency at Stripe
 
 FulfilmentError                      an event that must not grant: kept, flagged, shown to operators
@@ -35,6 +36,12 @@ class PriceNotSellableError(BillingError):
     code = "price_not_sellable"
     title = "This is not for sale"
     status_code = 422
+
+
+class CatalogueError(BillingError):
+    code = "catalogue_conflict"
+    title = "This does not fit the catalogue"
+    status_code = 409
 
 
 class ArchivedItemError(BillingError):

@@ -123,6 +123,10 @@ class Price(models.Model):
     amount_minor = models.PositiveBigIntegerField(_("amount"), help_text=_("In minor units: 500 is EUR 5.00."))
     is_active = models.BooleanField(_("on sale"), default=True)
     stripe_price_id = models.CharField(_("Stripe price"), max_length=255, unique=True)
+    # Off sale for good, also while Stripe still bills running plans by it.
+    replaced_by = models.ForeignKey(
+        "self", on_delete=models.PROTECT, null=True, blank=True, related_name="replaces", verbose_name=_("replaced by")
+    )
 
     class Meta:
         verbose_name = _("price")
@@ -155,6 +159,68 @@ class Price(models.Model):
         if self.plan is not None:
             facts |= {"credits": self.plan.monthly_credits * quantity, "description": self.plan.name}
         return facts
+
+
+class PriceMove(models.Model):
+    """Running plans go from a price that was replaced to the one in its place, each at the end of a paid period.
+
+    The first period that ends `notice_days` or more after the move began is the last one at the old price.
+    """
+
+    from_price = models.OneToOneField(Price, on_delete=models.PROTECT, related_name="move_away")
+    to_price = models.ForeignKey(Price, on_delete=models.PROTECT, related_name="moves_here")
+    notice_days = models.PositiveSmallIntegerField(_("days of notice"))
+    actor = models.CharField(_("by"), max_length=64)
+    created_at = models.DateTimeField(_("begun"))
+    ended_at = models.DateTimeField(_("done"), null=True, blank=True)
+    problem = models.TextField(_("last problem"), blank=True)
+
+    class Meta:
+        verbose_name = _("move of running plans")
+        verbose_name_plural = _("moves of running plans")
+        constraints = [
+            models.CheckConstraint(name="price_move_goes_elsewhere", condition=~Q(from_price=models.F("to_price"))),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.from_price} → {self.to_price}"
+
+
+class DiscountCode(models.Model):
+    """A code that takes a part off a payment page: a coupon and its promotion code at Stripe, which counts its uses."""
+
+    class Duration(models.TextChoices):
+        ONCE = "once", _("the first payment")
+        REPEATING = "repeating", _("some months")
+        FOREVER = "forever", _("every payment")
+
+    code = models.CharField(_("code"), max_length=40, unique=True)
+    name = models.CharField(_("name"), max_length=40, help_text=_("As customers read it."))
+    percent = models.PositiveSmallIntegerField(_("percent off"))
+    duration = models.CharField(_("on plans, for"), max_length=9, choices=Duration.choices, default=Duration.ONCE)
+    months = models.PositiveSmallIntegerField(_("months"), null=True, blank=True)
+    plans = models.ManyToManyField(Plan, blank=True, verbose_name=_("plans"), related_name="discount_codes")
+    packs = models.ManyToManyField(Pack, blank=True, verbose_name=_("packs"), related_name="discount_codes")
+    is_first_purchase = models.BooleanField(_("on the first purchase only"), default=False)
+    max_uses = models.PositiveIntegerField(_("uses, at most"), null=True, blank=True)
+    ends_at = models.DateTimeField(_("until"), null=True, blank=True)
+    is_active = models.BooleanField(_("active"), default=True)
+    stripe_coupon_id = models.CharField(_("Stripe coupon"), max_length=255)
+    stripe_promotion_code_id = models.CharField(_("Stripe promotion code"), max_length=255, unique=True)
+
+    class Meta:
+        verbose_name = _("discount code")
+        verbose_name_plural = _("discount codes")
+        constraints = [
+            models.CheckConstraint(name="discount_is_a_part", condition=Q(percent__gte=1) & Q(percent__lte=100)),
+            models.CheckConstraint(
+                name="discount_months_where_it_repeats",
+                condition=Q(duration="repeating", months__isnull=False) | (~Q(duration="repeating") & Q(months=None)),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.code
 
 
 class Promotion(models.Model):

@@ -14,6 +14,7 @@ from billing.notifications import ending_trials, expiring_cards
 from billing.payments import books, manual_settlement
 from billing.reconciliation import comparison
 from billing.stripe import djstripe_store, erasing, stripe_client
+from billing.subscriptions import price_moves
 from billing.webhooks import inbox, webhook_monitor
 from common import clock
 from outbox import alerts
@@ -39,6 +40,13 @@ def sweep_inbox() -> None:
     """Take up the events that nobody has processed though it is time."""
     for event_id in inbox.due(now=clock.now()):
         process_event.delay(event_id=event_id)
+
+
+@shared_task
+def move_prices() -> None:
+    """Move running plans to the price that replaced theirs, as an operator decided."""
+    if planned := price_moves.run(now=clock.now()):
+        logger.info("prices_moved", count=planned)
 
 
 @shared_task

@@ -1,11 +1,14 @@
 """What the operator's pages are built from, in every app."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import flatten_fieldsets
 from django.db.models import Model
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -13,6 +16,15 @@ from unfold.admin import ModelAdmin
 
 from common import currencies
 from common.json_types import JsonObject
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One thing that an operator's act changes: shown before it is done."""
+
+    what: str
+    before: str
+    after: str
 
 
 class OperatorAdmin(ModelAdmin):
@@ -87,3 +99,9 @@ def link_to(target: str, label: Callable[[Any], str] = str) -> Callable[[Any, An
 
     column.short_description = target.replace("_", " ")  # type: ignore[attr-defined]  # how a column is named
     return column
+
+
+def confirmation(request: HttpRequest, site: AdminSite, title: str, explanation: str, *, back: str) -> HttpResponse:
+    """Ask before an action of an address is done: a GET changes nothing, the form that this shows does."""
+    shown = {**site.each_context(request), "title": title, "button": title, "explanation": explanation, "back": back}
+    return TemplateResponse(request, "billing/confirm.html", shown)

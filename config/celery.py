@@ -36,6 +36,7 @@ app.conf.beat_schedule = {
     "warn_of_ending_trials": {"task": "billing.tasks.warn_of_ending_trials", "schedule": crontab(minute=25)},
     "warn_of_expiring_cards": {"task": "billing.tasks.warn_of_expiring_cards", "schedule": crontab(hour=8, minute=0)},
     "retry_copies": {"task": "billing.tasks.retry_copies", "schedule": 300.0},
+    "move_prices": {"task": "billing.tasks.move_prices", "schedule": crontab(minute=35)},
     "forget_payloads": {"task": "billing.tasks.forget_payloads", "schedule": crontab(hour=4, minute=0)},
     "reconcile": {"task": "billing.tasks.reconcile", "schedule": crontab(hour=2, minute=30)},
     "seal_ledger": {"task": "credits.tasks.seal_ledger", "schedule": crontab(minute=5)},

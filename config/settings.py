@@ -221,6 +221,7 @@ CELERY_TASK_QUEUES = [
 CELERY_TASK_DEFAULT_QUEUE = "ledger"
 CELERY_TASK_ROUTES = {
     "billing.tasks.reconcile": {"queue": "reports"},
+    "billing.tasks.move_prices": {"queue": "reports"},
     "billing.tasks.*": {"queue": "payments"},
     "outbox.tasks.deliver_webhook": {"queue": "webhooks"},
     "outbox.tasks.sweep_webhooks": {"queue": "webhooks"},

@@ -11,8 +11,9 @@ from django.http import HttpRequest
 
 from accounts.models import Account, User
 from common import clock
+from common.admin import Effect
 from console.models import AuditEvent
-from console.operations.base import UNDO_FOR, Effect
+from console.operations.base import UNDO_FOR
 
 LONGEST_RESULT = 2_000
 OF_PEOPLE = ("user", "emailaddress", "authenticator", "usersession", "membership", "invitation", "account")

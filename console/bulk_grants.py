@@ -18,12 +18,13 @@ from unfold.widgets import UnfoldAdminFileFieldWidget, UnfoldAdminTextInputWidge
 
 from accounts import teams
 from accounts.models import Account, User
+from common.admin import Effect
 from common.json_types import JsonObject
 from common.public_ids import MalformedIdError, parse_id
 from common.queue import enqueue
 from console import audit_log
 from console.models import BulkGrant
-from console.operations.base import LONGEST_REASON, Effect
+from console.operations.base import LONGEST_REASON
 from credits import ledger, manual_grant_counts
 from credits.errors import CreditsError, GrantLimitExceededError
 from credits.models import Source

@@ -68,6 +68,8 @@ def sidebar(request: HttpRequest) -> list[JsonObject]:
             _entry(request, _("Plans"), "loyalty", "billing", "plan"),
             _entry(request, _("Packs"), "inventory_2", "billing", "pack"),
             _entry(request, _("Promotions"), "redeem", "billing", "promotion"),
+            _entry(request, _("Discount codes"), "percent", "billing", "discountcode"),
+            _entry(request, _("Moves to a new price"), "moving", "billing", "pricemove"),
             _entry(request, _("Rate card"), "price_change", "usage", "feature"),
         ),
         _group(

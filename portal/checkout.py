@@ -18,7 +18,7 @@ from billing.catalogue import price_list
 from billing.checkout import purchases, rate_limit
 from billing.errors import BillingError, FulfilmentError, PaymentProviderUnavailableError
 from billing.models import Order
-from billing.money import may_differ_from_list
+from billing.stripe.discounts import may_differ_from_list
 from billing.subscriptions import plan_changes
 from common import clock
 from common.public_ids import MalformedIdError, parse_id

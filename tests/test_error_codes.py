@@ -30,7 +30,7 @@ from sandbox.local_stripe.core import LocalStripe
 NOT_OVER_THE_API = {
     "price_too_soon", "refund_refused", "internal_error", "payment_declined", "subscription_required",
     "key_approval_refused", "payment_action_required", "payment_processing", "plan_not_paid", "work_under_way",
-    "ledger_not_empty", "tax_number_refused",
+    "ledger_not_empty", "tax_number_refused", "catalogue_conflict",
 }  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from console.models import Approval, AuditEvent
 from console.operation_views import TOKEN_LENGTH
 from console.tests.test_operations import REASON, Desk, staff
 from credits import manual_grant_counts
+from outbox.models import OutboxEvent, WebhookDelivery, WebhookEndpoint
 from tests.test_abuse_stories import FREE, World, balance, refused, world
 
 __all__ = ["customer", "shop", "world"]
@@ -247,6 +248,23 @@ def everything(text: str) -> list[str]:
     return sorted(holding)
 
 
+def test_nobody_approves_a_merge_into_an_account_of_their_own(world: World, shop: Shop) -> None:
+    """The request is about the other account; the credits would go to the approver's."""
+    _zoe, account = person("zoe.merge@example.com")
+    approver = staff(roles.OPERATORS, "approver@example.com")
+    own = opening.personal_account(user=approver, now=clock.now())
+    assert "waits for a second person" in Desk(staff(roles.OPERATORS), account).do("merge", target=own.public_id)
+    waiting = Approval.objects.get(operation="merge")
+    browser = Client()
+    browser.force_login(approver)
+
+    browser.post(f"/admin/console/approval/{waiting.pk}/decide/", {"approve": "1"})
+
+    account.refresh_from_db()
+    assert account.closed_at is None
+    assert AuditEvent.objects.filter(operator=approver, result__contains="a member of").exists()
+
+
 def test_who_is_erased_is_nowhere_any_more(world: World, shop: Shop) -> None:
     """Also where nothing can be erased: the audit log, what waits for a second person, files of grants."""
     zoe, account = person("zoe.uniq@example.com")
@@ -257,6 +275,7 @@ def test_who_is_erased_is_nowhere_any_more(world: World, shop: Shop) -> None:
     shop.deliver()
     desk = Desk(operator, account)
     desk.do("grant", amount="5")
+    _answered_webhook(account, "zoe.uniq@example.com: thank you")
     assert "waits for a second person" in Desk(operator, other).do("merge", target=account.public_id)
     approve(Approval.objects.get(operation="merge"))
 
@@ -273,6 +292,13 @@ def test_who_is_erased_is_nowhere_any_more(world: World, shop: Shop) -> None:
     second_login.refresh_from_db()
     assert (zoe.is_active, second_login.is_active) == (False, False)
     assert everything("zoe.uniq") == everything("zoe.two") == []
+
+
+def _answered_webhook(account: Account, answer: str) -> None:
+    """The seller listens to every account; what it answered about this one is kept with the delivery."""
+    event = OutboxEvent.objects.filter(account=account).first()
+    endpoint = WebhookEndpoint.objects.create(url="https://app.example.com/", secret=b"x", created_at=clock.now())
+    WebhookDelivery.objects.create(endpoint=endpoint, event=event, answer=answer, created_at=clock.now())
 
 
 def test_a_download_of_the_audit_log_is_in_it(world: World) -> None:

@@ -59,10 +59,11 @@ def sync_price(price: Stripe, **_now: Any) -> list[str]:
     """Make or update our view of a price; one of a product that is not ours to sell is left alone."""
     known = Price.objects.filter(stripe_price_id=price["id"]).first()
     if known is not None:
-        if known.is_active == price["active"]:
+        is_active = is_on_sale(known, price)
+        if known.is_active == is_active:
             return []
-        Price.objects.filter(pk=known.pk).update(is_active=price["active"])
-        return [f"Price {price['id']} is {'on' if price['active'] else 'off'} sale."]
+        Price.objects.filter(pk=known.pk).update(is_active=is_active)
+        return [f"Price {price['id']} is {'on' if is_active else 'off'} sale."]
     product_id = reference(price["product"])
     plan = Plan.objects.filter(stripe_product_id=product_id).first()
     pack = Pack.objects.filter(stripe_product_id=product_id).first()
@@ -81,6 +82,11 @@ def sync_price(price: Stripe, **_now: Any) -> list[str]:
         stripe_price_id=price["id"],
     )
     return [f"{plan or pack}: new price {price['unit_amount']} {price['currency']} {interval}."]
+
+
+def is_on_sale(known: Price, price: Stripe) -> bool:
+    """Whether a price may be bought: as Stripe says, unless another one took its place here."""
+    return bool(price["active"]) and known.replaced_by_id is None
 
 
 def _make(model: type[Plan] | type[Pack], product: Stripe, metadata: dict[str, str]) -> list[str]:

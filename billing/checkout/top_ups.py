@@ -52,6 +52,18 @@ def switch_off(*, account: Account, problem: str = "") -> None:
     TopUp.objects.filter(account=account).update(is_on=False, problem=problem)
 
 
+def follow_price(before: Price, after: Price, *, now: datetime) -> None:
+    """A pack's price was replaced: what it costs less or the same goes on, what it costs more takes a new agreement."""
+    mine = TopUp.objects.filter(price=before)
+    if after.amount_minor <= before.amount_minor:
+        mine.update(price=after)
+        return
+    for row in mine.filter(is_on=True).select_related("account"):
+        with transaction.atomic():
+            switch_off(account=row.account, problem=_("The price of this pack has gone up."))
+            domain_events.top_up_dearer(row.account, before=before, after=after, now=now)
+
+
 def has_saved_card(account: Account) -> bool:
     """Whether there is a card that a top-up could charge, as far as we know."""
     return bool(djstripe_store.saved_card(account.pk))

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from accounts.models import Account, ApiKey, Invitation, User
 from billing.models import Order, Price, Subscription
-from billing.money import may_differ_from_list
+from billing.stripe.discounts import may_differ_from_list
 from common.json_types import JsonObject
 from common.public_ids import parse_id
 from credits.spending_limits import LimitUse
@@ -203,7 +203,19 @@ def top_up_failed(order: Order, *, why: str, now: datetime) -> None:
 
 def top_up_stopped(account: Account, *, charge_id: str, now: datetime) -> None:
     """Money of the customer's goes back: no card is charged by itself any more."""
-    _publish("top_up.stopped", f"{account.pk}:{charge_id}", account.pk, {}, now=now)
+    _publish("top_up.stopped", f"{account.pk}:{charge_id}", account.pk, {"why": "money_back"}, now=now)
+
+
+def top_up_dearer(account: Account, *, before: Price, after: Price, now: datetime) -> None:
+    """The pack that is bought by itself costs more now: its owner agrees anew, or not."""
+    data = {
+        "why": "price",
+        "pack": after.pack.name if after.pack else "",
+        "from_minor": before.amount_minor,
+        "amount_minor": after.amount_minor,
+        "currency": after.currency,
+    }
+    _publish("top_up.stopped", f"{account.pk}:price:{after.pk}:{now.isoformat()}", account.pk, data, now=now)
 
 
 def _plan(price: Price) -> JsonObject:
@@ -212,6 +224,8 @@ def _plan(price: Price) -> JsonObject:
         "plan_code": price.plan.code if price.plan else "",
         "interval": price.interval,
         "credits": price.plan.monthly_credits if price.plan else 0,
+        "amount_minor": price.amount_minor,
+        "currency": price.currency,
     }
 
 

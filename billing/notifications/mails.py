@@ -106,6 +106,12 @@ def _in_words(data: Data) -> Data:
     for word, name in names:
         if name in data:
             words[word] = amount_in_words(data[name], data["currency"])
+    for word, side in (("old_price", "from"), ("new_price", "to")):
+        if "amount_minor" in (priced := data.get(side) or {}):
+            words[word] = amount_in_words(priced["amount_minor"], priced["currency"])
+            words["plan"] = priced["plan"]
+    if "from_minor" in data:
+        words["old_price"] = amount_in_words(data["from_minor"], data["currency"])
     for word, name in (
         ("when", "at"), ("when", "ends_at"), ("next_try", "next_try_at"), ("trial_ends", "trial_ends_at")
     ):  # fmt: skip
@@ -129,13 +135,16 @@ def _payment_page(data: Data) -> str:
 
 def example() -> Data:
     """What an event of this kind may hold: for previews and tests."""
-    plan = {"plan": "Pro", "plan_code": "pro", "interval": "month", "credits": 100}
+    plan = {
+        "plan": "Pro", "plan_code": "pro", "interval": "month", "credits": 100, "amount_minor": 2000, "currency": "eur",
+    }  # fmt: skip
     moment = datetime(2026, 11, 21, 11, tzinfo=UTC).isoformat()
     money = {"amount_minor": 2000, "refunded_minor": 500, "first_charge_minor": 2000, "currency": "eur"}
     return {
         **plan, **money, "name": "Ada", "order": "co_1", "description": "20 credits", "url": "", "receipt_url": "",
         "from": plan, "to": {**plan, "plan": "Team", "credits": 400}, "at": moment, "ends_at": moment,
         "next_try_at": moment, "trial_ends_at": moment, "is_trial": False, "is_team": False, "may_differ": True,
+        "pack": "20 credits", "from_minor": 500,
         "brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2026, "left": 4,
         "why": "Your card was declined.", "team": "Analytical Engines", "by": "Ada", "invitation": "inv_1",
         "whose": "My laptop", "period": "day", "percent": 80, "limit": 100, "used": 80, "is_hard": True,
@@ -143,12 +152,19 @@ def example() -> Data:
     }  # fmt: skip
 
 
+def _is_same_plan(data: Data) -> bool:
+    """Whether a change is one of the price alone."""
+    names = ("plan_code", "interval")
+    return all(data["from"].get(name) == data["to"].get(name) for name in names)
+
+
 # Events that are worded in different ways, and by what.
 VARIANTS: dict[str, Callable[[Data], str]] = {
     "order.paid": lambda data: "trial" if data.get("is_trial") else "plan" if data["is_plan"] else "pack",
     # (Down to nothing, the other mail says so: two within a second would say one thing.)
     "credits.low": lambda data: "some" if data["left"] else "none",
-    "subscription.changed": lambda data: "now" if data["is_now"] else "later",
+    "subscription.changed": lambda data: "now" if data["is_now"] else "price" if _is_same_plan(data) else "later",
+    "top_up.stopped": lambda data: "price" if data.get("why") == "price" else "money_back",
     "subscription.cancelled": lambda data: "over" if data["is_over"] else "planned",
     "spending_limit.reached": lambda data: "near" if data["used"] < data["limit"] else "gone",
     "payment.failed": lambda data: "owner" if data["needs_owner"] else "card",
@@ -189,6 +205,10 @@ MAILS = {
         gettext_noop("Your plan will change"), "plan_will_change", gettext_noop("See your plan"),
         _page("billing"), "plan",
     ),
+    "subscription.changed.price": Mail(
+        gettext_noop("The price of %(plan)s changes on %(when)s"), "price_will_change", gettext_noop("See your plan"),
+        _page("billing"),
+    ),
     "subscription.cancelled.planned": Mail(
         gettext_noop("%(plan)s will end"), "will_end", gettext_noop("Keep it after all"), _page("billing")
     ),
@@ -227,7 +247,11 @@ MAILS = {
     "key.created": Mail(
         gettext_noop("A new API key for your account"), "key_created", gettext_noop("See your keys"), _page("keys")
     ),
-    "top_up.stopped": Mail(
+    "top_up.stopped.price": Mail(
+        gettext_noop("Your auto top-up is off: %(pack)s costs more"), "top_up_dearer",
+        gettext_noop("See your top-up"), _page("credits"),
+    ),
+    "top_up.stopped.money_back": Mail(
         gettext_noop("Your auto top-up is off"), "top_up_stopped", gettext_noop("See your top-up"),
         _page("credits"),
     ),

@@ -8,7 +8,7 @@ from typing import Any
 import stripe
 from django.conf import settings
 
-from billing.catalogue import price_sync
+from billing.catalogue import price_sync, publishing
 from billing.models import Plan
 from billing.setup.presets import Preset
 from billing.stripe import event_types, portal_configuration, stripe_client
@@ -82,38 +82,32 @@ def _keep_free_plan(plan: JsonObject, position: int) -> None:
 
 
 def _push_item(kind: str, item: JsonObject, credits: int, position: int, say: Say) -> None:
-    product_id = f"tegoed_{kind}_{item['code']}"
-    metadata = {
-        price_sync.KIND: kind,
-        price_sync.CODE: item["code"],
-        price_sync.INCLUDED_CREDITS: str(credits),
-        price_sync.POSITION: str(position),
-    }
-    if item.get("seats"):
-        metadata[price_sync.SEATS] = str(item["seats"])
-    texts: JsonObject = {"description": item["description"]} if item.get("description") else {}
-    if item.get("features"):
-        texts["marketing_features"] = [{"name": feature} for feature in item["features"]]
+    product_id = publishing.product_id(kind, item["code"])
     try:
         stripe_client.retrieve("product", product_id)
     except NotAtStripeError:
-        with stripe_client.calling():
-            stripe.Product.create(id=product_id, name=item["name"], metadata=metadata, **texts)
+        publishing.create_product(
+            kind,
+            item["code"],
+            name=item["name"],
+            credits=credits,
+            position=position,
+            seats=item.get("seats"),
+            description=item.get("description", ""),
+            features=item.get("features", ()),
+        )
         say(f"Stripe: made the product {item['name']}.")
     known = {price["lookup_key"] for price in stripe_client.list_all("price", product=product_id)}
     for price in item["prices"]:
         interval = price.get("interval", "once")
-        lookup_key = f"tegoed_{kind}_{item['code']}_{interval}_{price['currency']}_{price['amount_minor']}"
-        if lookup_key in known:
+        if publishing.lookup_key(kind, item["code"], interval, price["currency"], price["amount_minor"]) in known:
             continue
-        recurring: JsonObject = {} if interval == "once" else {"recurring": {"interval": interval}}
-        with stripe_client.calling():
-            stripe.Price.create(
-                product=product_id,
-                currency=price["currency"],
-                unit_amount=price["amount_minor"],
-                lookup_key=lookup_key,
-                tax_behavior=price.get("tax_behavior", settings.STRIPE_TAX_BEHAVIOR),
-                **recurring,
-            )
+        publishing.create_price(
+            kind,
+            item["code"],
+            interval=interval,
+            currency=price["currency"],
+            amount_minor=price["amount_minor"],
+            tax_behavior=price.get("tax_behavior", ""),
+        )
         say(f"Stripe: made the price {price['amount_minor']} {price['currency']} (minor units) of {item['name']}.")

@@ -280,7 +280,7 @@ def _differences(price: Price, theirs: Stripe | None) -> Iterator[str]:
         return
     if (price.amount_minor, price.currency) != (theirs["unit_amount"], theirs["currency"]):
         yield f"{price.amount_minor} {price.currency} here, {theirs['unit_amount']} {theirs['currency']} at Stripe"
-    if price.is_active != theirs["active"]:
+    if price.is_active != price_sync.is_on_sale(price, theirs):
         yield f"{'on' if theirs['active'] else 'off'} sale at Stripe"
 
 

@@ -35,11 +35,12 @@ PERMISSIONS = (
     ),
     Permission(
         name="Products", level=WRITE, paths=(r"products(/[\w-]+(/features)?)?",),
-        probe=("POST", "products/prod_tegoed_doctor"), what_for="the catalogue; writing for `stripe_bootstrap` alone",
+        probe=("POST", "products/prod_tegoed_doctor"),
+        what_for="the catalogue; made and changed in the console and by `stripe_bootstrap`",
     ),
     Permission(
         name="Prices", level=WRITE, paths=(r"prices(/\w+)?",), probe=("POST", "prices/price_tegoed_doctor"),
-        what_for="the catalogue; writing for `stripe_bootstrap` alone",
+        what_for="the catalogue; made and changed in the console and by `stripe_bootstrap`",
     ),
     Permission(
         name="Customers", level=WRITE, paths=(r"customers(/\w+(/tax_ids(/\w+)?)?)?",),
@@ -85,12 +86,12 @@ PERMISSIONS = (
         what_for="invoices that are lowered afterwards: credits follow",
     ),
     Permission(
-        name="Coupons", level=READ, paths=(r"coupons(/\w+)?",), probe=("GET", "coupons?limit=1"),
-        what_for="discounts, which dj-stripe copies with what they are on",
+        name="Coupons", level=WRITE, paths=(r"coupons(/\w+)?",), probe=("POST", "coupons/tegoed_doctor"),
+        what_for="discount codes made in the console, and discounts, which dj-stripe copies with what they are on",
     ),
     Permission(
-        name="Promotion Codes", level=READ, paths=(r"promotion_codes(/\w+)?",),
-        probe=("GET", "promotion_codes?limit=1"), what_for="the codes of discounts, as above",
+        name="Promotion Codes", level=WRITE, paths=(r"promotion_codes(/\w+)?",),
+        probe=("POST", "promotion_codes/promo_tegoed_doctor"), what_for="the codes of discounts, as above",
     ),
     Permission(
         name="Customer portal", level=WRITE, paths=(r"billing_portal/(sessions|configurations)(/\w+)?",),

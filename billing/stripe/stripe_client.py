@@ -513,8 +513,11 @@ def move_next_payment(subscription_id: str, *, to: int, idempotency_key: str) ->
         )
 
 
-def plan_change(subscription_id: str, *, old_price_id: str, price_id: str) -> None:
-    """Put another price in place when the running period ends; all else goes on as it is."""
+def plan_change(subscription_id: str, *, old_price_id: str, price_id: str, begins_anew: bool) -> None:
+    """Put another price in place when the running period ends; all else goes on as it is.
+
+    With another interval it `begins_anew`: else Stripe keeps the old anchor, and charges nothing at the change.
+    """
     with calling():
         schedule = plain(stripe.SubscriptionSchedule.create(from_subscription=subscription_id))
         (phase,) = schedule["phases"]
@@ -529,7 +532,12 @@ def plan_change(subscription_id: str, *, old_price_id: str, price_id: str) -> No
                 "end_date": phase["end_date"],
                 **({"trial_end": phase["trial_end"]} if phase.get("trial_end") else {}),
             },
-            {**kept, "items": then, "proration_behavior": "none"},
+            {
+                **kept,
+                "items": then,
+                "proration_behavior": "none",
+                **({"billing_cycle_anchor": "phase_start"} if begins_anew else {}),
+            },
         ]
         stripe.SubscriptionSchedule.modify(schedule["id"], phases=phases, end_behavior="release")
 

@@ -153,6 +153,19 @@ def change(*, account: Account, price: Price, now: datetime) -> Subscription:
     return _synced(current, now=now)
 
 
+@_exclusive
+def move_price(*, account: Account, from_price: Price, price: Price, now: datetime) -> Subscription:
+    """Let the plan go on at the price that replaced its own, from the end of the running period on.
+
+    Changes nothing where it is at another price by now, or something else is planned. Raises
+    PaymentProviderUnavailableError.
+    """
+    current = running(account)
+    if current.price_id == from_price.pk and current.next_price_id is None and not current.cancel_at_period_end:
+        _plan(current, price)
+    return _synced(current, now=now)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Approval:
     """Where the customer approves a payment: by the provider's script (a secret for it), or on the invoice's page."""
@@ -297,6 +310,7 @@ def _plan(current: Subscription, price: Price) -> None:
         current.stripe_subscription_id,
         old_price_id=current.price.stripe_price_id,
         price_id=price.stripe_price_id,
+        begins_anew=price.months != current.price.months,
     )
 
 

@@ -1,7 +1,7 @@
 """E-mails: the right one for what happened, in the customer's language, as text and HTML, each once."""
 
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -329,3 +329,22 @@ def test_a_mail_is_in_the_account_s_language(shop: Shop, customer: Account) -> N
     Account.objects.update(language="nl")
 
     assert post() == ["Welkom bij Tegoed"]
+
+
+def test_days_in_mails_are_the_accounts_own(shop: Shop, customer: Account) -> None:
+    """23:30 UTC on the 21st is the 22nd in Tokyo."""
+    Account.objects.filter(pk=customer.pk).update(time_zone="Asia/Tokyo")
+    customer.refresh_from_db()
+    shop.pay(shop.checkout(customer, item="pro"))
+    shop.deliver()
+    Subscription.objects.update(
+        cancel_at_period_end=True, current_period_end=datetime(2026, 12, 21, 23, 30, tzinfo=UTC)
+    )
+    post()
+
+    domain_events.cancelled(
+        Subscription.objects.get(), ends_at=datetime(2026, 12, 21, 23, 30, tzinfo=UTC), is_over=False, now=clock.now()
+    )
+    post()
+
+    assert "December 22, 2026" in mail.outbox[0].body

@@ -18,6 +18,7 @@ from billing.errors import (
     PaymentDeclinedError,
     PaymentOnItsWayError,
     PlanNotPaidError,
+    PriceNotSellableError,
 )
 from billing.models import Order, Plan, Price, Subscription
 from billing.reconciliation import comparison
@@ -26,7 +27,7 @@ from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
 from common import clock
 from credits import audit, selectors
-from credits.models import Grant, Source
+from credits.models import Allowance, Grant, Source
 from outbox.models import Alert, OutboxEvent
 from sandbox.local_stripe import declines, pages, payments
 from tests.threads import together
@@ -751,3 +752,29 @@ def test_the_pages_change_stop_and_resume(shop: Shop, pro: Subscription, big: Pl
     assert "Your plan ends on" in post("/billing/plan/cancel")
     assert "Your plan goes on" in post("/billing/plan/resume")
     assert "is no longer" not in post("/billing/plan", item="nonsense")
+
+
+def test_plan_changes_into_no_other_currency(shop: Shop, customer: Account, pro: Subscription) -> None:
+    """One customer at Stripe pays in one currency (docs.stripe.com/billing/subscriptions/multi-currency)."""
+    dollars = Price.objects.create(
+        plan=price("studio").plan, interval="month", currency="usd", amount_minor=5_000, stripe_price_id="price_usd"
+    )
+
+    with pytest.raises(PriceNotSellableError):
+        plan_changes.change(account=customer, price=dollars, now=clock.now())
+
+    pro.refresh_from_db()
+    assert pro.price == price("pro")
+
+
+def test_days_on_top_give_credits_for_every_seat(shop: Shop, customer: Account, pro: Subscription) -> None:
+    (item,) = stripe.Subscription.retrieve(pro.stripe_subscription_id)["items"]["data"]
+    stripe.Subscription.modify(
+        pro.stripe_subscription_id, items=[{"id": item["id"], "quantity": 3}], proration_behavior="none"
+    )
+    shop.deliver()
+
+    plan_changes.extend_period(account=customer, days=10, key="gift", now=clock.now())
+
+    given = Allowance.objects.get(source_key="gift")
+    assert given.amount == 300

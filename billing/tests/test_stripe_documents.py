@@ -230,15 +230,20 @@ def test_a_schedule_keeps_what_the_subscription_had(shop: Shop, pro: Subscriptio
     monkeypatch.setattr(stripe.SubscriptionSchedule, "create", lambda **_: schedule)
     monkeypatch.setattr(stripe.SubscriptionSchedule, "modify", lambda _id, **told: sent.update(told))
 
-    stripe_client.plan_change("sub_1", old_price_id="price_a", price_id="price_b")
+    stripe_client.plan_change("sub_1", old_price_id="price_a", price_id="price_b", begins_anew=False)
 
     now, then = sent["phases"]
+    assert "billing_cycle_anchor" not in then  # a month from the 31st goes on from the 31st
     for kept in (now, then):
         assert kept["discounts"] == [{"discount": "di_1"}]
         assert (kept["default_tax_rates"], kept["automatic_tax"]) == (["txr_2"], {"enabled": True})
         assert (kept["metadata"], kept["default_payment_method"]) == ({"order": "co_1"}, "pm_1")
     assert now["items"] == [{"price": "price_a", "quantity": 2, "tax_rates": ["txr_1"]}, {"price": "price_add_on"}]
     assert [item["price"] for item in then["items"]] == ["price_b", "price_add_on"]
+
+    stripe_client.plan_change("sub_1", old_price_id="price_a", price_id="price_b", begins_anew=True)
+    # better-auth/better-auth#11336: another interval without it charged nothing at the change.
+    assert sent["phases"][1]["billing_cycle_anchor"] == "phase_start"
 
 
 INVALID = stripe.InvalidRequestError

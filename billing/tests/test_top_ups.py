@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from threading import Barrier, Thread
 from typing import Any
 
@@ -103,6 +103,24 @@ def test_there_are_so_many_a_month(shop: Shop, topped_up: Account) -> None:
     assert bought == [True, True, False, True]
 
 
+def test_month_of_top_ups_is_the_accounts_own(shop: Shop, topped_up: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """30 November, 12:00 UTC, is 1 December in Auckland."""
+    Account.objects.filter(pk=topped_up.pk).update(time_zone="Pacific/Auckland")
+    pack = price_list.find_price(item="credits-20")
+    for number in range(2):
+        Order.objects.create(
+            account=topped_up, price=pack, ui=Order.Ui.OFF_SESSION, created_at=clock.now(), completed_at=clock.now(),
+            idempotency_key=f"top-up:2026-11:{number}", actor="top_up", status=Order.Status.COMPLETED, **pack.frozen(1),
+        )  # fmt: skip
+    monkeypatch.setattr(top_ups, "_is_used_up", lambda *_about, **_now: True)
+    november = top_ups._attempt(topped_up.pk, now=datetime(2026, 11, 30, 10, tzinfo=UTC))
+    december = top_ups._attempt(topped_up.pk, now=datetime(2026, 11, 30, 12, tzinfo=UTC))
+
+    assert november is None  # two were bought in November
+    assert december is not None
+    assert december.idempotency_key == "top-up:2026-12:0"
+
+
 @pytest.mark.parametrize("needs_action", [False, True])
 def test_a_refused_card_switches_it_off_and_tells(shop: Shop, topped_up: Account, needs_action: bool) -> None:
     customer_id = stripe.Customer.list().data[0].id
@@ -146,6 +164,22 @@ class TestOnlyUseBuys:
         sync.sync_object(kind="refund", object_id=refund.id, now=clock.now())
 
         assert TopUp.objects.get().is_on
+
+    def test_another_payment_given_back_switches_it_off_again(self, shop: Shop, topped_up: Account) -> None:
+        (first,) = shop.stripe.store.all("charge")
+        shop.pay(shop.checkout(topped_up, key="k2"))
+        shop.deliver()
+        stripe.Refund.create(charge=first["id"])
+        shop.deliver()
+        price = price_list.find_price(item="credits-20")
+        top_ups.switch_on(account=topped_up, price=price, below=5, max_per_month=2, now=clock.now())
+
+        (second,) = [row for row in shop.stripe.store.all("charge") if row["id"] != first["id"]]
+        stripe.Refund.create(charge=second["id"])
+        shop.deliver()
+
+        assert not TopUp.objects.get().is_on
+        assert OutboxEvent.objects.filter(name="top_up.stopped").count() == 2
 
     def test_a_dispute_charges_nobody(self, shop: Shop, topped_up: Account) -> None:
         (charge,) = shop.stripe.store.all("charge")

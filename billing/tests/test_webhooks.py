@@ -11,18 +11,22 @@ from typing import Any
 import pytest
 import stripe
 from django.conf import settings
+from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 from kombu.exceptions import OperationalError
 from pytest_django import Settings
 
+from accounts.models import Account
 from billing import tasks
 from billing.errors import PaymentDeclinedError, PaymentProviderUnavailableError
 from billing.models import InboxEvent
 from billing.stripe import stripe_client
+from billing.tests.conftest import Shop
 from billing.webhooks import inbox
-from common import clock
+from common import advisory_locks, clock
+from sandbox.local_stripe import events
 from sandbox.local_stripe.events import signature
 
 SECRET = settings.STRIPE_WEBHOOK_SECRETS[0]
@@ -234,3 +238,22 @@ def test_fuzzed_webhook_bodies_never_cause_an_error(send: Send) -> None:
 def test_what_goes_wrong_at_stripe_is_told_apart(error: Exception, refusal: type[Exception]) -> None:
     with pytest.raises(refusal), stripe_client.calling():
         raise error
+
+
+def test_busy_customer_costs_an_event_no_attempt(shop: Shop, customer: Account) -> None:
+    """Twenty attempts are a day; waiting for another worker is none of them."""
+    shop.pay(shop.checkout(customer))
+    events.flush(shop.stripe, shop.post)
+    event = InboxEvent.objects.filter(type="checkout.session.completed").get()
+
+    with connection.get_new_connection(connection.get_connection_params()) as other:
+        other.execute("SELECT pg_advisory_lock(%s)", [advisory_locks.number_of(event.customer_id)])
+        for _ in range(25):
+            inbox.process(event_id=event.event_id, now=clock.now())
+
+    event.refresh_from_db()
+    assert (event.attempts, event.state) == (0, InboxEvent.State.RECEIVED)
+    assert event.next_attempt_at is not None
+    shop.work_off()
+    event.refresh_from_db()
+    assert event.state == InboxEvent.State.PROCESSED

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from accounts.models import Account, User
+from common.admin import Effect
 from credits import manual_grant_counts
 
 UNDO_FOR = timedelta(minutes=10)
@@ -33,15 +34,6 @@ REASONS = (
 
 class OperationRefusedError(Exception):
     """It cannot be done; the text says why. Nothing was changed."""
-
-
-@dataclass(frozen=True)
-class Effect:
-    """One thing that changes."""
-
-    what: str
-    before: str
-    after: str
 
 
 @dataclass(frozen=True, kw_only=True)

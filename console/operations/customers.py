@@ -16,9 +16,9 @@ from accounts.models import Account, Membership, User
 from billing.customers import closing, merging
 from billing.notifications import mails
 from billing.subscriptions import plan_changes
+from common.admin import Effect
 from common.public_ids import MalformedIdError, parse_id
 from console.operations.base import (
-    Effect,
     Gift,
     Operation,
     OperationForm,

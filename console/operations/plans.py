@@ -23,11 +23,10 @@ from billing.refunds import refunds
 from billing.stripe import djstripe_store
 from billing.subscriptions import invoice_retry, plan_changes, previews
 from common import currencies
-from common.admin import money
+from common.admin import Effect, money
 from common.json_types import JsonObject
 from common.public_ids import parse_id
 from console.operations.base import (
-    Effect,
     Gift,
     Operation,
     OperationForm,

@@ -15,11 +15,11 @@ from unfold.widgets import (
 )
 
 from accounts.models import Account
+from common.admin import Effect
 from common.json_types import JsonObject
 from common.public_ids import MalformedIdError, parse_id, public_id
 from common.sides import Side
 from console.operations.base import (
-    Effect,
     Gift,
     LedgerForm,
     Operation,

@@ -6,6 +6,7 @@ import pytest
 
 from accounts.models import Account
 from api.problems import status_of
+from common.sides import Side
 from credits import ledger
 from credits.api import refusals  # noqa: F401 - registers the statuses
 from credits.errors import (
@@ -343,3 +344,19 @@ def test_a_grant_that_paid_a_debt_says_what_is_left_of_it(ada_account: Account, 
     revoke(ada_account, pack, 20, now, debt=True)
 
     assert give(ada_account, 50, now).remaining == 30
+
+
+def test_what_the_console_gave_back_the_api_gives_back_no_more(ada_account: Account, now: datetime) -> None:
+    give(ada_account, 10, now)
+    spent = spend(ada_account, 5, now)
+    for side, key in ((Side.INTERNAL, "console"), (Side.BUYER, "buyer")):
+        ledger.reverse(
+            account_id=ada_account.pk, transaction_id=spent.transaction_id, amount=2, idempotency_key=key, reason="",
+            side=side, now=now,
+        )  # fmt: skip
+
+    with pytest.raises(ReversalTooLargeError):
+        reverse(ada_account, spent, now, amount=2)
+
+    reverse(ada_account, spent, now)
+    assert stands(ada_account) == (10, 0)

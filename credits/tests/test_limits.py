@@ -80,6 +80,25 @@ def test_what_comes_back_today_can_be_spent_today(ada_account: Account, now: dat
         spend(ada_account, 1, now, "d")
 
 
+def test_what_comes_back_of_yesterday_makes_no_room_today(ada_account: Account, now: datetime) -> None:
+    give(ada_account, 500, now)
+    limits.set_daily_cap(account_id=ada_account.pk, cap=10)
+    on_hold = ledger.hold(
+        account_id=ada_account.pk, amount=6, idempotency_key="h", expires_at=now + timedelta(hours=23), now=now
+    )
+    spent = spend(ada_account, 4, now, "yesterday")
+    today = now + timedelta(hours=13)
+    spend(ada_account, 10, today, "today")
+
+    ledger.capture(account_id=ada_account.pk, hold_id=on_hold.hold_id, cost=1, now=today)
+    ledger.reverse(
+        account_id=ada_account.pk, transaction_id=spent.transaction_id, idempotency_key="r", reason="", now=today
+    )
+
+    with pytest.raises(DailyCapReachedError):
+        spend(ada_account, 1, today, "beyond")
+
+
 def test_the_day_is_the_account_s_own_through_dst_and_travel(ada_account: Account) -> None:
     now = datetime(2027, 3, 27, 12, tzinfo=UTC)  # the night after has 23 hours
     give(ada_account, 5000, now)

@@ -173,6 +173,19 @@ def test_endpoint_failing_for_days_is_disabled_and_alerted(
     assert Alert.objects.get().resolved_at is not None
 
 
+def test_endpoint_that_recovered_is_not_disabled_by_a_later_failure(
+    ada_account: Account, receiver: Receiver, now: datetime, queued: list[Any]
+) -> None:
+    endpoint, _ = listen(ada_account, receiver.url, now)
+    for days, status in ((0, 503), (1, 200), (7, 503)):
+        receiver.status = status
+        happen(ada_account, now + timedelta(days=days))
+        try_all(now + timedelta(days=days))
+
+    endpoint.refresh_from_db()
+    assert endpoint.disabled_at is None
+
+
 def test_410_switches_off_at_once(ada_account: Account, receiver: Receiver, now: datetime, queued: list[Any]) -> None:
     endpoint, _ = listen(ada_account, receiver.url, now)
     receiver.status = 410

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from allauth.usersessions.models import UserSession
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries
 
@@ -284,6 +285,8 @@ def test_everything_that_is_kept_can_be_taken_along(
     created = keys.create_key(
         account=ada_account, name="Mine", scopes=["credits:read"], created_by=ada, now=clock.now()
     )
+    for user, ip in ((ada, "192.0.2.1"), (User.objects.create_user("eve@example.com"), "192.0.2.66")):
+        UserSession.objects.create(user=user, ip=ip, user_agent="x", session_key=ip, data={})
 
     answer = client.post("/settings/export")
 
@@ -293,6 +296,8 @@ def test_everything_that_is_kept_can_be_taken_along(
     assert (reported["user"]["email"], reported["account"]["public_id"]) == (ada.email, ada_account.public_id)
     assert [key["name"] for key in reported["keys"]] == ["Mine"]
     assert len(lines) == 1 + Transaction.objects.count()
+    assert "192.0.2.1" in [session["ip"] for session in reported["sessions"]]
+    assert "192.0.2.66" not in json.dumps(reported)
     assert created.secret not in json.dumps(reported)
     assert client.get("/settings/export").status_code == 405
 

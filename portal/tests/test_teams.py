@@ -215,6 +215,21 @@ def test_admins_make_no_owners_and_touch_none(
     assert (membership(engines, ada).role, membership(engines, bob).role) == (Role.OWNER, Role.ADMIN)
 
 
+def test_admin_touches_no_owner_where_another_remains(
+    engines: Account, ada: User, bob: User, signed_in: Callable[..., Client]
+) -> None:
+    """Of two owners one may go: by the other's hand, not by an admin's."""
+    join(engines, bob, Role.ADMIN)
+    second = User.objects.create_user("second@example.com")
+    join(engines, second, Role.OWNER)
+    client = signed_in(bob, engines)
+
+    client.post(f"/team/members/{membership(engines, second).pk}/role", {"role": "member"})
+    client.post(f"/team/members/{membership(engines, second).pk}/remove")
+
+    assert membership(engines, second).role == Role.OWNER
+
+
 @pytest.mark.parametrize("step", ["role", "remove"])
 def test_what_somebody_made_while_they_might_is_told_of(
     engines: Account, ada: User, bob: User, signed_in: Callable[..., Client], step: str

@@ -126,6 +126,9 @@ def update_price(stripe: LocalStripe, values: Row, price_id: str) -> Row:
     known = stripe.get("price", price_id)["tax_behavior"]
     if known != "unspecified" and values.get("tax_behavior", known) != known:
         raise invalid("You cannot change the tax behavior of a price once it is set.", param="tax_behavior")
+    product = stripe.get("product", stripe.get("price", price_id)["product"])
+    if values.get("active") is False and product.get("default_price") == price_id:
+        raise invalid("This price cannot be archived because it is the default price of its product.", param="active")
     return update(stripe, "price", price_id, values)
 
 

@@ -193,7 +193,9 @@ def _reckon(stripe: LocalStripe, row: Row, code: str) -> None:
     if code:
         if not row["allow_promotion_codes"]:
             raise invalid("This session takes no promotion codes.", param="promotion_code")
-        promotion, off = promotions.discount(stripe, code, row["amount_subtotal"])
+        promotion, off = promotions.discount(
+            stripe, code, row["amount_subtotal"], row["line_items"]["data"][0]["price"]["product"]
+        )
         promotions.redeem(stripe, promotion)
         row["discounts"] = [{"coupon": None, "promotion_code": promotion["id"]}]
     line = row["line_items"]["data"][0]

@@ -43,14 +43,16 @@ def delete_coupon(stripe: LocalStripe, values: Row, coupon_id: str) -> Row:
 def create_promotion_code(stripe: LocalStripe, values: Row) -> Row:
     promotion = values.pop("promotion", {})
     stripe.get("coupon", promotion.get("coupon", ""))
-    values = {"active": True, "metadata": {}, "max_redemptions": None} | values
+    restrictions = {"first_time_transaction": False, "minimum_amount": None, "minimum_amount_currency": None}
+    restrictions |= values.pop("restrictions", {})
+    values = {"active": True, "metadata": {}, "max_redemptions": None, "expires_at": None} | values
     row = stripe.new(
         "promotion_code",
         "promo",
         **values,
         promotion={"type": "coupon", "coupon": promotion["coupon"]},
         times_redeemed=0,
-        restrictions={"first_time_transaction": False, "minimum_amount": None, "minimum_amount_currency": None},
+        restrictions=restrictions,
     )
     stripe.emit("promotion_code.created", row)
     return row
@@ -66,12 +68,26 @@ def promotion_code(stripe: LocalStripe, values: Row, code_id: str) -> Row:
     return stripe.get("promotion_code", code_id)
 
 
-def discount(stripe: LocalStripe, code: str, total: int) -> tuple[Row, int]:
-    """The promotion code that a customer typed, and what it takes off. Raises the error that the page shows."""
+@route("POST", "/v1/promotion_codes/{code_id}", "PromotionCodeModifyParams")
+def update_promotion_code(stripe: LocalStripe, values: Row, code_id: str) -> Row:
+    row = stripe.get("promotion_code", code_id) | values
+    stripe.changed("promotion_code", row)
+    stripe.emit("promotion_code.updated", row)
+    return row
+
+
+def discount(stripe: LocalStripe, code: str, total: int, product: str) -> tuple[Row, int]:
+    """The promotion code that a customer typed for a product, and what it takes off. Raises the page's error."""
     row = next((row for row in stripe.store.all("promotion_code") if row["code"].upper() == code.strip().upper()), None)
     if row is None or not row["active"] or row["times_redeemed"] == row["max_redemptions"]:
         raise StripeApiError(400, "invalid_request_error", "This promotion code is invalid.", param="promotion_code")
-    return row, _off(stripe.get("coupon", row["promotion"]["coupon"]), total)
+    coupon = stripe.get("coupon", row["promotion"]["coupon"])
+    if (row.get("expires_at") or stripe.timestamp() + 1) <= stripe.timestamp():
+        raise StripeApiError(400, "invalid_request_error", "This promotion code has expired.", param="promotion_code")
+    if product not in (coupon.get("applies_to") or {"products": [product]})["products"]:
+        said = "This promotion code cannot be redeemed because the associated promotion does not apply to this item."
+        raise StripeApiError(400, "invalid_request_error", said, param="promotion_code")
+    return row, _off(coupon, total)
 
 
 def redeem(stripe: LocalStripe, row: Row) -> None:

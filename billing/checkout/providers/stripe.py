@@ -9,7 +9,7 @@ from billing.catalogue import one_time_benefits
 from billing.checkout.providers import Opened
 from billing.errors import StaleCustomerError
 from billing.models import Order, TopUp
-from billing.stripe import djstripe_store, payloads, stripe_client
+from billing.stripe import discounts, djstripe_store, payloads, stripe_client
 from billing.webhooks import sync
 from common import clock
 from common.json_types import JsonObject
@@ -127,7 +127,7 @@ def _for_a_plan(order: Order, metadata: dict[str, str]) -> JsonObject:
     data: JsonObject = {"metadata": metadata}
     if order.price.plan and (days := one_time_benefits.trial_days(order.price.plan, order.account)):
         data["trial_period_days"] = days
-    return {"subscription_data": data, "allow_promotion_codes": settings.STRIPE_PROMOTION_CODES}
+    return {"subscription_data": data, "allow_promotion_codes": discounts.are_codes_taken()}
 
 
 def _is_for_top_ups(account: Account) -> bool:
@@ -143,7 +143,7 @@ def _for_a_pack(order: Order, metadata: dict[str, str]) -> JsonObject:
         "payment_intent_data": data,
         # A receipt with VAT for whoever wants one, as plans have.
         **({"invoice_creation": {"enabled": True}} if settings.STRIPE_TAX else {}),
-        "allow_promotion_codes": settings.STRIPE_PROMOTION_CODES,
+        "allow_promotion_codes": discounts.are_codes_taken(),
         "saved_payment_method_options": {"payment_method_save": "enabled"},
     }
 
