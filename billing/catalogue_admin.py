@@ -223,9 +223,11 @@ class SoldAdmin(GiftAdmin):
             return _("%(item)s costs %(amount)s now.") % {"item": item, "amount": amount}
 
         step = catalogue_changes.Step(
-            title=_("Another price for %s") % item,
+            title=_("Another price for %(item)s: %(price)s") % {"item": item, "price": price},
             effects=lambda filled: catalogue_changes.effects_of_replacing(filled, now=now),
-            button=lambda filled: _("Sell at %s") % money(filled.amount_minor(), filled.currency()),
+            button=lambda filled: (
+                f"{_('Sell at %s') % money(filled.amount_minor(), filled.currency())} {price.get_interval_display()}"
+            ),
             do=do,
             back=self._page(item),
         )

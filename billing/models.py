@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
+from common import currencies
 from common.json_types import JsonObject
 from common.public_ids import new_id, public_id
 from common.sides import Side
@@ -140,7 +141,8 @@ class Price(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.amount_minor} {self.currency} {self.interval}"
+        amount = currencies.major(self.amount_minor, self.currency)
+        return f"{amount} {self.currency.upper()} {self.get_interval_display()}"
 
     @property
     def months(self) -> int:

@@ -73,7 +73,7 @@ def sidebar(request: HttpRequest) -> list[JsonObject]:
             _entry(request, _("Rate card"), "price_change", "usage", "feature"),
         ),
         _group(
-            _("Stripe mirror"),
+            _("As Stripe has it"),
             _entry(request, _("Customers"), "person", "djstripe", "customer"),
             _entry(request, _("Products"), "inventory_2", "djstripe", "product"),
             _entry(request, _("Prices"), "sell", "djstripe", "price"),
