@@ -168,3 +168,16 @@ class TestPaymentLinks:
         assert not Alert.objects.filter(resolved_at=None).exists()
         assert not InboxEvent.objects.filter(state__in=("failed", "dead")).exists()
         assert differences() == []
+
+
+def test_what_was_settled_settles_nothing_else(shop: Shop, customer: Account, in_review: Order) -> None:
+    tasks.reconcile()
+    (waiting,) = manual_settlement.open_items(customer)
+    manual_settlement.settle(
+        kind=waiting.kind, object_id=waiting.object_id, problem=waiting.problem, account_id=customer.pk,
+        reason="r", actor="user:1", now=clock.now(),
+    )  # fmt: skip
+
+    assert manual_settlement.is_settled(waiting.kind, waiting.object_id)
+    assert not manual_settlement.is_settled(waiting.kind, "cs_another")
+    assert not manual_settlement.is_settled("invoice", waiting.object_id)

@@ -276,3 +276,12 @@ def test_it_charges_no_card(shop: Shop, customer: Account, bought: Order, other:
     assert [top_ups.buy_if_due(account_id=account.pk, now=clock.now()) for account in (customer, other)] == [None, None]
     assert not TopUp.objects.get(account=customer).is_on
     assert not Alert.objects.exists()
+
+
+def test_free_credits_end_with_their_account(shop: Shop, customer: Account, other: Account) -> None:
+    """A day's and a month's free credits are each account's own: merging gives nobody two."""
+    merge(customer, other)
+
+    free = Grant.objects.filter(account=other, source=Source.FREE, is_open=True)
+    assert sorted(free.values_list("amount", flat=True)) == [3, 5]
+    assert list(audit.all_disagreements()) == []

@@ -8,10 +8,12 @@ import stripe
 
 from accounts.models import Account
 from billing.catalogue import price_list
-from billing.clawbacks import clawbacks as money_back_here
+from billing.clawbacks import clawbacks
+from billing.errors import RefundRefusedError
 from billing.models import Clawback, Order, PaymentRecord
 from billing.payments import books
 from billing.reconciliation import comparison
+from billing.refunds import refunds
 from billing.subscriptions import plan_changes
 from billing.tests.conftest import Shop
 from billing.tests.test_checkout import start
@@ -138,8 +140,8 @@ def test_failed_refund_restores_later_clawbacks_too(shop: Shop, bought: Order, c
     charge = shop.stripe.get("charge", charge_of(shop))
     charge |= {"amount_refunded": 0, "refunded": False}
     shop.stripe.emit("charge.updated", charge)
-    money_back_here.reconcile_payment(
-        paid=[money_back_here.PaidCharge(charge=charge, disputes=[])],
+    clawbacks.reconcile_payment(
+        paid=[clawbacks.PaidCharge(charge=charge, disputes=[])],
         origin=shop.stripe.get("checkout.session", bought.stripe_session_id or ""),
         now=clock.now(),
     )
@@ -163,11 +165,11 @@ def test_a_share_is_of_the_invoice_and_not_of_one_charge(shop: Shop, customer: A
     (bill,) = shop.stripe.store.all("invoice")
     first = dict(shop.stripe.get("charge", charge_of(shop))) | {"amount": 1000, "amount_refunded": 1000}
     second = first | {"id": "ch_second", "amount": 500, "amount_refunded": 0}
-    paid = [money_back_here.PaidCharge(charge=charge, disputes=[]) for charge in (first, second)]
+    paid = [clawbacks.PaidCharge(charge=charge, disputes=[]) for charge in (first, second)]
 
     for back, left in ((0, 50), (250, 38), (500, 25), (0, 50)):
         second["amount_refunded"] = back
-        money_back_here.reconcile_payment(paid=paid, origin=dict(bill), now=clock.now())
+        clawbacks.reconcile_payment(paid=paid, origin=dict(bill), now=clock.now())
         assert Grant.objects.get(source=Source.PLAN).remaining == left
 
 
@@ -402,3 +404,34 @@ class TestCreditNotes:
         assert Grant.objects.filter(source=Source.PLAN, is_open=True).get().remaining == 100
         (books_,) = books.at(clock.now() + timedelta(seconds=1))
         assert (books_.paid, books_.refunded, books_.difference) == (4000, 500, 0)
+
+
+def test_preview_of_a_second_refund_says_what_it_takes_more(shop: Shop, customer: Account) -> None:
+    """Of a year with 100 credits a month, a tenth went back: a further tenth takes ten more of each month."""
+    shop.pay(start(customer, price=price_list.find_price(item="pro", interval="year")).order)
+    shop.deliver()
+    refund(shop, 2_000)
+    shop.deliver()
+    payment = PaymentRecord.objects.get()
+
+    shown = refunds.preview(payment, amount_minor=2_000, source_key=f"stripe:invoice:{payment.origin_id}")
+
+    assert (shown.a_month, shown.taken_now, shown.months) == (10, 10, 11)
+
+
+@pytest.mark.parametrize("minor", [0, -1, 501])
+def test_refund_of_nothing_or_too_much_reaches_no_provider(shop: Shop, bought: Order, minor: int) -> None:
+    with pytest.raises(RefundRefusedError):
+        refunds.refund(order=bought, amount_minor=minor, reason="r", actor="t", idempotency_key="1", now=clock.now())
+
+    assert list(shop.stripe.store.all("refund")) == []
+
+
+def test_charge_is_reconciled_as_it_stood_only(shop: Shop, bought: Order, customer: Account) -> None:
+    refund(shop, 100)
+    shop.deliver()
+    (charge,) = shop.stripe.store.all("charge")
+
+    assert clawbacks.is_reconciled(charge, [])
+    assert not clawbacks.is_reconciled({**charge, "amount_refunded": 200}, [])
+    assert not clawbacks.is_reconciled({**charge, "id": "ch_other"}, [])

@@ -13,6 +13,7 @@ from django.test import Client
 
 from accounts import keys
 from accounts.models import Account, User
+from accounts.opening import personal_account
 from billing.catalogue import price_list
 from billing.checkout import top_ups
 from billing.errors import PaymentProviderUnavailableError, PriceNotSellableError
@@ -336,3 +337,22 @@ class TestApi:
             balance(topped_up)
 
         assert Order.objects.filter(ui="off_session").count() == 1
+
+
+def test_at_the_line_nothing_is_bought(shop: Shop, topped_up: Account) -> None:
+    """The customer agreed to "below 5"."""
+    spend_down_to(topped_up, 5)
+    assert look(topped_up) is None
+
+    spend_down_to(topped_up, 4)
+    assert look(topped_up) is not None
+
+
+def test_work_of_another_account_charges_nobody(shop: Shop, topped_up: Account, present: datetime) -> None:
+    """What brought the balance low is one's own use: another customer's hold is none."""
+    TopUp.objects.update(below=1_000)
+    other = personal_account(user=User.objects.create_user("b@example.com"), now=present)
+    ends = clock.now() + timedelta(hours=1)
+    ledger.hold(account_id=other.pk, amount=1, idempotency_key="h", expires_at=ends, now=clock.now())
+
+    assert look(topped_up) is None

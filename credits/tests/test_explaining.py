@@ -114,3 +114,10 @@ def test_debt_is_told(ada_account: Account, now: datetime) -> None:
 
     assert (explained.available, explained.debt, explained.lots[0].taken_back) == (0, 15, 5)
     assert explain_balance(account_id=ada_account.pk, at=now, now=now + 2 * HOUR).debt == 0
+
+
+def test_lots_of_another_account_are_none_of_it(story: Account, now: datetime) -> None:
+    other = Account.objects.create(name="Eve", email="eve@example.com", created_at=now)
+    give(other, 50, now)
+
+    assert sum(lot.granted for lot in explain_balance(account_id=story.pk, now=now + HOUR).lots) == 25

@@ -279,3 +279,14 @@ def test_hold_replay_ignores_a_changed_price(ada_account: Account, now: datetime
     assert (again.hold_id, again.amount, again.is_replayed) == (first.hold_id, 4, True)
     with pytest.raises(KeyReusedError):
         ask(4, 2)
+
+
+def test_released_hold_wakes_nobody(ada_account: Account, now: datetime) -> None:
+    """What is next is what the grants say: not the end of a hold that is over."""
+    give(ada_account, 10, now)
+    on_hold = hold(ada_account, 8, now)
+    assert Wallet.objects.get(account=ada_account).next_due_at is not None
+
+    ledger.release(account_id=ada_account.pk, hold_id=on_hold.hold_id, now=now)
+
+    assert Wallet.objects.get(account=ada_account).next_due_at is None

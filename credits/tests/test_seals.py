@@ -19,6 +19,7 @@ from common.public_ids import new_id
 from credits import seal_publishing, seals, tasks
 from credits.models import Entry, Seal, Source, Transaction
 from credits.tests.test_spending import give, spend
+from outbox import safe_http
 from outbox.models import Alert
 
 
@@ -350,3 +351,16 @@ def test_ids_bound_their_moment(now: datetime) -> None:
     before = seals._bound(datetime.fromtimestamp(time.time() - 1, UTC))
     after = seals._bound(datetime.fromtimestamp(time.time() + 1, UTC))
     assert before < new_id() < after
+
+
+def test_receiver_that_refuses_a_head_is_an_alert(
+    ledger: Account, now: datetime, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A notary that answers 500 has kept nothing."""
+    settings.SEAL_WEBHOOK_URL = "https://notary.example.com/"
+    refused = safe_http.Answer(status_code=500, text="", duration_ms=1)
+    monkeypatch.setattr(safe_http, "post", lambda *_about, **_how: refused)
+
+    seal_publishing.publish(Seal.objects.get(), now=now)
+
+    assert "500" in Alert.objects.get(subject="seals").detail
