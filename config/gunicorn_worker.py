@@ -17,11 +17,14 @@ from typing import Any
 from gunicorn.http.unreader import Unreader
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from common.live_streams import LAST_CHUNK, MOST_OF_ONE, WATCHER, LiveStream
+
 READ_S = 30  # for a whole request to arrive
 SEND_S = 60  # for what is left of an answer to be taken
 LINGER_S = 2  # for a client to close after the last answer, so that it reads all of it (RFC 9112, section 9.6)
 LARGEST_LEFT = 8_388_608  # bytes of an answer that wait for their client; a thread waits with what is beyond
 LARGEST_HEAD = 65_536
+LARGEST_UNREAD = 65_536  # bytes of a stream that its client has not taken: then it is gone
 LARGEST_BODY = 4_194_304  # a bulk grant's file is 2 MB; everything else is refused earlier, by its own limit
 CHUNK = 65_536
 LONGEST_CHUNK_LINE = 4096
@@ -53,12 +56,15 @@ class PatientSocket:
     def __init__(self, client: socket.socket) -> None:
         self._client = client
         self.left = bytearray()
+        self.stream: LiveStream | None = None  # set by a view whose answer goes on (common/live_streams.py)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
     def sendall(self, data: bytes) -> None:
         """Take `data` to be sent. Raises BrokenPipeError for a client that takes nothing of a long answer."""
+        if self.stream is not None and data == LAST_CHUNK:
+            return  # gunicorn's end of the answer
         self.left += data
         self.send_left()
         while len(self.left) > LARGEST_LEFT:
@@ -143,6 +149,7 @@ class BufferingWorker(ThreadWorker):
         super().__init__(*arguments, **named)
         self._arriving: dict[TConn, Arriving] = {}
         self._leaving: dict[TConn, float] = {}  # answered, and not gone yet; until when that may last
+        self._streams: dict[TConn, LiveStream] = {}  # the oldest first
 
     def accept(self, listener: Any) -> None:
         """Take a new connection, and read from it as it sends."""
@@ -181,6 +188,8 @@ class BufferingWorker(ThreadWorker):
         if is_answered and conn.sock.left:
             self._leaving[conn] = time.monotonic() + SEND_S
             self.poller.register(conn.sock, selectors.EVENT_WRITE, partial(self._on_writable, conn, done))
+        elif is_answered and conn.sock.stream is not None:
+            self._keep(conn, conn.sock.stream)
         elif not is_answered or done.result() is not True:
             self._part(conn)
         elif self.alive and (next_one := conn.parser.unreader.take_buffered()):
@@ -201,6 +210,8 @@ class BufferingWorker(ThreadWorker):
         for conn, until in list(self._leaving.items()):
             if until < now:
                 self._drop(conn)
+        for conn, stream in list(self._streams.items()):
+            self._feed(conn, stream, now)
         if self.nr_conns >= self.worker_connections:  # the oldest of those who say nothing make room
             for conn in [conn for conn in self._arriving if self._is_ours(conn)][: self.worker_connections // 10]:
                 self._drop(conn)
@@ -232,6 +243,42 @@ class BufferingWorker(ThreadWorker):
             self.enqueue_req(conn)
         elif sign:
             self._send(conn, sign)
+
+    def _keep(self, conn: TConn, stream: LiveStream) -> None:
+        """Let a client listen: up to half of the connections do, and a few of each account."""
+        of_same = [other for other, known in self._streams.items() if known.subject == stream.subject]
+        too_many = [*of_same[: 1 + len(of_same) - MOST_OF_ONE]] if len(of_same) >= MOST_OF_ONE else []
+        if not too_many and len(self._streams) >= self.worker_connections // 2:
+            too_many = [next(iter(self._streams))]
+        for other in too_many:
+            self._drop(other, LAST_CHUNK if self._streams[other].is_chunked else b"")
+        self._streams[conn] = stream
+        WATCHER.add(stream)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_listener, conn))
+
+    def _on_listener(self, conn: TConn, client: Any) -> None:
+        """A listener says nothing: what can be read is its end."""
+        try:
+            if client.recv(CHUNK):
+                return
+        except BlockingIOError:
+            return
+        except OSError:
+            self.log.debug("A client went away.")
+        self._drop(conn)
+
+    def _feed(self, conn: TConn, stream: LiveStream, now: float) -> None:
+        if not self.alive or stream.until < now:
+            self._drop(conn, LAST_CHUNK if stream.is_chunked else b"")
+            return
+        conn.sock.left += stream.news(now)
+        try:
+            conn.sock.send_left()
+        except OSError:
+            self._drop(conn)
+            return
+        if len(conn.sock.left) > LARGEST_UNREAD:
+            self._drop(conn)
 
     def _is_ours(self, conn: TConn) -> bool:
         """Whether the loop still waits for it; else a thread is about to take it."""
@@ -276,6 +323,8 @@ class BufferingWorker(ThreadWorker):
     def _drop(self, conn: TConn, last_word: bytes = b"") -> None:
         self._arriving.pop(conn, None)
         self._leaving.pop(conn, None)
+        if (stream := self._streams.pop(conn, None)) is not None:
+            WATCHER.remove(stream)
         self.poller.unregister(conn.sock)
         self.nr_conns -= 1
         if last_word:

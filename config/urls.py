@@ -16,6 +16,7 @@ from billing.api import (
     orders,
     portal_sessions,
     provider_webhooks,
+    stream,
     subscription,
     top_up,
 )  # fmt: skip
@@ -27,7 +28,7 @@ from usage.api import checks, holds, spend_batches, spends, usage_events, usage_
 # Each resource of the API has its addresses beside its views.
 RESOURCES = [
     spends, balance, checks, holds, spend_batches, grants, transactions, reversals, explanation, spending_limits,
-    usage_events, usage_summary, catalogue, checkouts, orders, top_up, portal_sessions, subscription, invoices,
+    usage_events, usage_summary, catalogue, checkouts, orders, top_up, portal_sessions, subscription, invoices, stream,
     webhook_endpoints, keys, tokens,
 ]  # fmt: skip
 

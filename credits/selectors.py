@@ -2,12 +2,14 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Sum
 
+from common.json_types import JsonObject
+from common.public_ids import public_id
 from credits import locks, settling, spending_order
 from credits.errors import AccountClosedError, AccountInDebtError, DailyCapReachedError, SpendingFrozenError
 from credits.models import PAID, Allowance, Entry, Grant, Hold, Source, Transaction, Wallet
@@ -111,6 +113,32 @@ def balance(*, account_id: uuid.UUID, now: datetime) -> Balance:
         next_refill=_next_refill(list(allowances)),
         is_frozen=wallet.frozen_at is not None,
     )
+
+
+# What `wallet_states` says of an account that has no wallet yet.
+EMPTY_WALLET: JsonObject = {
+    "available": 0, "held": 0, "debt": 0, "low": True, "frozen": False, "changed": None,
+}  # fmt: skip
+
+
+def wallet_states(account_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, JsonObject]:
+    """Of each of these accounts what is cached of its balance, in one query: to see whether it has changed.
+
+    What time brings is in it once somebody, or a job, has settled the wallet.
+    """
+    latest = Transaction.objects.filter(account_id=OuterRef("account_id")).order_by("-id").values("id")[:1]
+    rows = Wallet.objects.filter(account_id__in=account_ids).annotate(latest=Subquery(latest))
+    return {
+        wallet.account_id: {
+            "available": wallet.balance,
+            "held": wallet.held,
+            "debt": wallet.debt,
+            "low": wallet.posted <= wallet.low_at,
+            "frozen": wallet.frozen_at is not None,
+            "changed": public_id("txn", wallet.latest) if wallet.latest else None,
+        }
+        for wallet in rows
+    }
 
 
 def settled_wallet(*, account_id: uuid.UUID, now: datetime) -> Wallet:

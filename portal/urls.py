@@ -69,5 +69,6 @@ urlpatterns = [
     path("team/members/<int:membership_id>/remove", team.remove, name="remove-member"),
     path("invitations/<str:link>", team.invitation, name="invitation"),
     path("stop-looking", impersonation.stop_impersonating, name="stop-looking"),
+    path("live", views.live, name="live"),
     path("balance", views.header_balance, name="header-balance"),
 ]

@@ -6,7 +6,7 @@ from typing import cast
 from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse, QueryDict, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils.formats import date_format
 from django.views.decorators.cache import never_cache
@@ -15,13 +15,14 @@ from django.views.decorators.http import require_GET
 from accounts import keys as api_keys
 from accounts import teams
 from accounts.models import Account, Invitation, User
+from billing import live_states
 from billing.catalogue import price_list
 from billing.customers import billing_profile
 from billing.models import Order, TopUp
 from billing.payments import payment_records
 from billing.stripe import djstripe_store
 from billing.subscriptions import invoice_retry, plan_changes
-from common import charts, clock
+from common import charts, clock, live_streams
 from common.json_types import JsonObject
 from common.public_ids import MalformedIdError, parse_id, public_id
 from credits import selectors
@@ -126,6 +127,13 @@ def billing(request: HttpRequest) -> HttpResponse:
             "details": billing_profile.stored_address(account),
         },
     )
+
+
+@require_GET
+@login_required
+def live(request: HttpRequest) -> StreamingHttpResponse:
+    """What the open page listens to: that the balance or a payment has changed (portal/static/portal/live.js)."""
+    return live_streams.answer(request, str(current_account(request).pk), live_states.states)
 
 
 @never_cache

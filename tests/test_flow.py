@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests import tour
 from tests.conftest import Demo
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("demo")]
@@ -114,6 +115,20 @@ def test_a_customer_signs_up_spends_buys_and_subscribes(demo: Demo, page: Page) 
 
     check = demo.manage("audit_ledger")
     assert check.returncode == 0, check.stdout + check.stderr
+
+
+def test_open_page_changes_by_itself(demo: Demo, page: Page) -> None:
+    """Somebody's app spends while they look at their overview: nothing is reloaded or clicked."""
+    sign_up(demo, page, "watching@example.com")
+    key = tour.make_key(demo, page)
+    page.goto(f"{demo.base_url}/dashboard")
+    expect(page.locator("#header-balance")).to_contain_text("Credits: 8")
+
+    assert spend(demo, key, 3)[0] == 201
+
+    expect(page.locator("#header-balance")).to_contain_text("Credits: 5", timeout=10_000)
+    expect(page.locator("#live")).to_contain_text("5", timeout=10_000)
+    expect(page.get_by_role("cell", name="−3")).to_be_visible()
 
 
 def test_a_declined_card_charges_nothing_and_leads_back(demo: Demo, page: Page) -> None:

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 import redis
 
+from common.live_streams import MOST_OF_ONE
 from tests.service import Client, Service
 
 pytestmark = pytest.mark.xdist_group("service")
@@ -198,6 +199,40 @@ def test_a_request_in_pieces_is_one_request(service: Service) -> None:
     assert b" 400 " in say(head + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
     assert b" 431 " in say(head + b"X: " + b"a" * 70_000)
     web.send_signal(signal.SIGTERM)
+    assert web.wait(40) == 0
+
+
+def test_listeners_hold_no_thread_and_hear_each_change(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More listeners than the process has threads; one that went away; one too many of an account."""
+    monkeypatch.setitem(service.variables, "WEB_CONCURRENCY", "1")
+    monkeypatch.setitem(service.variables, "WEB_THREADS", "2")
+    web = service.run_web()
+    ask = f"GET /api/v1/credits/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {service.key}\r\n\r\n"
+
+    def hear(line: socket.socket, until: bytes) -> bytes:
+        received = b""
+        while until not in received and (more := line.recv(65_536)):
+            received += more
+        return received
+
+    with ExitStack() as stack:
+        lines = []
+        for _ in range(MOST_OF_ONE + 1):
+            line = stack.enter_context(socket.create_connection(("127.0.0.1", service.ports.web), timeout=10))
+            line.sendall(ask.encode())
+            assert b"text/event-stream" in hear(line, b'"available":')
+            lines.append(line)
+        assert hear(lines[0], b"0\r\n\r\n").endswith(b"0\r\n\r\n")  # the oldest made room
+        lines[1].close()
+
+        with closing(Client(service)) as caller:
+            status, spent, _ = caller.spend("live")
+        assert status == 201
+
+        for line in lines[2:]:
+            assert f'"changed":"{spent["id"]}"'.encode() in hear(line, spent["id"].encode())
+        web.send_signal(signal.SIGTERM)
+        assert hear(lines[2], b"0\r\n\r\n").endswith(b"0\r\n\r\n")
     assert web.wait(40) == 0
 
 
