@@ -54,7 +54,7 @@ class PriceInline(TabularInline):
     @admin.display(description=gettext_lazy("change"))
     def acts(self, row: Price) -> SafeString | str:
         if not row.is_active:
-            move = PriceMove.objects.filter(from_price=row).first()
+            move = PriceMove.objects.filter(from_price=row, ended_at=None).first()
             if move is None:
                 return "–"
             done = price_moves.progress(move)
@@ -218,7 +218,7 @@ class SoldAdmin(GiftAdmin):
                     from_price=price, to_price=new, notice_days=filled.cleaned_data["notice_days"],
                     actor=f"user:{request.user.pk}", now=now,
                 )  # fmt: skip
-            elif not price_moves.plans_at(price).exists():
+            elif not price_moves.is_needed(price):
                 publishing.retire(Price.objects.get(pk=price.pk))
             return _("%(item)s costs %(amount)s now.") % {"item": item, "amount": amount}
 

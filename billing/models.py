@@ -169,7 +169,7 @@ class PriceMove(models.Model):
     The first period that ends `notice_days` or more after the move began is the last one at the old price.
     """
 
-    from_price = models.OneToOneField(Price, on_delete=models.PROTECT, related_name="move_away")
+    from_price = models.ForeignKey(Price, on_delete=models.PROTECT, related_name="moves_away")
     to_price = models.ForeignKey(Price, on_delete=models.PROTECT, related_name="moves_here")
     notice_days = models.PositiveSmallIntegerField(_("days of notice"))
     actor = models.CharField(_("by"), max_length=64)
@@ -182,6 +182,9 @@ class PriceMove(models.Model):
         verbose_name_plural = _("moves of running plans")
         constraints = [
             models.CheckConstraint(name="price_move_goes_elsewhere", condition=~Q(from_price=models.F("to_price"))),
+            models.UniqueConstraint(
+                name="one_open_move_from_a_price", fields=["from_price"], condition=Q(ended_at__isnull=True)
+            ),
         ]
 
     def __str__(self) -> str:

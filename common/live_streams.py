@@ -112,7 +112,8 @@ def answer(request: HttpRequest, subject: str, states: States) -> StreamingHttpR
     """The state as it is now, as the beginning of a stream."""
     state = encoded(states([subject])[subject])
     kept: Any = request.META.get("gunicorn.socket")
-    if hasattr(kept, "stream"):
+    # (The answer to a HEAD has no body, and its connection goes on.)
+    if request.method == "GET" and hasattr(kept, "stream"):
         is_chunked = request.META.get("SERVER_PROTOCOL") == "HTTP/1.1"
         kept.stream = LiveStream(subject=subject, states=states, sent=state, is_chunked=is_chunked)
     response = StreamingHttpResponse(_begin(state), content_type="text/event-stream")

@@ -10,7 +10,7 @@ from django.http import QueryDict
 from accounts.models import Account
 from credits.calendar import first_instant
 
-CHOICES_DAYS = (7, 30, 90)
+CHOICES_DAYS = (1, 7, 30, 90)
 DEFAULT_DAYS = 30
 LONGEST_DAYS = 366
 
@@ -37,9 +37,21 @@ class Period:
         return [self.first + timedelta(days=number) for number in range((self.last - self.first).days + 1)]
 
     @property
+    def before(self) -> "Period":
+        """As many days, just before these."""
+        length = self.last - self.first + timedelta(days=1)
+        return Period(first=self.first - length, last=self.first - timedelta(days=1), zone=self.zone, days=None)
+
+    @property
     def query(self) -> str:
         """The same days, as an address names them."""
         return urlencode({"from": self.first.isoformat(), "to": self.last.isoformat()})
+
+
+def yesterday(account: Account, *, now: datetime) -> Period:
+    """The account's day before today."""
+    day = now.astimezone(ZoneInfo(account.time_zone)).date() - timedelta(days=1)
+    return Period(first=day, last=day, zone=account.time_zone, days=None)
 
 
 def chosen(query: QueryDict, account: Account, *, now: datetime) -> Period:

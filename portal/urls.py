@@ -31,6 +31,7 @@ urlpatterns = [
     path("credits", views.credits, name="credits"),
     path("credits/why", history.why, name="why"),
     path("transactions", history.transactions, name="transactions"),
+    path("transactions/<str:transaction_id>", history.transaction, name="transaction"),
     path("usage", usage.usage, name="usage"),
     path("example-ai", example_ai.example_ai, name="example-ai"),
     path("settings", preferences.preferences, name="settings"),

@@ -16,7 +16,7 @@ from django.views.decorators.http import require_GET
 
 from accounts.models import Account, ApiKey
 from common import clock, csv_export
-from common.charts import bar_chart
+from common.charts import StackedChart, stacked_chart
 from common.public_ids import MalformedIdError, parse_id
 from credits import selectors
 from portal import members, periods
@@ -24,6 +24,7 @@ from portal.current_account import current_account
 from usage import usage_summary
 
 GROUPS = {"feature": _("Feature"), "model": _("AI model"), "key": _("API key"), "member": _("Member")}
+MOST_SERIES = 5  # of a chart, beside the rest
 COLUMNS = (
     "day", "feature", "key", "model", "uses", "quantity", "credits", "returned", "input_tokens", "output_tokens",
     "provider_cost_micros",
@@ -45,9 +46,10 @@ def usage(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
         return csv_export.download(f"usage-{period.first}-{period.last}", COLUMNS, cells)
     group = request.GET.get("by", "feature")
     group = group if group in GROUPS else "feature"
-    by_day = {row.day: row for row in usage_summary.summarize(**fields, group_by=("day",))}
-    days = [(day, by_day.get(day, usage_summary.UsageTotals())) for day in period.dates]
-    total = usage_summary.total_of(by_day.values())
+    detailed = usage_summary.summarize(**fields, group_by=("day", group if group != "member" else "feature"))
+    days = [(day, usage_summary.total_of(row for row in detailed if row.day == day)) for day in period.dates]
+    total = usage_summary.total_of(detailed)
+    table = _rows(account, period, group, fields, total)
     return render(
         request,
         "portal/usage.html",
@@ -58,11 +60,11 @@ def usage(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
             "group": group,
             "group_label": GROUPS[group],
             "days": days,
-            "chart": bar_chart(
-                [(date_format(day, "MONTH_DAY_FORMAT"), used.credits - used.returned) for day, used in days]
-            ),
-            "rows": _rows(account, period, group, fields, total),
+            "chart": _chart(period, group, detailed, table),
+            "rows": table,
             "total": total,
+            "change": _change(account, period, total),
+            "yesterday": periods.yesterday(account, now=now),
             "lasts_days": _lasts_days(account, total, len(days), now=now),
         },
     )
@@ -81,6 +83,35 @@ class Row:
     def each(self) -> str:
         """What one use came to, in credits."""
         return formats.localize(round(self.used.credits / self.used.uses, 1)) if self.used.uses else ""
+
+
+def _chart(
+    period: periods.Period, group: str, detailed: list[usage_summary.UsageTotals], rows: list[Row]
+) -> StackedChart:
+    """A bar a day, of the groups that used most and the rest; by member it is one series."""
+    labels = [date_format(day, "MONTH_DAY_FORMAT") for day in period.dates]
+    named = {row.value: row.name or gettext("not told") for row in rows[:MOST_SERIES]}
+    if group == "member" or len(rows) < 2:  # noqa: PLR2004 - one series needs no legend
+        named = {}
+    places = {day: number for number, day in enumerate(period.dates)}
+    series = {name: [0] * len(labels) for name in named.values()}
+    others = [0] * len(labels)
+    for row in detailed:
+        value = getattr(row, group, None) or ""
+        values = series[named[value]] if value in named else others
+        if row.day is not None:
+            values[places[row.day]] += row.credits - row.returned
+    rest = {gettext("Others") if series else gettext("Credits"): others}
+    return stacked_chart(labels, series | (rest if any(others) or not series else {}))
+
+
+def _change(account: Account, period: periods.Period, total: usage_summary.UsageTotals) -> int | None:
+    """By how many percent more was used than in as many days before; None where nothing was."""
+    before = period.before
+    (earlier,) = usage_summary.summarize(
+        account_id=account.pk, since=before.since, until=before.until, zone=before.zone
+    )
+    return round(100 * (total.credits - earlier.credits) / earlier.credits) if earlier.credits else None
 
 
 def _rows(

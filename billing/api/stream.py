@@ -6,7 +6,7 @@ from django.http import StreamingHttpResponse
 from django.urls import path
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
-from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.views import APIView
@@ -25,7 +25,7 @@ class EventStreamRenderer(BaseRenderer):
     format = "sse"
 
 
-class AnyNegotiation(BaseContentNegotiation):
+class AnyNegotiation(DefaultContentNegotiation):
     """EventSource accepts text/event-stream alone: a refusal is JSON all the same."""
 
     def select_renderer(self, request: Request, renderers: Any, format_suffix: str | None = None) -> Any:

@@ -48,13 +48,13 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(verbose_name='begun')),
                 ('ended_at', models.DateTimeField(blank=True, null=True, verbose_name='done')),
                 ('problem', models.TextField(blank=True, verbose_name='last problem')),
-                ('from_price', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='move_away', to='billing.price')),
+                ('from_price', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='moves_away', to='billing.price')),
                 ('to_price', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='moves_here', to='billing.price')),
             ],
             options={
                 'verbose_name': 'move of running plans',
                 'verbose_name_plural': 'moves of running plans',
-                'constraints': [models.CheckConstraint(condition=models.Q(('from_price', models.F('to_price')), _negated=True), name='price_move_goes_elsewhere')],
+                'constraints': [models.CheckConstraint(condition=models.Q(('from_price', models.F('to_price')), _negated=True), name='price_move_goes_elsewhere'), models.UniqueConstraint(condition=models.Q(('ended_at__isnull', True)), fields=('from_price',), name='one_open_move_from_a_price')],
             },
         ),
     ]

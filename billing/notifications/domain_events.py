@@ -201,6 +201,12 @@ def top_up_failed(order: Order, *, why: str, now: datetime) -> None:
     )
 
 
+def price_stays(plan: Subscription, *, planned: Price, now: datetime) -> None:
+    """A new price that was announced does not come after all."""
+    data = {**_plan(plan.price), "at": plan.current_period_end.isoformat(), "planned": _plan(planned)}
+    _publish("subscription.price_stays", f"{plan.pk}:{planned.pk}:{now.isoformat()}", plan.account_id, data, now=now)
+
+
 def top_up_stopped(account: Account, *, charge_id: str, now: datetime) -> None:
     """Money of the customer's goes back: no card is charged by itself any more."""
     _publish("top_up.stopped", f"{account.pk}:{charge_id}", account.pk, {"why": "money_back"}, now=now)

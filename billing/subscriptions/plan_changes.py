@@ -25,6 +25,7 @@ from billing.errors import (
     PriceNotSellableError,
 )
 from billing.models import RUNNING, Order, Price, Subscription, series_of
+from billing.notifications import domain_events
 from billing.stripe import stripe_client
 from billing.stripe.stripe_client import NotAtStripeError
 from billing.webhooks import sync
@@ -154,15 +155,21 @@ def change(*, account: Account, price: Price, now: datetime) -> Subscription:
 
 
 @_exclusive
-def move_price(*, account: Account, from_price: Price, price: Price, now: datetime) -> Subscription:
+def move_price(*, account: Account, from_price: Price, price: Price | None, now: datetime) -> Subscription:
     """Let the plan go on at the price that replaced its own, from the end of the running period on.
 
-    Changes nothing where it is at another price by now, or something else is planned. Raises
-    PaymentProviderUnavailableError.
+    Without one it keeps its own: an earlier move is taken back. Changes nothing where it is at another price by now, or
+    ends. Raises PaymentProviderUnavailableError.
     """
     current = running(account)
-    if current.price_id == from_price.pk and current.next_price_id is None and not current.cancel_at_period_end:
+    if current.price_id != from_price.pk or current.cancel_at_period_end:
+        return _synced(current, now=now)
+    was_planned = current.next_price
+    _cancel_planned_changes(current)
+    if price is not None:
         _plan(current, price)
+    elif was_planned is not None:
+        domain_events.price_stays(current, planned=was_planned, now=now)
     return _synced(current, now=now)
 
 

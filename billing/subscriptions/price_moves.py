@@ -2,14 +2,17 @@
 
 A plan that ends, waits, is on trial, is paused or unpaid, or changes to something else, is moved when that is over. The
 hourly job goes on until nobody is left, and then archives the old price at Stripe.
+
+A price may be replaced again meanwhile. Plans go where the last move leads; where the price that they have is on sale
+again, they stay, and what was planned for them is taken back.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
-from django.db.models import QuerySet
+from django.db import transaction
+from django.db.models import Q, QuerySet
 
 from billing.catalogue import publishing
 from billing.errors import BillingError
@@ -32,10 +35,18 @@ class MoveProgress:
 
 
 def begin(*, from_price: Price, to_price: Price, notice_days: int, actor: str, now: datetime) -> PriceMove:
-    """Move every plan at `from_price`, from now on. (The job does it: `run`.)"""
-    return PriceMove.objects.create(
-        from_price=from_price, to_price=to_price, notice_days=notice_days, actor=actor, created_at=now
-    )
+    """Move every plan at `from_price`, from now on; an earlier move from it is over. (The job does it: `run`.)"""
+    with transaction.atomic():
+        Price.objects.select_for_update().get(pk=from_price.pk)
+        PriceMove.objects.filter(from_price=from_price, ended_at=None).update(ended_at=now)
+        return PriceMove.objects.create(
+            from_price=from_price, to_price=to_price, notice_days=notice_days, actor=actor, created_at=now
+        )
+
+
+def is_needed(price: Price) -> bool:
+    """Whether Stripe must still know a price as active: a plan has it, or is to get it."""
+    return _billed_by(price).exists() or PriceMove.objects.filter(to_price=price, ended_at=None).exists()
 
 
 def plans_at(price: Price) -> QuerySet[Subscription]:
@@ -53,24 +64,51 @@ def moves_first(price: Price, *, notice_days: int, now: datetime) -> datetime | 
 def run(*, now: datetime) -> int:
     """Plan the moves that can be planned now; how many were. One that fails is tried again by the next run."""
     planned = 0
-    for move in PriceMove.objects.filter(ended_at=None).select_related("from_price__plan", "to_price"):
-        problem = ""
-        for subscription in list(_movable(move)):
+    for move in PriceMove.objects.filter(ended_at=None).select_related("from_price__plan", "to_price").order_by("pk"):
+        target, problem = _target(move), ""
+        for subscription in _to_plan(move, target):
             try:
-                plan_changes.move_price(
-                    account=subscription.account, from_price=move.from_price, price=move.to_price, now=now
-                )
+                plan_changes.move_price(account=subscription.account, from_price=move.from_price, price=target, now=now)
                 planned += 1
             except BillingError as error:
                 problem = f"{subscription.stripe_subscription_id}: {error}"
                 logger.warning(
                     "price_move_failed", subscription_id=subscription.stripe_subscription_id, error=str(error)
                 )
-        is_over = not problem and not _stays(move.from_price).exists()
-        if is_over:
-            publishing.retire(move.from_price)
+        is_over = not problem and (target is None or not _billed_by(move.from_price).exists())
         PriceMove.objects.filter(pk=move.pk).update(problem=problem, ended_at=now if is_over else None)
+        if is_over and target is not None and not is_needed(move.from_price):
+            publishing.retire(move.from_price)
     return planned
+
+
+def _target(move: PriceMove) -> Price | None:
+    """Where a move leads by now: on from price to price while those were moved away from, too. None: they stay."""
+    if Price.objects.filter(pk=move.from_price_id, is_active=True).exists():
+        return None
+    price, seen = move.to_price, {move.from_price_id}
+    while price.pk not in seen:
+        seen.add(price.pk)
+        further = PriceMove.objects.filter(from_price=price).order_by("-pk").select_related("to_price").first()
+        if price.is_active or further is None:
+            return price
+        price = further.to_price
+    return None
+
+
+def _to_plan(move: PriceMove, target: Price | None) -> list[Subscription]:
+    """The plans whose next price is to be set, or taken back."""
+    here = plans_at(move.from_price).select_related("account").order_by("pk")
+    # What an operator planned for them leads to a price that replaced theirs; what the customer chose is on sale.
+    ours = Q(next_price__moves_here__from_price=move.from_price) | Q(next_price__replaces=move.from_price)
+    wrong = here.filter(ours)
+    if target is None:
+        return list(wrong.distinct())
+    noticed = move.created_at + timedelta(days=move.notice_days)
+    movable = here.filter(
+        status=STATUS.ACTIVE, next_price=None, pending_price=None, is_paused=False, current_period_end__gte=noticed
+    )
+    return [*wrong.exclude(next_price=target).distinct(), *movable]
 
 
 def progress(move: PriceMove) -> MoveProgress:
@@ -80,18 +118,11 @@ def progress(move: PriceMove) -> MoveProgress:
     return MoveProgress(left=here.exclude(next_price=move.to_price).count(), planned=planned + done)
 
 
-def _movable(move: PriceMove) -> Iterator[Subscription]:
-    noticed = move.created_at + timedelta(days=move.notice_days)
-    rows = plans_at(move.from_price).filter(
-        status=STATUS.ACTIVE, next_price=None, pending_price=None, is_paused=False, current_period_end__gte=noticed
-    )
-    yield from rows.select_related("account").order_by("pk").iterator()
-
-
-def _stays(price: Price) -> QuerySet[Subscription]:
+def _billed_by(price: Price) -> QuerySet[Subscription]:
     """Whoever is, or may again be, billed by a price."""
     over = (STATUS.CANCELED, STATUS.INCOMPLETE_EXPIRED)
-    return Subscription.objects.filter(price=price, ended_at=None).exclude(status__in=over)
+    named = Q(price=price) | Q(next_price=price) | Q(pending_price=price)
+    return Subscription.objects.filter(named, ended_at=None).exclude(status__in=over)
 
 
 def _last_at_old(period_end: datetime, price: Price, noticed: datetime) -> datetime:

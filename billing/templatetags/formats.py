@@ -158,6 +158,17 @@ def in_words(row: Transaction) -> str:
 
 
 @register.filter
+def in_words_alone(row: Transaction) -> str:
+    """What one of several spends was: its feature without a quantity."""
+    return row.feature or row.description or str(row.get_kind_display())
+
+
+@register.filter
+def abs_number(number: int) -> int:
+    return abs(number)
+
+
+@register.filter
 def from_timestamp(seconds: int) -> datetime:
     """Stripe's seconds since 1970 as a moment."""
     return datetime.fromtimestamp(seconds, UTC)

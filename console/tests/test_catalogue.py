@@ -447,3 +447,71 @@ class TestDiscounts:
             publishing.make_discount(
                 DiscountCode(code="SPRING-25", name="x", percent=5, duration="once"), plans=[], packs=[]
             )
+
+
+class TestPricesThatAreReplacedAgain:
+    """An operator thinks better of it while a move runs: nobody pays what is not on the price list for them."""
+
+    @pytest.fixture
+    def subscribed(self, shop: Shop, customer: Account) -> Account:
+        shop.pay(shop.checkout(customer, "pro"))
+        shop.deliver()
+        return customer
+
+    def replace(self, owner: Client, amount: str, runs: str = "move") -> None:
+        price = price_of("pro", interval="month")
+        fields = {"amount": amount, "runs": runs, "notice_days": "0"}
+        answer = confirm(owner, f"/admin/billing/plan/prices/{price.pk}/replace", fields)
+        assert answer.status_code == 200
+
+    def paid(self, shop: Shop) -> list[int]:
+        for _ in range(3):
+            price_moves.run(now=clock.now())
+            shop.advance(days=32)
+            shop.deliver()
+        invoices = sorted(at_stripe(shop, "invoice"), key=lambda row: row["created"])
+        return [row["amount_paid"] for row in invoices]
+
+    @pytest.mark.parametrize("runs", ["stay", "move"])
+    def test_raise_that_is_taken_back_raises_nobody(
+        self, shop: Shop, owner: Client, subscribed: Account, runs: str
+    ) -> None:
+        self.replace(owner, "25")
+        price_moves.run(now=clock.now())
+        post()
+
+        self.replace(owner, "20", runs)
+        price_moves.run(now=clock.now())
+
+        assert "The price of Pro stays as it is" in post()
+        new = personal_account(user=User.objects.create_user("new@example.com"), now=clock.now())
+        shop.pay(shop.checkout(new, "pro"))
+        shop.deliver()
+        assert set(self.paid(shop)) == {2_000}
+        assert price_list.find_price(item="pro").amount_minor == 2_000
+        assert at_stripe(shop, "price", id=price_of("pro", interval="month").stripe_price_id)[0]["active"]
+
+    def test_second_raise_from_a_price_that_came_back(self, shop: Shop, owner: Client, subscribed: Account) -> None:
+        self.replace(owner, "25")
+        self.replace(owner, "20", "stay")
+
+        self.replace(owner, "30")
+
+        assert self.paid(shop) == [2_000, 3_000, 3_000, 3_000]
+
+    def test_raise_upon_a_raise_leads_to_the_last_one(self, shop: Shop, owner: Client, subscribed: Account) -> None:
+        self.replace(owner, "25")
+        price_moves.run(now=clock.now())
+        self.replace(owner, "30")
+
+        assert self.paid(shop) == [2_000, 3_000, 3_000, 3_000]
+
+    def test_raise_that_newcomers_alone_pay_leaves_the_one_before(
+        self, shop: Shop, owner: Client, subscribed: Account
+    ) -> None:
+        self.replace(owner, "25")
+        price_moves.run(now=clock.now())
+        self.replace(owner, "30", "stay")
+
+        assert self.paid(shop) == [2_000, 2_500, 2_500, 2_500]
+        assert price_list.find_price(item="pro").amount_minor == 3_000

@@ -84,3 +84,26 @@ def test_listener_is_sent_each_change_once(shop: Shop, customer: Account, is_chu
     finally:
         watcher.remove(stream)
     assert subject not in watcher.latest
+
+
+def test_stream_takes_a_body_and_a_head(shop: Shop, customer: Account, client: Client) -> None:
+    """The answer to a HEAD ends with its head, and its connection is the next request's (RFC 9110, section 9.3.2)."""
+    made = keys.create_key(account=customer, name="k", scopes=["credits:read"], created_by=None, now=clock.now())
+    bearer = {"Authorization": f"Bearer {made.secret}"}
+    socket = Kept()
+
+    assert client.get("/api/v1/credits/stream", headers=bearer, QUERY_STRING="").status_code == 200
+    with_body = client.generic(
+        "GET", "/api/v1/credits/stream", b"{}", content_type="application/json", headers=bearer,
+        **{"gunicorn.socket": socket},
+    )  # fmt: skip
+    assert (with_body.status_code, socket.stream is not None) == (200, True)
+    socket.stream = None
+    assert client.head("/api/v1/credits/stream", headers=bearer, **{"gunicorn.socket": socket}).status_code == 200
+    assert socket.stream is None
+
+
+class Kept:
+    """As the web worker's socket is for a view."""
+
+    stream: LiveStream | None = None
