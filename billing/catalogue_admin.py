@@ -1,5 +1,6 @@
 """The catalogue in the console: plans, packs, prices, promotions and discount codes, pushed to Stripe from here."""
 
+from collections.abc import Mapping
 from typing import Any, cast
 
 from django import forms
@@ -24,7 +25,7 @@ from accounts.models import User
 from billing import catalogue_changes
 from billing.catalogue import price_sync, publishing
 from billing.checkout import top_ups
-from billing.errors import BillingError
+from billing.errors import BillingError, CatalogueError
 from billing.models import DiscountCode, Order, Pack, Plan, Price, PriceMove, Promotion
 from billing.subscriptions import price_moves
 from common import clock
@@ -89,10 +90,25 @@ class GiftForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for the ty
         if isinstance(self.instance, Plan) and not (self.instance.pk and self.instance.prices.exists()):
             gifts.append("monthly_credits")
         most = settings.APPROVAL_ABOVE_CREDITS
+        if self.is_sold() and not getattr(self.operator, "is_superuser", False):
+            given, agreed = self.credits_given(result), self.instance.agreed_credits or self.credits_given(self.initial)
+            if given > self.credits_given(self.initial) and given >= agreed * catalogue_changes.STEEP:
+                name = "credits" if isinstance(self.instance, Pack) else "monthly_credits"
+                text = _("Twice the credits for the same price is half the price: an administrator sets this.")
+                self.add_error(name if name in self.fields else None, text)
         for name in set(gifts) & set(self.changed_data):
             if (result.get(name) or 0) > most and not getattr(self.operator, "is_superuser", False):
                 self.add_error(name, _("More than %d credits for nothing: an administrator sets this.") % most)
         return result
+
+    def is_sold(self) -> bool:
+        """Whether it is a plan or pack that has, or had, a price."""
+        return isinstance(self.instance, (Plan, Pack)) and bool(self.instance.pk and self.instance.prices.exists())
+
+    def credits_given(self, fields: Mapping[str, Any]) -> int:
+        """How many credits a payment (of a plan: a month) gives, with every bonus."""
+        names = ("monthly_credits",) if isinstance(self.instance, Plan) else ("credits", "bonus_credits")
+        return sum(fields.get(name) or 0 for name in names)
 
 
 class GiftAdmin(OperatorAdmin):
@@ -129,6 +145,9 @@ class SoldAdmin(GiftAdmin):
         return (*fixed, "is_active") if obj is not None and obj.stripe_product_id else fixed
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        if obj.agreed_credits is None or request.user.is_superuser:
+            before = None if request.user.is_superuser else form.initial
+            obj.agreed_credits = form.credits_given(before or form.cleaned_data)
         super().save_model(request, obj, form, change)
         if change and obj.stripe_product_id and {"name", "description", "features"} & set(form.changed_data):
             transaction.on_commit(lambda: self._rename(request, obj))
@@ -239,6 +258,8 @@ class SoldAdmin(GiftAdmin):
         amount = money(price.amount_minor, price.currency)
 
         def do(_filled: Any) -> str:
+            if PriceMove.objects.filter(to_price=price, ended_at=None).exists():
+                raise CatalogueError(_("Running plans are moving to this price. Put another one in its place instead."))
             publishing.retire(price)
             self._log(request, item, f"Price {amount} is off sale.")
             return _("%(item)s is not sold at %(amount)s any more.") % {"item": item, "amount": amount}

@@ -201,7 +201,7 @@ class ReplacePriceForm(PricedForm):
         return bool(self.cleaned_data.get("runs") == "move")
 
     def is_steep(self, amount_minor: int) -> bool:
-        return amount_minor * STEEP <= self.price.amount_minor
+        return is_half_of_before(self.price, amount_minor)
 
 
 class DiscountForm(forms.Form):
@@ -333,7 +333,10 @@ def confirmed(request: HttpRequest, site: AdminSite, form: Any, step: Step) -> H
     if not is_filled or not form.is_valid():
         return TemplateResponse(request, "billing/catalogue_step.html", shown)
     effects = step.effects(form)
-    mark = _SEEN.sign(hashlib.sha256(json.dumps([vars(row) for row in effects]).encode()).hexdigest())
+    # Of this person, at this address, with these fields: all that is done, not only what the table shows.
+    named = {name: str(value) for name, value in sorted(form.cleaned_data.items())}
+    confirmed_here = [request.path, str(request.user.pk), named, [vars(row) for row in effects]]
+    mark = _SEEN.sign(hashlib.sha256(json.dumps(confirmed_here).encode()).hexdigest())
     if request.POST.get("seen", "") != mark or not _is_ours(request.POST.get("seen", "")):
         shown |= {"effects": effects, "seen": mark, "is_stale": "seen" in request.POST, "button": step.button(form)}
         return TemplateResponse(request, "billing/catalogue_step.html", shown)
@@ -355,19 +358,29 @@ def _is_ours(mark: str) -> bool:
 
 
 def is_cheap(amount_minor: int, currency: str, credits: int) -> bool:
-    """Whether a credit would cost half, or less, of what the cheapest one on sale in this currency costs."""
+    """Whether a credit would cost half, or less, of what the cheapest one ever on sale in this currency costs.
+
+    Where there is nothing to compare with, it is as well: a first price in a currency takes an administrator.
+    """
     costs = [
         Decimal(price.amount_minor) / given
-        for price in Price.objects.filter(currency=currency, is_active=True).select_related("plan", "pack")
+        for price in Price.objects.filter(currency=currency).select_related("plan", "pack")
         if (given := _credits_of(price))
     ]
-    return bool(costs and credits) and Decimal(amount_minor) / credits * STEEP <= min(costs)
+    return not costs or not credits or Decimal(amount_minor) / credits * STEEP <= min(costs)
+
+
+def is_half_of_before(price: Price, amount_minor: int) -> bool:
+    """Whether this is half, or less, of the most that the item has cost in this currency: also after several cuts."""
+    same = Price.objects.filter(plan=price.plan, pack=price.pack, currency=price.currency, interval=price.interval)
+    return amount_minor * STEEP <= max(same.values_list("amount_minor", flat=True))
 
 
 def _credits_of(price: Price) -> int:
+    """How many credits a payment buys, as they were when an administrator agreed to them."""
     if price.pack is not None:
-        return price.pack.credits
-    return price.plan.monthly_credits * price.months if price.plan else 0
+        return price.pack.agreed_credits or price.pack.credits
+    return (price.plan.agreed_credits or price.plan.monthly_credits) * price.months if price.plan else 0
 
 
 def effects_of_item(form: NewItemForm) -> list[Effect]:

@@ -38,6 +38,8 @@ class Plan(models.Model):
         _("credits a day"), default=0, help_text=_("Gone at the end of the day if they are not used.")
     )
     monthly_credits = models.PositiveIntegerField(_("credits a month"), default=0)
+    # As they were made, or as an administrator set them last: twice as many, at the same price, is half the price.
+    agreed_credits = models.PositiveIntegerField(null=True, blank=True, editable=False)
     rollover = models.CharField(
         _("what is not used by the end of the month"),
         max_length=6,
@@ -94,6 +96,8 @@ class Pack(models.Model):
     name = models.CharField(_("name"), max_length=80)
     credits = models.PositiveIntegerField(_("credits"))
     bonus_credits = models.PositiveIntegerField(_("bonus credits"), default=0)
+    # (As for plans; with the bonus.)
+    agreed_credits = models.PositiveIntegerField(null=True, blank=True, editable=False)
     is_active = models.BooleanField(_("on sale"), default=True)
     position = models.PositiveSmallIntegerField(_("position"), default=0)
     stripe_product_id = models.CharField(_("Stripe product"), max_length=255, unique=True, null=True, blank=True)
@@ -174,6 +178,7 @@ class PriceMove(models.Model):
     notice_days = models.PositiveSmallIntegerField(_("days of notice"))
     actor = models.CharField(_("by"), max_length=64)
     created_at = models.DateTimeField(_("begun"))
+    announced_at = models.DateTimeField(_("announced"), null=True, blank=True)
     ended_at = models.DateTimeField(_("done"), null=True, blank=True)
     problem = models.TextField(_("last problem"), blank=True)
 

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db import transaction
 from django.db.models import F
+from django.utils import translation
 
 from common.json_types import JsonObject
 from common.urls import absolute_url
@@ -27,7 +28,8 @@ def raise_alert(
         row = Alert(kind=kind, subject=subject, detail=detail, account_id=account_id, opened_at=now, seen_at=now)
         Alert.objects.bulk_create([row], ignore_conflicts=True)
         opened = known.get()
-        data: JsonObject = {"title": str(opened), "detail": detail, "opened_at": now.isoformat()}
+        with translation.override(settings.LANGUAGE_CODE):  # whatever language the customer reads whose request it was
+            data: JsonObject = {"title": str(opened), "detail": detail, "opened_at": now.isoformat()}
         return publishing.publish(name=EVENT, key=f"alert:{opened.pk}", data=data, account_id=account_id, now=now)
 
 

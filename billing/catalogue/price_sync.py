@@ -110,10 +110,11 @@ def _make(model: type[Plan] | type[Pack], product: Stripe, metadata: dict[str, s
             description=(product.get("description") or "")[:LONGEST_DESCRIPTION],
             features=features,
             monthly_credits=int(credits),
+            agreed_credits=int(credits),
             seats=min(int(metadata[SEATS]), MOST_SEATS) if metadata.get(SEATS, "").isdigit() else 1,
         )
     else:
-        Pack.objects.create(**shared, credits=int(credits))
+        Pack.objects.create(**shared, credits=int(credits), agreed_credits=int(credits))
     changes = [f"{product['name']}: new, gives {credits} credits."]
     # Its prices may have been here before it: they were left out then.
     for price in djstripe_store.prices_of(product["id"]):

@@ -11,6 +11,16 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.AddField(
+            model_name='pack',
+            name='agreed_credits',
+            field=models.PositiveIntegerField(blank=True, editable=False, null=True),
+        ),
+        migrations.AddField(
+            model_name='plan',
+            name='agreed_credits',
+            field=models.PositiveIntegerField(blank=True, editable=False, null=True),
+        ),
+        migrations.AddField(
             model_name='price',
             name='replaced_by',
             field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='replaces', to='billing.price', verbose_name='replaced by'),
@@ -46,6 +56,7 @@ class Migration(migrations.Migration):
                 ('notice_days', models.PositiveSmallIntegerField(verbose_name='days of notice')),
                 ('actor', models.CharField(max_length=64, verbose_name='by')),
                 ('created_at', models.DateTimeField(verbose_name='begun')),
+                ('announced_at', models.DateTimeField(blank=True, null=True, verbose_name='announced')),
                 ('ended_at', models.DateTimeField(blank=True, null=True, verbose_name='done')),
                 ('problem', models.TextField(blank=True, verbose_name='last problem')),
                 ('from_price', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='moves_away', to='billing.price')),

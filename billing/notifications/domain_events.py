@@ -201,6 +201,12 @@ def top_up_failed(order: Order, *, why: str, now: datetime) -> None:
     )
 
 
+def price_announced(plan: Subscription, price: Price, *, move: int, at: datetime, now: datetime) -> None:
+    """A plan's price changes at its first renewal after `at`. Once for each move."""
+    data = {"from": _plan(plan.price), "to": _plan(price), "at": at.isoformat()}
+    _publish("subscription.price_announced", f"{plan.pk}:{move}", plan.account_id, data, now=now)
+
+
 def price_stays(plan: Subscription, *, planned: Price, now: datetime) -> None:
     """A new price that was announced does not come after all."""
     data = {**_plan(plan.price), "at": plan.current_period_end.isoformat(), "planned": _plan(planned)}

@@ -209,6 +209,10 @@ MAILS = {
         gettext_noop("The price of %(plan)s changes on %(when)s"), "price_will_change", gettext_noop("See your plan"),
         _page("billing"),
     ),
+    "subscription.price_announced": Mail(
+        gettext_noop("%(plan)s gets another price"), "price_announced", gettext_noop("See your plan"),
+        _page("billing"),
+    ),
     "subscription.price_stays": Mail(
         gettext_noop("The price of %(plan)s stays as it is"), "price_stays", gettext_noop("See your plan"),
         _page("billing"),

@@ -17,6 +17,7 @@ from django.db.models import Q, QuerySet
 from billing.catalogue import publishing
 from billing.errors import BillingError
 from billing.models import Price, PriceMove, Subscription
+from billing.notifications import domain_events
 from billing.subscriptions import plan_changes
 
 logger = structlog.get_logger(__name__)
@@ -66,7 +67,7 @@ def run(*, now: datetime) -> int:
     planned = 0
     for move in PriceMove.objects.filter(ended_at=None).select_related("from_price__plan", "to_price").order_by("pk"):
         target, problem = _target(move), ""
-        for subscription in _to_plan(move, target):
+        for subscription in _to_plan(move, target, now=now):
             try:
                 plan_changes.move_price(account=subscription.account, from_price=move.from_price, price=target, now=now)
                 planned += 1
@@ -75,11 +76,20 @@ def run(*, now: datetime) -> int:
                 logger.warning(
                     "price_move_failed", subscription_id=subscription.stripe_subscription_id, error=str(error)
                 )
+        if target is not None:
+            _announce(move, target, now=now)
         is_over = not problem and (target is None or not _billed_by(move.from_price).exists())
         PriceMove.objects.filter(pk=move.pk).update(problem=problem, ended_at=now if is_over else None)
         if is_over and target is not None and not is_needed(move.from_price):
             publishing.retire(move.from_price)
     return planned
+
+
+def progress(move: PriceMove) -> MoveProgress:
+    here = plans_at(move.from_price)
+    planned = here.exclude(next_price=None).count()
+    done = Subscription.objects.filter(price=move.to_price, started_at__lt=move.created_at, ended_at=None).count()
+    return MoveProgress(left=here.filter(next_price=None).count(), planned=planned + done)
 
 
 def _target(move: PriceMove) -> Price | None:
@@ -96,7 +106,7 @@ def _target(move: PriceMove) -> Price | None:
     return None
 
 
-def _to_plan(move: PriceMove, target: Price | None) -> list[Subscription]:
+def _to_plan(move: PriceMove, target: Price | None, *, now: datetime) -> list[Subscription]:
     """The plans whose next price is to be set, or taken back."""
     here = plans_at(move.from_price).select_related("account").order_by("pk")
     # What an operator planned for them leads to a price that replaced theirs; what the customer chose is on sale.
@@ -104,18 +114,23 @@ def _to_plan(move: PriceMove, target: Price | None) -> list[Subscription]:
     wrong = here.filter(ours)
     if target is None:
         return list(wrong.distinct())
-    noticed = move.created_at + timedelta(days=move.notice_days)
-    movable = here.filter(
-        status=STATUS.ACTIVE, next_price=None, pending_price=None, is_paused=False, current_period_end__gte=noticed
-    )
-    return [*wrong.exclude(next_price=target).distinct(), *movable]
+    notice, announced_at = timedelta(days=move.notice_days), move.announced_at or now
+    movable = here.filter(status=STATUS.ACTIVE, next_price=None, pending_price=None, is_paused=False)
+    # Whoever came after the announcement was told when they came.
+    in_time = [row for row in movable if row.current_period_end >= max(announced_at, row.started_at) + notice]
+    return [*wrong.exclude(next_price=target).distinct(), *in_time]
 
 
-def progress(move: PriceMove) -> MoveProgress:
-    here = plans_at(move.from_price)
-    planned = here.filter(next_price=move.to_price).count()
-    done = Subscription.objects.filter(price=move.to_price, started_at__lt=move.created_at, ended_at=None).count()
-    return MoveProgress(left=here.exclude(next_price=move.to_price).count(), planned=planned + done)
+def _announce(move: PriceMove, target: Price, *, now: datetime) -> None:
+    """Mail those whose move is not planned yet that it comes: the notice counts from then. Once for each plan."""
+    waiting = plans_at(move.from_price).filter(next_price=None).select_related("price__plan")
+    if move.announced_at is not None:
+        waiting = waiting.filter(started_at__gt=move.announced_at)
+    else:
+        PriceMove.objects.filter(pk=move.pk).update(announced_at=now)
+    for subscription in waiting:
+        at = now + timedelta(days=move.notice_days)
+        domain_events.price_announced(subscription, target, move=move.pk, at=at, now=now)
 
 
 def _billed_by(price: Price) -> QuerySet[Subscription]:

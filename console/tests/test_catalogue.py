@@ -141,6 +141,62 @@ class TestRights:
 
         assert "an administrator sets this" in str(answer.context["form"].errors)
 
+    def test_many_small_cuts_are_one_large_one(self, shop: Shop, operator: Client) -> None:
+        for amount in ("4.00", "3.00"):
+            price = price_of("credits-20")
+            confirm(operator, f"/admin/billing/pack/prices/{price.pk}/replace", {"amount": amount})
+        price = price_of("credits-20")
+
+        answer = operator.post(f"/admin/billing/pack/prices/{price.pk}/replace", {"amount": "2.50"})
+
+        assert "an administrator sets this" in str(answer.context["form"].errors)
+
+    @pytest.mark.parametrize(("currency", "amount"), [("jpy", "1"), ("usd", "0.01")])
+    def test_first_price_in_a_currency_takes_an_administrator(
+        self, shop: Shop, operator: Client, owner: Client, currency: str, amount: str
+    ) -> None:
+        pack = Pack.objects.get(code="credits-20")
+        address, fields = f"/admin/billing/pack/{pack.pk}/add-price/", {"amount": amount, "currency_code": currency}
+
+        answer = operator.post(address, fields)
+
+        assert "an administrator sets this" in str(answer.context["form"].errors)
+        confirm(owner, address, fields)
+
+    def test_price_is_measured_by_those_off_sale_too(self, shop: Shop, operator: Client) -> None:
+        pack = Pack.objects.get(code="credits-20")
+        for price in Price.objects.filter(pack__isnull=False):
+            confirm(operator, f"/admin/billing/pack/prices/{price.pk}/retire", {})
+
+        answer = operator.post(f"/admin/billing/pack/{pack.pk}/add-price/", {"amount": "0.01", "currency_code": "eur"})
+
+        assert "an administrator sets this" in str(answer.context["form"].errors)
+
+    @pytest.mark.parametrize("steps", [[2_000_000_000], [39, 77]])
+    def test_more_credits_for_the_same_price_are_a_cut(self, shop: Shop, operator: Client, steps: list[int]) -> None:
+        pack = Pack.objects.get(code="credits-20")
+        address = f"/admin/billing/pack/{pack.pk}/change/"
+        inline = {f"prices-{name}": 0 for name in ("TOTAL_FORMS", "INITIAL_FORMS")}
+        for credits in steps:
+            initial = operator.get(address).context["adminform"].form.initial
+            fields = {name: value for name, value in initial.items() if value is not None} | inline
+            answer = operator.post(address, fields | {"credits": credits})
+
+        assert "an administrator sets this" in answer.content.decode()
+        pack.refresh_from_db()
+        assert pack.credits < 40
+
+    def test_what_was_shown_is_all_that_is_done(self, shop: Shop, owner: Client, operator: Client) -> None:
+        shown = owner.post("/admin/billing/pack/make/", NEW_PACK)
+        seen = {"seen": shown.context["seen"]}
+
+        other_code = owner.post("/admin/billing/pack/make/", {**NEW_PACK, "code": "other", **seen})
+        other_person = operator.post("/admin/billing/pack/make/", {**NEW_PACK, **seen})
+
+        assert "Look once more" in other_code.content.decode()
+        assert "Look once more" in other_person.content.decode()
+        assert not Pack.objects.filter(code__in=["other", "fifty"]).exists()
+
     def test_support_reaches_none_of_it(self, shop: Shop, client: Client) -> None:
         roles.keep_groups()
         user = User.objects.create_user("support@example.com", is_staff=True)
@@ -288,13 +344,16 @@ class TestMovingPlans:
         assert "pay 25.00 EUR from a renewal on" in page
 
     def test_plan_renews_at_the_new_price_after_notice(
-        self, shop: Shop, subscribed: Account, raise_price: Callable[..., Price]
+        self, shop: Shop, owner: Client, subscribed: Account, raise_price: Callable[..., Price]
     ) -> None:
         new = raise_price()
 
         assert price_moves.run(now=clock.now()) == 1
 
         assert self.running(subscribed).next_price == new
+        page = owner.get(f"/admin/billing/plan/{new.plan_id}/change/").content.decode()
+        assert "moving: 1 planned, 0 to go" in page
+        assert "1 planned, 0 to go" in owner.get("/admin/billing/pricemove/").content.decode()
         assert any("The price of Pro changes on" in subject for subject in post())
         assert "€25.00 a month" in mail.outbox[-1].body
         shop.advance(days=32)
@@ -490,6 +549,37 @@ class TestPricesThatAreReplacedAgain:
         assert set(self.paid(shop)) == {2_000}
         assert price_list.find_price(item="pro").amount_minor == 2_000
         assert at_stripe(shop, "price", id=price_of("pro", interval="month").stripe_price_id)[0]["active"]
+
+    def test_price_that_plans_move_to_stays_at_stripe(self, shop: Shop, owner: Client, subscribed: Account) -> None:
+        """Stripe takes no inactive price into a schedule: "This field only accepts active prices." """
+        old = price_of("pro", interval="month")
+        fields = {"amount": "25", "runs": "move", "notice_days": "40"}
+        confirm(owner, f"/admin/billing/plan/prices/{old.pk}/replace", fields)
+        price_moves.run(now=clock.now())
+        to = price_of("pro", interval="month")
+
+        refused = confirm(owner, f"/admin/billing/plan/prices/{to.pk}/retire", {})
+        self.replace(owner, "30", "stay")
+
+        assert "Running plans are moving to this price" in refused.content.decode()
+        assert at_stripe(shop, "price", id=to.stripe_price_id)[0]["active"]
+        assert self.paid(shop) == [2_000, 2_000, 2_500, 2_500]
+
+    def test_notice_counts_from_the_mail(self, shop: Shop, owner: Client, subscribed: Account) -> None:
+        """Whoever cannot be moved yet is told all the same; whoever comes later has the notice from then."""
+        plan_changes.cancel(account=subscribed, now=clock.now())
+        old = price_of("pro", interval="month")
+        fields = {"amount": "25", "runs": "move", "notice_days": "20"}
+        post()
+        confirm(owner, f"/admin/billing/plan/prices/{old.pk}/replace", fields)
+        plan_changes.resume(account=subscribed, now=clock.now())
+        shop.advance(days=25)
+        shop.deliver()
+
+        assert price_moves.run(now=clock.now()) == 0  # nobody was told yet, and the renewal is in a few days
+        assert "Pro gets another price" in post()
+        assert "Pro gets another price" not in post()
+        assert self.paid(shop)[:2] == [2_000, 2_000]
 
     def test_second_raise_from_a_price_that_came_back(self, shop: Shop, owner: Client, subscribed: Account) -> None:
         self.replace(owner, "25")

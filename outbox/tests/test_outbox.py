@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.core import mail
 from django.db import transaction
+from django.utils import translation
 from pytest_django import Settings
 
 from accounts.models import Account
@@ -151,3 +152,11 @@ def test_an_account_s_alerts_outlive_it(db: None, now: datetime) -> None:
     account.delete()
 
     assert Alert.objects.get().account is None
+
+
+def test_operators_are_mailed_in_one_language(db: None, now: datetime) -> None:
+    """The request in which something is found may be a Dutch customer's."""
+    with translation.override("nl"):
+        alerts.raise_alert(Alert.Kind.DISPUTE, "ch_2", detail="x", now=now)
+
+    assert OutboxEvent.objects.get(name=alerts.EVENT).data["title"].startswith("Dispute")

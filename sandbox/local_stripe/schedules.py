@@ -62,8 +62,11 @@ def update_schedule(stripe: LocalStripe, values: Row, schedule_id: str) -> Row:
     if phases[0].get("start_date") != row["phases"][0]["start_date"]:
         raise invalid("You can not modify the start date of the current phase.", param="phases")
     first, second = (phase["items"][0] for phase in phases)
+    price = stripe.get("price", second["price"])
+    if second["price"] != first["price"] and not price["active"]:
+        raise invalid("The price specified is inactive. This field only accepts active prices.", param="phases")
     ends = phases[0].get("end_date", row["phases"][0]["end_date"])
-    last = periods.after(ends, stripe.get("price", second["price"]), 1)  # one period, unless it says otherwise
+    last = periods.after(ends, price, 1)  # one period, unless it says otherwise
     row |= {
         "end_behavior": values.get("end_behavior", row["end_behavior"]),
         "phases": [_phase(stripe, first, row["phases"][0]["start_date"], ends), _phase(stripe, second, ends, last)],
