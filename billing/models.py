@@ -505,6 +505,13 @@ class Subscription(models.Model):
         return f"{self.stripe_subscription_id}: {self.status}"
 
     @property
+    def is_price_change(self) -> bool:
+        """Whether what comes next is the same plan at another price: the shop's decision, not the customer's."""
+        following = self.next_price
+        same = following is not None and following.plan_id == self.price.plan_id
+        return same and following is not None and following.interval == self.price.interval
+
+    @property
     def is_payment_failed(self) -> bool:
         """Whether its last renewal was refused, so that it goes on unpaid for now."""
         return self.status in self.PAYMENT_FAILED

@@ -7,14 +7,15 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Q, QuerySet, Sum
-from django.db.models.functions import Coalesce
+from django.db.models import BigIntegerField, F, Q, QuerySet, Sum, Value
+from django.db.models.functions import Coalesce, Greatest, Least
 
 from accounts.models import ApiKey
 from credits import locks
-from credits.calendar import day_at, month_at
+from credits.calendar import month_at, next_day
 from credits.errors import InvalidAmountError, SpendingLimitReachedError
 from credits.models import Hold, SpendingLimit, Transaction, Wallet
 
@@ -179,8 +180,18 @@ def give_back(wallet: Wallet, actor: str, taken_at: datetime, amount: int, *, no
         return
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT credits_count_use(%s, %s, %s, %s, %s)", [wallet.account_id, actor, -amount, taken_at, now]
+            "SELECT credits_count_use(%s, %s, %s, %s, %s)", [wallet.account_id, [actor], -amount, taken_at, now]
         )
+
+
+def give_back_spend(wallet: Wallet, spent: Transaction, amount: int, *, left: int, now: datetime) -> None:
+    """A part of a spend came back, of which `left` could: what it took beyond its hold, last, comes back first."""
+    if spent.hold is None:
+        give_back(wallet, spent.actor, spent.created_at, amount, now=now)
+        return
+    beyond = min(amount, max(0, left - min(-spent.amount, spent.hold.amount)))
+    give_back(wallet, spent.hold.actor, spent.created_at, beyond, now=now)
+    give_back(wallet, spent.hold.actor, spent.hold.created_at, amount - beyond, now=now)
 
 
 def refusal(account_id: uuid.UUID, actor: str, amount: int, *, now: datetime) -> SpendingLimitReachedError | None:
@@ -229,13 +240,24 @@ def _of_actor(account_id: uuid.UUID, actor: str) -> list[SpendingLimit]:
 
 
 def _begin(limit: SpendingLimit, wallet: Wallet, *, now: datetime) -> None:
+    """Begin the day and the month, where the last ones are over. Moving through time zones begins none sooner."""
     zone = wallet.account.time_zone
     if _is_over(limit.day_ends_at, now):
-        day = day_at(now, zone)
-        limit.day_used, limit.day_started_at, limit.day_ends_at = 0, day.starts_at, day.ends_at
+        day = next_day(limit.day_started_at, now, zone)
+        if day.starts_at > now:
+            limit.day_ends_at = day.starts_at  # somebody went east: a little longer
+        else:
+            ended_at, limit.day_started_at, limit.day_ends_at = limit.day_ends_at, day.starts_at, day.ends_at
+            limit.day_used = _spent_in_both(limit, day.starts_at, ended_at)
     if _is_over(limit.month_ends_at, now):
-        limit.month_used = 0
+        ended_at = limit.month_ends_at
         limit.month_started_at, limit.month_ends_at = month_at(now, zone)
+        limit.month_used = _spent_in_both(limit, limit.month_started_at, ended_at)
+
+
+def _spent_in_both(limit: SpendingLimit, starts_at: datetime, ended_at: datetime | None) -> int:
+    """What counts in a new period of what was spent in the one before: nothing, unless somebody went west."""
+    return _spent_since(limit, starts_at) if ended_at is not None and starts_at < ended_at else 0
 
 
 def _is_over(ends_at: datetime | None, now: datetime) -> bool:
@@ -248,15 +270,26 @@ def _moment(value: datetime | None) -> datetime:
 
 
 def _spent_since(limit: SpendingLimit, since: datetime) -> int:
-    """What the actors of a limit spent or hold since then, less what was given back of it."""
-    account = Q(account_id=limit.account_id, created_at__gte=since)
-    theirs = Q(hold=None, actor__in=limit.actors) | Q(hold__actor__in=limit.actors)
-    spends = Transaction.objects.filter(account, theirs, kind=Transaction.Kind.SPEND)
-    spent = -_sum(spends)
-    back = _sum(Transaction.objects.filter(account_id=limit.account_id, reverses__in=spends))
-    held = _sum(Hold.objects.filter(account, actor__in=limit.actors, status=Hold.Status.OPEN))
-    return max(0, spent - back + held)
+    """What the actors of a limit spent or hold since then, less what was given back of it.
+
+    Of a capture, what was held counts since it was held, for who held it, and the rest since the capture.
+    """
+    spends = Transaction.objects.filter(account_id=limit.account_id, kind=Transaction.Kind.SPEND)
+    plain = spends.filter(hold=None, actor__in=limit.actors, created_at__gte=since)
+    captures = spends.filter(hold__actor__in=limit.actors)
+    held = captures.filter(hold__created_at__gte=since).annotate(
+        part=Least(-F("amount"), F("hold__amount"), output_field=BigIntegerField())
+    )
+    beyond = captures.filter(created_at__gte=since).annotate(
+        part=Greatest(-F("amount") - F("hold__amount"), Value(0), output_field=BigIntegerField())
+    )
+    counted = spends.filter(Q(pk__in=plain.values("pk")) | Q(pk__in=held.values("pk")))
+    back = _sum(Transaction.objects.filter(account_id=limit.account_id, reverses__in=counted))
+    holds = Hold.objects.filter(
+        account_id=limit.account_id, created_at__gte=since, actor__in=limit.actors, status=Hold.Status.OPEN
+    )
+    return max(0, -_sum(plain) + _sum(held, "part") + _sum(beyond, "part") - back + _sum(holds))
 
 
-def _sum(rows: QuerySet[Transaction] | QuerySet[Hold]) -> int:
-    return int(rows.aggregate(total=Coalesce(Sum("amount"), 0))["total"])
+def _sum(rows: QuerySet[Any], field: str = "amount") -> int:
+    return int(rows.aggregate(total=Coalesce(Sum(field), 0))["total"])

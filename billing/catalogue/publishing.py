@@ -3,7 +3,8 @@
 A Stripe price is never edited (docs.stripe.com/products-prices/manage-prices): a new one takes its place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import stripe
@@ -16,6 +17,7 @@ from billing.models import DiscountCode, Pack, Plan, Price
 from billing.stripe import djstripe_store, stripe_client
 from billing.stripe.payloads import reference
 from billing.stripe.stripe_client import NotAtStripeError
+from common.advisory_locks import BusyError, exclusive
 from common.json_types import JsonObject
 
 Item = Plan | Pack
@@ -53,8 +55,23 @@ def make_item(
     return item
 
 
+@contextmanager
+def _alone(item: Item) -> Iterator[None]:
+    """One change of an item's prices at a time: what is on sale is looked at and changed by one operator."""
+    try:
+        with exclusive(f"catalogue:{kind_of(item)}:{item.code}"):
+            yield
+    except BusyError:
+        raise CatalogueError("Somebody else is changing its prices. Look again in a minute.") from None
+
+
 def add_price(item: Item, *, interval: str, currency: str, amount_minor: int) -> Price:
     """A further price: another currency, or another interval. Raises CatalogueError when there is one to replace."""
+    with _alone(item):
+        return _add_price(item, interval=interval, currency=currency, amount_minor=amount_minor)
+
+
+def _add_price(item: Item, *, interval: str, currency: str, amount_minor: int) -> Price:
     on_sale = item.prices.filter(interval=interval, currency=currency, is_active=True)
     if on_sale.exists():
         raise CatalogueError("It has a price in this currency and interval. Replace that one.")
@@ -67,6 +84,12 @@ def replace_price(price: Price, *, amount_minor: int) -> Price:
     The old one stays active at Stripe as long as running plans have it (`retire`): what Stripe bills, it may still be
     asked to schedule. Raises CatalogueError.
     """
+    with _alone(item_of(price)):
+        price.refresh_from_db()
+        return _replace_price(price, amount_minor)
+
+
+def _replace_price(price: Price, amount_minor: int) -> Price:
     if not price.is_active:
         raise CatalogueError("This price is not on sale.")
     if amount_minor == price.amount_minor:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from threading import Thread
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
 from django.core import mail
+from django.db import connection
 from django.test import Client
 
 from accounts.models import Account, User
@@ -351,6 +353,11 @@ class TestMovingPlans:
         assert price_moves.run(now=clock.now()) == 1
 
         assert self.running(subscribed).next_price == new
+        theirs = Client()
+        theirs.force_login(User.objects.get(email="ada@example.com"))
+        billing = theirs.get("/billing").content.decode()
+        assert "Costs €25.00 a month from" in billing
+        assert "Stay with Pro" not in billing
         page = owner.get(f"/admin/billing/plan/{new.plan_id}/change/").content.decode()
         assert "moving: 1 planned, 0 to go" in page
         assert "1 planned, 0 to go" in owner.get("/admin/billing/pricemove/").content.decode()
@@ -605,3 +612,41 @@ class TestPricesThatAreReplacedAgain:
 
         assert self.paid(shop) == [2_000, 2_500, 2_500, 2_500]
         assert price_list.find_price(item="pro").amount_minor == 3_000
+
+
+def test_two_operators_leave_one_price_on_sale(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second confirms while the first one's call is at Stripe."""
+    old, stale = price_of("credits-20"), price_of("credits-20")
+    assert stale.pack is not None  # read here: the other connection sees nothing of this test's transaction
+    create: Any = publishing.create_price
+    refused: list[CatalogueError] = []
+
+    def meanwhile(*about: Any, **how: Any) -> Any:
+        monkeypatch.setattr(publishing, "create_price", create)
+        with_another_connection(lambda: publishing.replace_price(stale, amount_minor=550), refused)
+        return create(*about, **how)
+
+    monkeypatch.setattr(publishing, "create_price", meanwhile)
+
+    publishing.replace_price(old, amount_minor=600)
+
+    assert [str(error) for error in refused] == ["Somebody else is changing its prices. Look again in a minute."]
+    with pytest.raises(CatalogueError, match="not on sale"):
+        publishing.replace_price(stale, amount_minor=550)
+    assert [price.amount_minor for price in Price.objects.filter(pack=old.pack, is_active=True)] == [600]
+
+
+def with_another_connection(act: Callable[[], object], refused: list[CatalogueError]) -> None:
+    """Do it as another worker would: the lock is the connection's own."""
+
+    def run() -> None:
+        try:
+            act()
+        except CatalogueError as error:
+            refused.append(error)
+        finally:
+            connection.close()
+
+    worker = Thread(target=run)
+    worker.start()
+    worker.join(10)

@@ -64,8 +64,7 @@ def reverse(
             raise ReversalTooLargeError(f"Of this spend {left} credits can be given back, not {wanted}.", left=left)
         returned = _first(parts, wanted)
         limits.give_back(wallet, spent.created_at, returned, now=now)
-        taken = spent.hold or spent  # (a hold counts for who held it, since then)
-        spending_limits.give_back(wallet, taken.actor, taken.created_at, wanted, now=now)
+        spending_limits.give_back_spend(wallet, spent, wanted, left=left, now=now)
         posted = posting.post(
             wallet,
             Kind.REVERSE,

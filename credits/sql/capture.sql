@@ -88,7 +88,7 @@ BEGIN
     IF extra > 0 THEN
         outcome := credits_refusal(wallet, extra, p_now);
         IF outcome IS NULL AND wallet.has_spending_limits THEN
-            outcome := credits_limit_refusal(p_account_id, reserved.actor, extra, p_now);
+            outcome := credits_limit_refusal(p_account_id, ARRAY[reserved.actor, p_actor]::text[], extra, p_now);
         END IF;
         IF outcome IN ('new_day', 'new_period') THEN
             RETURN;
@@ -152,9 +152,10 @@ BEGIN
     lots := credits_lots(p_account_id, p_transaction_id);
     crossed := credits_crossed(wallet, wallet.balance + wallet.held, wallet.balance + wallet.held - captured);
     IF wallet.has_spending_limits THEN
-        -- What was held counts for who held it, since then; what the work cost beyond that, from now on.
-        PERFORM credits_count_use(p_account_id, reserved.actor, -returned, reserved.created_at, p_now);
-        crossed := crossed || credits_count_use(p_account_id, reserved.actor, extra, p_now, p_now);
+        -- What was held counts for who held it, since then; what the work cost beyond that, now and for who says so, too.
+        PERFORM credits_count_use(p_account_id, ARRAY[reserved.actor]::text[], -returned, reserved.created_at, p_now);
+        crossed := crossed
+            || credits_count_use(p_account_id, ARRAY[reserved.actor, p_actor]::text[], extra, p_now, p_now);
     END IF;
 END;
 $$;

@@ -1,15 +1,15 @@
--- Why the limits of this actor (an API key, or a member) do not let it spend `p_amount` credits now; null when they do:
+-- Why the limits of these actors (API keys, or members) do not let them spend `p_amount` credits now; null when they do:
 --   new_period    its day or month is over: begin the next one and call again
 --   over_limit    refused by a hard limit
 -- The caller holds the wallet's lock.
-CREATE OR REPLACE FUNCTION credits_limit_refusal(p_account_id uuid, p_actor text, p_amount bigint, p_now timestamptz)
+CREATE OR REPLACE FUNCTION credits_limit_refusal(p_account_id uuid, p_actors text[], p_amount bigint, p_now timestamptz)
 RETURNS text LANGUAGE plpgsql STABLE AS $$
 DECLARE
     spending_limit record;
     outcome text;
 BEGIN
     FOR spending_limit IN
-        SELECT * FROM credits_spendinglimit l WHERE l.account_id = p_account_id AND p_actor = ANY (l.actors)
+        SELECT * FROM credits_spendinglimit l WHERE l.account_id = p_account_id AND p_actors && l.actors::text[]
     LOOP
         IF coalesce(spending_limit.day_ends_at <= p_now, true) OR coalesce(spending_limit.month_ends_at <= p_now, true)
         THEN

@@ -71,7 +71,7 @@ BEGIN
     balance_after := wallet.balance;
     outcome := credits_refusal(wallet, p_amount, p_now);
     IF outcome IS NULL AND wallet.has_spending_limits THEN
-        outcome := credits_limit_refusal(p_account_id, p_actor, p_amount, p_now);
+        outcome := credits_limit_refusal(p_account_id, ARRAY[p_actor], p_amount, p_now);
     END IF;
     IF outcome IS NOT NULL THEN
         RETURN;
@@ -96,7 +96,7 @@ BEGIN
         WHERE w.account_id = p_account_id;
     crossed := credits_crossed(wallet, wallet.balance + wallet.held, wallet.balance + wallet.held - p_amount);
     IF wallet.has_spending_limits THEN
-        crossed := crossed || credits_count_use(p_account_id, p_actor, p_amount, p_now, p_now);
+        crossed := crossed || credits_count_use(p_account_id, ARRAY[p_actor], p_amount, p_now, p_now);
     END IF;
 END;
 $$;

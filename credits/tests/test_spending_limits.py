@@ -264,3 +264,75 @@ def test_concurrent_spends_never_pass_a_hard_limit(rich: Account, now: datetime)
     assert sum(answers) == 8
     assert used(rich, now) == (24, 24)
     assert Wallet.objects.get(account=rich).balance == 10_000 - 24
+
+
+def test_clock_read_before_midnight_beats_no_limit(rich: Account, now: datetime) -> None:
+    """Requests that waited for the lock, batches, servers whose clocks differ: they count in the day that has begun."""
+    limit(rich, now, day=10)
+    midnight = now + timedelta(hours=12)
+    spend(rich, 10, now, "full")
+    spend(rich, 1, midnight + timedelta(milliseconds=5), "new day")
+
+    late = midnight - timedelta(milliseconds=5)
+    spend(rich, 9, late, "late")
+    with pytest.raises(SpendingLimitReachedError):
+        spend(rich, 1, late, "too much")
+
+    assert used(rich, midnight + timedelta(seconds=1)) == (10, 20)
+
+
+def test_who_captures_another_hold_is_limited_too(rich: Account, now: datetime) -> None:
+    limit(rich, now, day=10)
+    held = hold(rich, 1, now, actor=OTHER)
+
+    captured = ledger.capture(account_id=rich.pk, hold_id=held.hold_id, cost=5_000, actor=KEY, now=now)
+
+    assert (captured.captured, captured.missing) == (1, 4_999)
+    small = hold(rich, 1, now, "h2", actor=OTHER)
+    ledger.capture(account_id=rich.pk, hold_id=small.hold_id, cost=4, actor=KEY, now=now)
+    assert used(rich, now) == (3, 3)
+
+
+def test_setting_it_again_counts_the_same(rich: Account, now: datetime) -> None:
+    limit(rich, now, day=100)
+    held = hold(rich, 60, now)
+    today = now + timedelta(hours=13)
+    ledger.capture(account_id=rich.pk, hold_id=held.hold_id, cost=70, actor=KEY, now=today)
+    spend(rich, 1, today, "s")
+    assert used(rich, today) == (11, 71)
+
+    limit(rich, today, day=100)
+
+    assert used(rich, today) == (11, 71)
+
+
+def test_extra_of_a_capture_comes_back_where_it_was_counted(rich: Account, now: datetime) -> None:
+    limit(rich, now, day=100)
+    held = hold(rich, 10, now)
+    today = now + timedelta(hours=13)
+    captured = ledger.capture(account_id=rich.pk, hold_id=held.hold_id, cost=60, actor=KEY, now=today)
+    assert used(rich, today) == (50, 60)
+
+    for amount, left in ((20, (30, 40)), (35, (0, 5)), (5, (0, 0))):
+        ledger.reverse(
+            account_id=rich.pk, transaction_id=captured.transaction_id, idempotency_key=f"r{amount}", reason="",
+            amount=amount, now=today,
+        )  # fmt: skip
+        assert used(rich, today) == left
+
+
+def test_travel_begins_no_day_sooner(rich: Account, now: datetime) -> None:
+    """Ten a day at home, and ten at each midnight on the way west: a day has at least twenty hours."""
+    limit(rich, now, day=10)
+    spent = 0
+    for hour in range(48):
+        moment = now + timedelta(hours=hour)
+        zone = ["Europe/Amsterdam", "America/New_York", "Pacific/Honolulu"][hour // 8 % 3]
+        Account.objects.filter(pk=rich.pk).update(time_zone=zone)
+        try:
+            spend(rich, 10, moment, str(hour))
+            spent += 10
+        except SpendingLimitReachedError:
+            pass
+
+    assert spent <= 30
