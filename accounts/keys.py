@@ -141,6 +141,7 @@ def create_key(
         expires_at=expires_at,
         grants_approved_at=now if created_by is None else None,
         grants_per_day=grants_per_day,
+        follows=follows,
     )
     if account is not None:
         key_created.send(sender=ApiKey, key=key, follows=follows, now=now)
@@ -209,6 +210,18 @@ def rotate_key(*, key: ApiKey, created_by: User | None, now: datetime) -> NewKey
     )
     ApiKey.objects.filter(pk=key.pk).filter(Q(expires_at=None) | Q(expires_at__gt=ends_at)).update(expires_at=ends_at)
     return new
+
+
+def rotations_of(key: ApiKey) -> list[ApiKey]:
+    """A key with those that it was rotated from, and to."""
+    result, waiting = {key.pk: key}, [key]
+    while waiting:
+        each = waiting.pop()
+        near = ApiKey.objects.filter(Q(pk=each.follows_id) | Q(follows=each)).exclude(pk__in=result)
+        for other in near:
+            result[other.pk] = other
+            waiting.append(other)
+    return list(result.values())
 
 
 def record_use(*, key: KeyLookup, today: date) -> None:

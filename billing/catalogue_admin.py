@@ -158,6 +158,14 @@ class SoldAdmin(GiftAdmin):
         except BillingError as error:
             self.message_user(request, _("Stripe still has the old texts: %s") % error, messages.ERROR)
 
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """What is sold is made with its price; a plan that is free has none, and its own form."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        if "free" in request.GET or request.method == "POST":
+            return cast(HttpResponse, super().add_view(request, form_url, extra_context))
+        return redirect(f"{self._list()}make/")
+
     def get_urls(self) -> Any:
         name = f"billing_{self.opts.model_name}"
         view = self.admin_site.admin_view

@@ -46,6 +46,7 @@ class AmountField(forms.CharField):
     """An amount of money as people write it: 5, 5.00 or 5,00. `in_minor` makes minor units of it."""
 
     def __init__(self, **named: Any) -> None:
+        named.setdefault("help_text", gettext_lazy("Like 5.00, as customers see it on the price list."))
         super().__init__(max_length=16, widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}), **named)
 
     def clean(self, value: Any) -> Any:
@@ -133,7 +134,8 @@ class NewItemForm(NewPriceForm):
         label=gettext_lazy("Code"),
         max_length=64,
         widget=UnfoldAdminTextInputWidget,
-        help_text=gettext_lazy("By which the API knows it, for good: credits-50."),
+        help_text=gettext_lazy("By which apps know it; it cannot be changed. Letters, digits and hyphens: credits-50."),
+        error_messages={"invalid": gettext_lazy("Only letters, digits and hyphens, without spaces.")},
     )
     credits_each = forms.IntegerField(
         label=gettext_lazy("Credits"), min_value=1, max_value=2_147_483_647, widget=UnfoldAdminIntegerFieldWidget
@@ -387,6 +389,7 @@ def effects_of_item(form: NewItemForm) -> list[Effect]:
     """What a new plan or pack would be."""
     rows = [
         Effect(_("On the price list"), "–", form.cleaned_data["name"]),
+        Effect(_("Code, for good"), "–", form.cleaned_data["code"]),
         Effect(
             _("Credits a month") if form.kind == "plan" else _("Credits"), "–", str(form.cleaned_data["credits_each"])
         ),

@@ -40,13 +40,15 @@ class LiveStream:
     states: States
     sent: bytes  # the last state that it was sent
     is_chunked: bool
+    born: float = field(default_factory=time.monotonic)
     until: float = field(default_factory=lambda: time.monotonic() + LASTS_S)
     beat_at: float = field(default_factory=lambda: time.monotonic() + BEAT_S)
 
     def news(self, now: float) -> bytes:
         """What to send now, framed as its connection needs it; mostly nothing."""
-        state = WATCHER.latest.get(self.subject, b"")
-        if state and state != self.sent:
+        looked_at, state = WATCHER.latest.get(self.subject, (0.0, b""))
+        # (What was looked up before this listener's own beginning is older than that.)
+        if looked_at > self.born and state != self.sent:
             self.sent, self.beat_at = state, now + BEAT_S
             return self._framed(state)
         if self.beat_at <= now:
@@ -62,7 +64,7 @@ class Watcher:
     """Asks once a second what the watched subjects are like now."""
 
     def __init__(self) -> None:
-        self.latest: dict[str, bytes] = {}
+        self.latest: dict[str, tuple[float, bytes]] = {}  # when each was asked for, and what it was
         self._streams: set[LiveStream] = set()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
@@ -87,8 +89,11 @@ class Watcher:
             for stream in self._streams:
                 wanted.setdefault(stream.states, set()).add(stream.subject)
         for states, subjects in wanted.items():
-            for subject, state in states(subjects).items():
-                self.latest[subject] = encoded(state)
+            asked_at = time.monotonic()
+            found = {subject: (asked_at, encoded(state)) for subject, state in states(subjects).items()}
+            with self._lock:
+                watched = {stream.subject for stream in self._streams}
+                self.latest |= {subject: state for subject, state in found.items() if subject in watched}
 
     def _run(self) -> None:
         while True:

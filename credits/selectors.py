@@ -22,6 +22,7 @@ BUCKETS = {
     (Source.BONUS, None): "promo",
 }
 OTHER_BUCKET = "grant"
+PAID_BUCKETS = ("plan", "purchased")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +91,13 @@ class Balance:
     free_today: FreeToday | None
     next_refill: Refill | None
     is_frozen: bool
+
+    @property
+    def has_paid(self) -> bool:
+        """Whether there are credits that a daily cap counts, or some of today's were spent."""
+        return any(bucket.kind in PAID_BUCKETS for bucket in self.buckets) or bool(
+            self.daily_cap and self.daily_cap.used
+        )
 
 
 def balance(*, account_id: uuid.UUID, now: datetime) -> Balance:

@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from django.db.models import BigIntegerField, F, Q, QuerySet, Sum, Value
 from django.db.models.functions import Coalesce, Greatest, Least
 
+from accounts import keys
 from accounts.models import ApiKey
 from credits import locks
 from credits.calendar import month_at, next_day
@@ -74,18 +75,21 @@ def set_limit(
 
 
 def set_key_limit(key: ApiKey, *, per_day: int | None, per_month: int | None, is_hard: bool, now: datetime) -> None:
-    """Limit an account's key, and those that it was rotated to. Raises InvalidAmountError."""
+    """Limit an account's key, with those that it follows and that follow it. Raises InvalidAmountError."""
     assert key.account_id is not None  # noqa: S101 - a service key spends for all accounts
-    limit = limit_of_key(key, now=now)
-    set_limit(
-        account_id=key.account_id,
-        subject=limit.subject if limit else key.public_id,
-        actors=[*(limit.actors if limit else []), key.public_id],
-        per_day=per_day,
-        per_month=per_month,
-        is_hard=is_hard,
-        now=now,
-    )
+    with transaction.atomic():
+        # First the lock: a key that is made meanwhile finds the limit (`count_new_key`).
+        locks.lock_wallet(key.account_id)
+        limit = limit_of_key(key, now=now)
+        set_limit(
+            account_id=key.account_id,
+            subject=limit.subject if limit else key.public_id,
+            actors=[*(limit.actors if limit else []), *(each.public_id for each in keys.rotations_of(key))],
+            per_day=per_day,
+            per_month=per_month,
+            is_hard=is_hard,
+            now=now,
+        )
 
 
 def set_member_limit(
@@ -93,16 +97,18 @@ def set_member_limit(
 ) -> None:
     """Limit what a member spends for an account, together with the keys that they made. Raises InvalidAmountError."""
     subject = member_subject(user_id)
-    keys = ApiKey.objects.filter(account_id=account_id, created_by=user_id)
-    set_limit(
-        account_id=account_id,
-        subject=subject,
-        actors=[subject, *(key.public_id for key in keys)],
-        per_day=per_day,
-        per_month=per_month,
-        is_hard=is_hard,
-        now=now,
-    )
+    with transaction.atomic():
+        locks.lock_wallet(account_id)
+        made = ApiKey.objects.filter(account_id=account_id, created_by=user_id)
+        set_limit(
+            account_id=account_id,
+            subject=subject,
+            actors=[subject, *(key.public_id for key in made)],
+            per_day=per_day,
+            per_month=per_month,
+            is_hard=is_hard,
+            now=now,
+        )
 
 
 def member_subject(user_id: int) -> str:
@@ -126,19 +132,19 @@ def count_new_key(*, key: ApiKey, follows: ApiKey | None, **_kwargs: object) -> 
     if key.account_id is None:
         return
     subjects = [member_subject(key.created_by_id)] if key.created_by_id else []
-    if follows is not None:
-        of_key = SpendingLimit.objects.filter(account_id=key.account_id, actors__contains=[follows.public_id])
-        subjects += [limit.subject for limit in of_key if is_of_key(limit)]
-    add_actor(account_id=key.account_id, subjects=subjects, actor=key.public_id)
+    with transaction.atomic():
+        locks.lock_wallet(key.account_id)
+        if follows is not None:
+            of_key = SpendingLimit.objects.filter(account_id=key.account_id, actors__contains=[follows.public_id])
+            subjects += [limit.subject for limit in of_key if is_of_key(limit)]
+        add_actor(account_id=key.account_id, subjects=subjects, actor=key.public_id)
 
 
 def add_actor(*, account_id: uuid.UUID, subjects: Sequence[str], actor: str) -> None:
     """Let a new key count for limits that there are: its maker's, and that of the key which it follows."""
-    limits = SpendingLimit.objects.filter(account_id=account_id, subject__in=subjects)
-    if not limits.exists():
-        return
     with transaction.atomic():
         locks.lock_wallet(account_id)
+        limits = SpendingLimit.objects.filter(account_id=account_id, subject__in=subjects)
         for limit in limits.exclude(actors__contains=[actor]):
             limit.actors = sorted({*limit.actors, actor})
             limit.save(update_fields=["actors"])

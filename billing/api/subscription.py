@@ -30,6 +30,9 @@ class PlanStateSerializer(Serializer):
     current_period_end = serializers.DateTimeField(allow_null=True)
     ends_then = serializers.BooleanField(help_text="It stops at the end of the period.")
     next_plan = serializers.CharField(allow_null=True, help_text="What it changes to then.")
+    next_amount = serializers.IntegerField(
+        allow_null=True, help_text="What that costs, if only the price changes as well."
+    )
     is_paused = serializers.BooleanField()
     trial_ends_at = serializers.DateTimeField(allow_null=True)
 
@@ -59,6 +62,7 @@ def plan_data(running: Subscription | None) -> JsonObject:
         "current_period_end": timestamp(running.current_period_end) if running else None,
         "ends_then": running.cancel_at_period_end if running else False,
         "next_plan": following.plan.code if following and following.plan else None,
+        "next_amount": following.amount_minor if following else None,
         "is_paused": running.is_paused if running else False,
         "trial_ends_at": timestamp(running.trial_ends_at) if running and running.trial_ends_at else None,
     }

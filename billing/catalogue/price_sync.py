@@ -72,15 +72,20 @@ def sync_price(price: Stripe, **_now: Any) -> list[str]:
         return []
     if (plan is None) != (interval == Price.Interval.ONCE):
         return [f"Price {price['id']} is left out: a plan is paid by the month or year, a pack once."]
-    Price.objects.create(
-        plan=plan,
-        pack=pack,
-        interval=interval,
-        currency=price["currency"],
-        amount_minor=price["unit_amount"],
-        is_active=price["active"],
+    # (The console and its webhook may bring the same price at the same time.)
+    _, is_new = Price.objects.get_or_create(
         stripe_price_id=price["id"],
+        defaults={
+            "plan": plan,
+            "pack": pack,
+            "interval": interval,
+            "currency": price["currency"],
+            "amount_minor": price["unit_amount"],
+            "is_active": price["active"],
+        },
     )
+    if not is_new:
+        return []
     return [f"{plan or pack}: new price {price['unit_amount']} {price['currency']} {interval}."]
 
 

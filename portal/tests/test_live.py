@@ -78,11 +78,15 @@ def test_listener_is_sent_each_change_once(shop: Shop, customer: Account, is_chu
         sent = stream.news(0)
 
         assert b'"available":5' in sent
-        assert sent.startswith(f"{len(watcher.latest[subject]):x}\r\n".encode()) is is_chunked
+        assert sent.startswith(f"{len(watcher.latest[subject][1]):x}\r\n".encode()) is is_chunked
         assert stream.news(0) == b""
         assert b":\n\n" in stream.news(stream.beat_at + 1)  # a sign of life
+        later = LiveStream(subject=subject, states=live_states.states, sent=b"newer", is_chunked=False)
+        assert later.news(0) == b""  # what was looked up before it came is older than what it began with
     finally:
         watcher.remove(stream)
+    assert subject not in watcher.latest
+    watcher.look()
     assert subject not in watcher.latest
 
 

@@ -119,6 +119,17 @@ def test_limit_goes_on_with_the_rotated_key(page: Client, key: keys.NewKey, ada:
     assert SpendingLimit.objects.count() == 1
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_limit_set_after_a_rotation_covers_both_keys(page: Client, key: keys.NewKey, ada: User, which: int) -> None:
+    """Whoever rotates a key that leaked, and then limits it, means the leaked one as well."""
+    both = [key, keys.rotate_key(key=key.key, created_by=ada, now=clock.now())]
+
+    put(page, both[which], {"per_day": 10})
+
+    assert spend(both[0].secret, 6, "a").status_code == 201
+    assert [spend(each.secret, 5, f"b{number}").status_code for number, each in enumerate(both)] == [429, 429]
+
+
 def test_pages_show_set_and_remove_a_limit(page: Client, key: keys.NewKey) -> None:
     address = f"/keys/{key.key.public_id}/limit"
     assert "Set a spending limit" in page.get("/keys").content.decode()
