@@ -55,7 +55,9 @@ def buy(request: HttpRequest) -> HttpResponse:
         rate_limit.check(account)
         started = purchases.start_checkout(
             account=account,
-            price=price_list.find_price(item=fields.get("item", ""), interval=fields.get("interval", "")),
+            price=price_list.find_price(
+                item=fields.get("item", ""), interval=fields.get("interval", ""), currency=fields.get("currency", "")
+            ),
             quantity=_quantity(fields.get("quantity", "1")),
             ui=_ui(fields.get("ui", "")),
             provider=fields.get("provider", "") or "stripe",

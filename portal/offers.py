@@ -7,7 +7,7 @@ from django.http import HttpRequest
 
 from accounts.models import Account
 from billing.catalogue import one_time_benefits, plan_texts, price_list, promotions
-from billing.models import Plan, Price, Subscription
+from billing.models import Pack, Plan, Price, Subscription
 from billing.subscriptions import plan_changes
 from common import clock
 from common.json_types import JsonObject
@@ -33,24 +33,31 @@ class PlanOffer:
 
     @property
     def monthly_minor(self) -> int:
-        """What a month comes to, in minor units, rounded down."""
-        return self.price.amount_minor // (self.price.months or 1) if self.price else 0
+        """What a month comes to, in minor units, rounded."""
+        months = self.price.months or 1 if self.price else 1
+        return (2 * self.price.amount_minor + months) // (2 * months) if self.price else 0
 
 
 def shown(request: HttpRequest, account: Account | None = None) -> JsonObject:
     """The template variables of packs and plans."""
     now, packs = clock.now(), list(price_list.packs())
+    own_currency = price_list.currency_of(account)
+    currency = own_currency or request.GET.get("currency", "")
     for pack in packs:
+        pack.price = price_list.shown_price(pack.prices.all(), currency)  # type: ignore[attr-defined]  # for the template
         pack.offer = promotions.best_offer(account=account, pack=pack, quantity=1, now=now)  # type: ignore[attr-defined]  # for the template
     subscription = plan_changes.find_running(account) if account else None
     plans = list(price_list.plans())
     on_sale = {price.interval for plan in plans for price in plan.prices.all()}
+    items: list[Plan | Pack] = [*packs, *plans]
+    currencies = sorted({price.currency for item in items for price in item.prices.all()})
     # A team has no free credits of its own.
     has_free = account is None or account.kind == Account.Kind.PERSONAL
     free_daily = max((plan.daily_credits for plan in plans if plan.is_default and has_free), default=0)
     interval, chosen = _interval(request, subscription), request.GET.get("plan", "")
     plan_offers = [
-        _offer(plan, interval, subscription, account, chosen=chosen, free_daily=free_daily) for plan in plans
+        _offer(plan, interval, subscription, account, currency=currency, chosen=chosen, free_daily=free_daily)
+        for plan in plans
     ]
     return {
         # One key a page: two clicks on it, or on two of its tabs, are one purchase of one thing.
@@ -61,6 +68,9 @@ def shown(request: HttpRequest, account: Account | None = None) -> JsonObject:
         "interval": interval,
         "intervals": [choice for choice in INTERVALS if choice in on_sale] if len(on_sale) > 1 else [],
         "subscription": subscription,
+        # Whoever has paid pays on in the same currency.
+        "currencies": currencies if len(currencies) > 1 and not own_currency else [],
+        "currency": next((pack.price.currency for pack in packs if pack.price), ""),  # type: ignore[attr-defined]
     }
 
 
@@ -77,18 +87,23 @@ def _offer(
     subscription: Subscription | None,
     account: Account | None,
     *,
+    currency: str,
     chosen: str,
     free_daily: int,
 ) -> PlanOffer:
-    currency = subscription.price.currency if subscription else ""
-    prices = [price for price in plan.prices.all() if not currency or price.currency == currency]
-    at = {choice: next((price for price in prices if price.interval == choice), None) for choice in INTERVALS}
+    running = subscription.price if subscription else None
+    prices = [price for price in plan.prices.all() if not running or price.currency == running.currency]
+    at = {
+        choice: price_list.shown_price([price for price in prices if price.interval == choice], currency)
+        for choice in INTERVALS
+    }
+    if running is not None and running.plan_id == plan.pk:
+        at[Price.Interval(running.interval)] = running  # what they pay, whatever others pay by now
     price = at[interval] or next((price for price in at.values() if price), None)
     month, year = at[Price.Interval.MONTH], at[Price.Interval.YEAR]
     saved = 0
     if price is not None and price == year and month is not None and month.amount_minor:
         saved = 100 - year.amount_minor * 100 // (month.amount_minor * 12)
-    running = subscription.price if subscription else None
     is_current = account is not None and (price == running if running else plan.is_default)
     return PlanOffer(
         plan=plan,

@@ -30,7 +30,10 @@ from portal.current_account import admins_only, current_account
 def preview_plan(request: HttpRequest) -> HttpResponse:
     """What a change would cost now, and what becomes of the credits. Nothing is changed."""
     try:
-        price = price_list.find_price(item=request.GET.get("item", ""), interval=request.GET.get("interval", ""))
+        account = current_account(request)
+        price = price_list.find_price_for(
+            account, item=request.GET.get("item", ""), interval=request.GET.get("interval", "")
+        )
         preview = previews.preview_change(account=current_account(request), price=price, now=clock.now())
     except BillingError as refusal:
         messages.error(request, _(str(refusal)))
@@ -45,8 +48,9 @@ def change_plan(request: HttpRequest) -> HttpResponse:
 
     def change() -> str:
         item, interval = request.POST.get("item", ""), request.POST.get("interval", "")
-        price = price_list.find_price(item=item, interval=interval)
-        current = plan_changes.change(account=current_account(request), price=price, now=clock.now())
+        account = current_account(request)
+        price = price_list.find_price_for(account, item=item, interval=interval)
+        current = plan_changes.change(account=account, price=price, now=clock.now())
         if current.next_price is not None:
             return _("Your plan changes to %(plan)s on %(when)s. Until then nothing changes.") % {
                 "plan": current.next_price.plan,
@@ -152,7 +156,7 @@ def top_up(request: HttpRequest) -> HttpResponse:
         below, times = (request.POST.get(name, "")[:12] for name in ("below", "max_per_month"))
         row = top_ups.switch_on(
             account=account,
-            price=price_list.find_price(item=request.POST.get("item", "")),
+            price=price_list.find_price_for(account, item=request.POST.get("item", "")),
             below=int(below) if below.isdecimal() else 0,
             max_per_month=int(times) if times.isdecimal() else 0,
             now=clock.now(),

@@ -84,6 +84,7 @@ def render(mail: Mail, data: Data, *, to: str, name: str) -> EmailMultiAlternati
     facts = {**data, **_in_words(data)}
     url, button = mail.target(data), _(mail.button)
     shared = {"site_name": settings.SITE_NAME, "name": name, "url": url, "button": button}
+    shared["support_email"] = settings.SUPPORT_EMAIL
     text = render_to_string(f"mails/{mail.template}.txt", {**facts, **shared}).strip()
     paragraphs = [paragraph.strip() for paragraph in text.split("\n\n") if paragraph.strip()]
     settings_url = absolute_url("notifications") if mail.notice else ""

@@ -90,15 +90,22 @@ def check(current: Subscription, price: Price) -> None:
 
     Raises PriceNotSellableError, AlreadySubscribedError or PlanNotPaidError.
     """
-    if price.plan is None or not price.is_active or price.currency != current.price.currency:
+    is_own = price == current.price
+    if price.plan is None or not (price.is_active or is_own) or price.currency != current.price.currency:
         raise PriceNotSellableError("This plan is not for sale in the currency of yours.")
-    if price == (current.next_price or current.price):
+    if price == (current.next_price or current.price) or (current.is_price_change and is_own):
         raise AlreadySubscribedError("That is the plan you have.")
     if current.status == Subscription.Status.PAST_DUE:
         # A change would credit what is left of a month that nobody has paid.
         raise PlanNotPaidError("The last payment of your plan failed. Pay it first, then change the plan.")
     if current.is_paused:
         raise PlanNotPaidError("Your plan is paused. Let it go on first, then change it.")
+
+
+def own_price(current: Subscription, price: Price) -> Price:
+    """What a plan costs who has it already, where the shop sells it to others at another price by now."""
+    is_same = price.plan_id == current.price.plan_id and price.interval == current.price.interval
+    return current.price if is_same and price.currency == current.price.currency else price
 
 
 def begins_on_trial(current: Subscription) -> bool:
@@ -124,6 +131,7 @@ def change(*, account: Account, price: Price, now: datetime) -> Subscription:
     approval) and PaymentProviderUnavailableError.
     """
     current = running(account)
+    price = own_price(current, price)
     check(current, price)
     planned = current.next_price
     _cancel_planned_changes(current)

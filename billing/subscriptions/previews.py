@@ -32,6 +32,7 @@ def preview_change(*, account: Account, price: Price, now: datetime) -> ChangePr
     Raises what it would raise, and PaymentProviderUnavailableError.
     """
     current = plan_changes.running(account)
+    price = plan_changes.own_price(current, price)
     plan_changes.check(current, price)
     plan = price.plan
     assert plan is not None  # noqa: S101 - `check` saw to it

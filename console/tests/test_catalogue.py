@@ -15,7 +15,7 @@ from accounts.models import Account, User
 from accounts.opening import personal_account
 from billing.catalogue import price_list, publishing
 from billing.checkout import top_ups
-from billing.errors import CatalogueError, PriceNotSellableError
+from billing.errors import AlreadySubscribedError, CatalogueError, PriceNotSellableError
 from billing.models import DiscountCode, Pack, Plan, Price, PriceMove, Subscription, TopUp
 from billing.subscriptions import plan_changes, price_moves
 from billing.tests.conftest import Shop, customer, shop
@@ -650,3 +650,64 @@ def with_another_connection(act: Callable[[], object], refused: list[CatalogueEr
     worker = Thread(target=run)
     worker.start()
     worker.join(10)
+
+
+class TestWhatCustomersSee:
+    def test_two_currencies_are_one_card_and_a_switch(self, shop: Shop, owner: Client, client: Client) -> None:
+        pack = Pack.objects.get(code="credits-20")
+        confirm(owner, f"/admin/billing/pack/{pack.pk}/add-price/", {"amount": "6.00", "currency_code": "usd"})
+
+        euros, dollars = client.get("/pricing").content.decode(), client.get("/pricing?currency=usd").content.decode()
+
+        assert ("€5.00" in euros, "$6.00" in euros) == (True, False)
+        assert ("€5.00" in dollars, "$6.00" in dollars) == (False, True)
+        assert "?currency=usd" in euros
+
+    def test_who_has_paid_pays_on_in_that_currency(self, shop: Shop, owner: Client, customer: Account) -> None:
+        pack = Pack.objects.get(code="credits-20")
+        confirm(owner, f"/admin/billing/pack/{pack.pk}/add-price/", {"amount": "6.00", "currency_code": "usd"})
+        shop.pay(shop.checkout(customer))
+        shop.deliver()
+        theirs = Client()
+        theirs.force_login(User.objects.get(email="ada@example.com"))
+
+        page = theirs.get("/credits?currency=usd").content.decode()
+
+        assert "€5.00" in page
+        assert "$6.00" not in page
+
+    def test_raised_plan_is_still_their_plan_and_sells_nothing(
+        self, shop: Shop, owner: Client, customer: Account
+    ) -> None:
+        """A subscriber was offered to pay the difference at once, for nothing."""
+        shop.pay(shop.checkout(customer, "pro"))
+        shop.deliver()
+        old = price_of("pro", interval="month")
+        fields = {"amount": "25", "runs": "stay", "notice_days": "30"}
+        confirm(owner, f"/admin/billing/plan/prices/{old.pk}/replace", fields)
+        theirs = Client()
+        theirs.force_login(User.objects.get(email="ada@example.com"))
+
+        page = theirs.get("/credits").content.decode()
+        theirs.post("/billing/plan", {"item": "pro", "interval": "month"})
+
+        assert "€20.00" in page
+        assert "€25.00" not in page
+        assert "item=pro&amp;interval=month" not in page
+        assert [row["amount_paid"] for row in at_stripe(shop, "invoice")] == [2_000]
+        with pytest.raises(AlreadySubscribedError):
+            plan_changes.change(account=customer, price=price_of("pro", interval="month"), now=clock.now())
+
+    def test_who_planned_to_leave_a_raised_plan_can_stay(self, shop: Shop, owner: Client, customer: Account) -> None:
+        shop.pay(shop.checkout(customer, "studio"))
+        shop.deliver()
+        plan_changes.change(account=customer, price=price_of("pro", interval="month"), now=clock.now())
+        old = price_of("studio", interval="month")
+        fields = {"amount": "80", "runs": "stay", "notice_days": "30"}
+        confirm(owner, f"/admin/billing/plan/prices/{old.pk}/replace", fields)
+
+        plan_changes.change(account=customer, price=price_of("studio", interval="month"), now=clock.now())
+
+        running = plan_changes.find_running(customer)
+        assert running is not None
+        assert (running.price, running.next_price) == (old, None)

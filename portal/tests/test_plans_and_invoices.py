@@ -138,7 +138,7 @@ def test_plans_are_shown_by_the_month_or_the_year(shop: Shop, page: Callable[...
     assert ("€20.00" in monthly, "€200.00" in monthly) == (True, False)
     assert "€200.00" in yearly
     assert "17% off" in yearly
-    assert "€16.66 a month" in yearly
+    assert "€16.67 a month" in yearly
 
 
 ACME = BillingProfile(
