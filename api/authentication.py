@@ -156,7 +156,11 @@ def caller_of(request: Request) -> Caller:
 def account_of(request: Request, *, now: datetime, is_checked_later: bool = False) -> Account:
     """The account that the request acts for: the key's own, or the one that a service key names."""
     body = request.data if isinstance(request.data, dict) else {}
-    named = body.get("account") or request.query_params.get("account") or ""
+    in_body, in_query = body.get("account"), request.query_params.get("account")
+    named = in_body or in_query or ""
+    if in_body and in_query and in_body != in_query:
+        detail = "The body names another account than the query. Name it once."
+        raise InvalidRequestError(FieldProblem(pointer="/account", code="ambiguous", detail=detail))
     if not isinstance(named, str):
         raise InvalidRequestError(FieldProblem(pointer="/account", code="invalid", detail="Send it as text."))
     return caller_of(request).account_for(named, now=now, is_checked_later=is_checked_later)

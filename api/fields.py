@@ -1,6 +1,8 @@
 """The fields of requests and answers: strict, so that what is understood is what was sent."""
 
+import difflib
 import uuid
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any
@@ -17,6 +19,7 @@ from common.public_ids import MalformedIdError, parse_id
 LARGEST_NUMBER = 2**53
 LONGEST_ACCOUNT = 259  # ext: and 255 characters
 MAX_METADATA_BYTES = 4_096
+LONGEST_NAME = 64  # of an unknown field, as it is shown
 
 ACCOUNT_PARAMETER = OpenApiParameter("account", str, description="For service keys: acc_… or ext:<your user id>.")
 
@@ -104,13 +107,32 @@ class AccountField(TextField):
         super().__init__(min_length=5, max_length=LONGEST_ACCOUNT, **kwargs)
 
 
-def checked(kind: type[Serializer], data: Any) -> JsonObject:
-    """A request's fields. Raises InvalidRequestError, which names those that cannot be taken."""
+def checked(kind: type[Serializer], data: Any, *, others: Collection[str] = ("account",)) -> JsonObject:
+    """A request's fields. Raises InvalidRequestError, which names those that cannot be taken.
+
+    A name that nobody knows is refused, not passed over: `quantitty` would have cost one credit. `others` are names
+    that somebody else reads.
+    """
+    serializer = _shared(kind)
+    problems = list(_unknown(data, {*serializer.fields, *others})) if isinstance(data, Mapping) else []
     try:
-        result: JsonObject = _shared(kind).run_validation(data)
+        result: JsonObject = serializer.run_validation(data)
     except serializers.ValidationError as error:
-        raise InvalidRequestError(*_field_problems(error.detail)) from None
+        raise InvalidRequestError(*problems, *_field_problems(error.detail)) from None
+    if problems:
+        raise InvalidRequestError(*problems)
     return result
+
+
+def _unknown(data: Mapping[Any, Any], known: set[str]) -> Iterator[FieldProblem]:
+    """Names that are none of these, each with the nearest that is."""
+    for name in data:
+        if name in known:
+            continue
+        near = difflib.get_close_matches(str(name), sorted(known), n=1)
+        hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(sorted(known))}."
+        shown = str(name)[:LONGEST_NAME]
+        yield FieldProblem(pointer=f"/{shown}", code="unknown_field", detail=f"There is no field {shown}. {hint}")
 
 
 @cache

@@ -17,6 +17,8 @@ from common.public_ids import MalformedIdError, parse_id, public_id
 DEFAULT_PAGE = 25
 MAX_PAGE = 100
 
+# What the query of a list may say beside its filters.
+PAGE_NAMES = ("account", "limit", "cursor", "format")
 PAGE_PARAMETERS = [
     ACCOUNT_PARAMETER,
     OpenApiParameter("limit", int, description=f"1 to {MAX_PAGE}; {DEFAULT_PAGE} by default."),

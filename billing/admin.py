@@ -68,7 +68,7 @@ class OrderAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("total"))
     def total(self, row: Order) -> str:
-        return money(row.amount_minor, row.currency)
+        return money(row.charged_minor, row.currency)
 
     @admin.display(description=_("refunded"))
     def refunded(self, row: Order) -> str:

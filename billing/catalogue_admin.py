@@ -253,7 +253,8 @@ class SoldAdmin(GiftAdmin):
             title=_("Another price for %(item)s: %(price)s") % {"item": item, "price": price},
             effects=lambda filled: catalogue_changes.effects_of_replacing(filled, now=now),
             button=lambda filled: (
-                f"{_('Sell at %s') % money(filled.amount_minor(), filled.currency())} {price.get_interval_display()}"
+                (_("Sell at %s, and move running plans") if filled.moves() else _("Sell at %s"))
+                % f"{money(filled.amount_minor(), filled.currency())} {price.get_interval_display()}"
             ),
             do=do,
             back=self._page(item),
@@ -290,7 +291,7 @@ class SoldAdmin(GiftAdmin):
         )
         return catalogue_changes.confirmed(request, self.admin_site, catalogue_changes.NoForm({}), step)
 
-    @action(description=gettext_lazy("On or off sale"), url_path="sale", permissions=["price"])
+    @action(description=gettext_lazy("Take off sale, or put on"), url_path="sale", permissions=["price"])
     def switch_sale(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Offer it, or no longer; running plans go on."""
         item = get_object_or_404(self.model, pk=object_id)
@@ -369,7 +370,11 @@ class SoldAdmin(GiftAdmin):
 
     @admin.display(description=gettext_lazy("prices"))
     def prices(self, row: Plan | Pack) -> str:
-        shown = [f"{money(price.amount_minor, price.currency)} {price.interval}" for price in row.prices.all()]
+        shown = [
+            f"{money(price.amount_minor, price.currency)} {price.interval}"
+            for price in row.prices.all()
+            if price.is_active
+        ]
         return ", ".join(shown) or "–"
 
     def get_queryset(self, request: HttpRequest) -> Any:
@@ -468,7 +473,7 @@ class DiscountCodeAdmin(ReadOnlyAdmin):
         )
         return catalogue_changes.confirmed(request, self.admin_site, form, step)
 
-    @action(description=gettext_lazy("Switch on or off"), url_path="switch", permissions=["price"])
+    @action(description=gettext_lazy("Stop this code, or start it"), url_path="switch", permissions=["price"])
     def switch_code(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Take the code, or no longer."""
         row = get_object_or_404(DiscountCode, pk=object_id)

@@ -19,6 +19,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.widgets import (
@@ -439,7 +440,8 @@ def _effects_on_plans(form: ReplacePriceForm, price: Price, new: int, *, now: da
     more = (new - price.amount_minor) * running // months
     return [
         Effect(_("Running plans"), str(running), _("pay %s from a renewal on") % money(new, price.currency)),
-        Effect(_("The first of them pays it on"), "–", f"{timezone.localtime(first):%Y-%m-%d}" if first else "–"),
+        Effect(_("The first of them pays it on"), "–", date_format(timezone.localtime(first)) if first else "–"),
+        Effect(_("They are mailed"), "–", _("within the hour, each at their address")),
         Effect(
             _("Recurring revenue a month, if all stay"), "–", f"{'+' if more > 0 else ''}{money(more, price.currency)}"
         ),

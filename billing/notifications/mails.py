@@ -134,6 +134,11 @@ def _payment_page(data: Data) -> str:
     return str(data["url"] or _page("billing")(data))
 
 
+def _limit_page(data: Data) -> str:
+    """Where a key's or a member's limit is seen and changed."""
+    return absolute_url("team" if str(data["subject"]).startswith("user:") else "keys")
+
+
 def example() -> Data:
     """What an event of this kind may hold: for previews and tests."""
     plan = {
@@ -148,7 +153,8 @@ def example() -> Data:
         "pack": "20 credits", "from_minor": 500,
         "brand": "visa", "last4": "4242", "exp_month": 12, "exp_year": 2026, "left": 4,
         "why": "Your card was declined.", "team": "Analytical Engines", "by": "Ada", "invitation": "inv_1",
-        "whose": "My laptop", "period": "day", "percent": 80, "limit": 100, "used": 80, "is_hard": True,
+        "whose": "My laptop", "subject": "key_1", "period": "day", "percent": 80, "limit": 100, "used": 80,
+        "is_hard": True,
         "key_name": "My laptop", "key_shown": "tg_live_Ab12…xY9z",
     }  # fmt: skip
 
@@ -247,11 +253,11 @@ MAILS = {
     ),
     "spending_limit.reached.near": Mail(
         gettext_noop("%(whose)s has used %(percent)s%% of its spending limit"), "spending_limit",
-        gettext_noop("See the activity"), _page("usage"), "credits",
+        gettext_noop("See the limit"), _limit_page, "credits",
     ),
     "spending_limit.reached.gone": Mail(
         gettext_noop("%(whose)s has reached its spending limit"), "spending_limit",
-        gettext_noop("See the activity"), _page("usage"), "credits",
+        gettext_noop("See the limit"), _limit_page, "credits",
     ),
     "key.created": Mail(
         gettext_noop("A new API key for your account"), "key_created", gettext_noop("See your keys"), _page("keys")

@@ -19,6 +19,7 @@ from billing.errors import BillingError
 from billing.models import Price, PriceMove, Subscription
 from billing.notifications import domain_events
 from billing.subscriptions import plan_changes
+from credits.calendar import month_boundary
 
 logger = structlog.get_logger(__name__)
 
@@ -142,7 +143,8 @@ def _billed_by(price: Price) -> QuerySet[Subscription]:
 
 def _last_at_old(period_end: datetime, price: Price, noticed: datetime) -> datetime:
     """The end of the last period at the old price."""
-    month = timedelta(days=30) * (price.months or 1)
-    while period_end < noticed:
-        period_end += month
-    return period_end
+    end, number = period_end, 0
+    while end < noticed:
+        number += price.months or 1
+        end = month_boundary(period_end, number, "UTC")
+    return end

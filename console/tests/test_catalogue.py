@@ -10,6 +10,8 @@ from django.contrib.auth.models import Group
 from django.core import mail
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
+from django.utils.formats import date_format
 
 from accounts.models import Account, User
 from accounts.opening import personal_account
@@ -341,7 +343,7 @@ class TestMovingPlans:
         page = owner.post(address, {"amount": "25.00", "runs": "move", "notice_days": "10"}).content.decode()
 
         end = self.running(subscribed).current_period_end
-        assert f"{end:%Y-%m-%d}" in page
+        assert date_format(timezone.localtime(end)) in page
         assert "+5.00 EUR" in page
         assert "pay 25.00 EUR from a renewal on" in page
 

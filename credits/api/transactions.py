@@ -19,7 +19,7 @@ from rest_framework.views import APIView
 from accounts.models import Account, Scope
 from api.authentication import account_of
 from api.fields import ACCOUNT_PARAMETER, MomentField, PrintableField, checked, identifier_of, timestamp
-from api.pagination import PAGE_PARAMETERS, InvalidCursorError, list_of, listing, page
+from api.pagination import PAGE_NAMES, PAGE_PARAMETERS, InvalidCursorError, list_of, listing, page
 from api.schema import refuses
 from api.serializers import Serializer
 from common import clock, csv_export
@@ -109,7 +109,7 @@ class TransactionView(APIView):
 
 def filtered(request: Request, account: Account, *, now: datetime) -> QuerySet[Transaction]:
     """The account's transactions that the query asks for, latest first. Raises InvalidRequestError."""
-    requested = checked(HistoryFilters, request.query_params.dict())
+    requested = checked(HistoryFilters, request.query_params.dict(), others=PAGE_NAMES)
     selectors.settled_wallet(account_id=account.pk, now=now)
     fields = {"type": "kind", "feature": "feature", "key": "actor"}
     rows = selectors.transactions(account.pk).filter(

@@ -90,7 +90,7 @@ class UsageSummaryView(APIView):
     def get(self, request: Request) -> Response:
         """What was used over some days, in groups and in all."""
         now = clock.now()
-        fields = checked(SummaryRequest, request.query_params.dict())
+        fields = checked(SummaryRequest, request.query_params.dict(), others=("account", "format"))
         account = account_of(request, now=now)
         zone = fields.get("tz") or account.time_zone
         first, last = _days(fields, now.astimezone(ZoneInfo(zone)).date())
