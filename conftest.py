@@ -15,6 +15,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.test import TransactionTestCase
+from django.utils import translation
 from pytest_django import DjangoDbBlocker, Settings
 
 from accounts.models import Account, User
@@ -93,6 +94,13 @@ def _use_database(name: str) -> None:
 def emptying_is_quick() -> None:
     """Only tables that a test committed rows to are emptied, instead of truncating all of them."""
     TransactionTestCase._fixture_teardown = lambda _self: empty_database()  # type: ignore[attr-defined]  # Django's own
+
+
+@pytest.fixture(autouse=True)
+def no_language_of_another_test() -> Iterator[None]:
+    """A client that asked for a page in Dutch leaves its thread in it."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(autouse=True)

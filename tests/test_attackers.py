@@ -73,6 +73,10 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
         Scope.CREDITS_SPEND, {"reason": "Mine"}, own=("txn",), whose=Side.SELLER
     ),
     ("GET", "credits/explain"): Operation(Scope.CREDITS_READ),
+    ("GET", "credits/stream"): Operation(Scope.CREDITS_READ),
+    ("GET", "spending-limits"): Operation(Scope.CREDITS_READ),
+    ("PUT", "api-keys/{}/spending-limit"): Operation(SESSION, {"per_day": 1}, own=("key",)),
+    ("DELETE", "api-keys/{}/spending-limit"): Operation(SESSION, own=("key",)),
     ("GET", "usage/events"): Operation(Scope.USAGE_READ),
     ("GET", "usage/summary"): Operation(Scope.USAGE_READ),
     ("POST", "billing/checkouts"): Operation(Scope.BILLING_WRITE, {"item": "credits-20"}),

@@ -202,7 +202,7 @@ def top_up_failed(order: Order, *, why: str, now: datetime) -> None:
 
 
 def price_announced(plan: Subscription, price: Price, *, move: int, at: datetime, now: datetime) -> None:
-    """A plan's price changes at its first renewal after `at`. Once for each move."""
+    """A plan's price changes at its renewal `at`. Once for each move."""
     data = {"from": _plan(plan.price), "to": _plan(price), "at": at.isoformat()}
     _publish("subscription.price_announced", f"{plan.pk}:{move}", plan.account_id, data, now=now)
 

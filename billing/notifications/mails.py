@@ -217,7 +217,7 @@ MAILS = {
         _page("billing"),
     ),
     "subscription.price_announced": Mail(
-        gettext_noop("%(plan)s gets another price"), "price_announced", gettext_noop("See your plan"),
+        gettext_noop("The price of %(plan)s changes on %(when)s"), "price_will_change", gettext_noop("See your plan"),
         _page("billing"),
     ),
     "subscription.price_stays": Mail(

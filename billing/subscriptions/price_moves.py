@@ -130,8 +130,18 @@ def _announce(move: PriceMove, target: Price, *, now: datetime) -> None:
     else:
         PriceMove.objects.filter(pk=move.pk).update(announced_at=now)
     for subscription in waiting:
-        at = now + timedelta(days=move.notice_days)
+        at = _last_at_old(subscription.current_period_end, move.from_price, now + timedelta(days=move.notice_days))
         domain_events.price_announced(subscription, target, move=move.pk, at=at, now=now)
+
+
+def coming(subscription: Subscription) -> tuple[Price, datetime] | None:
+    """The price that was announced to a plan and is not planned yet, and when it counts at the earliest."""
+    move = PriceMove.objects.filter(from_price=subscription.price_id, ended_at=None).exclude(announced_at=None).first()
+    target = _target(move) if move is not None and subscription.next_price_id is None else None
+    if move is None or move.announced_at is None or target is None or subscription.cancel_at_period_end:
+        return None
+    noticed = max(move.announced_at, subscription.started_at) + timedelta(days=move.notice_days)
+    return target, _last_at_old(subscription.current_period_end, subscription.price, noticed)
 
 
 def _billed_by(price: Price) -> QuerySet[Subscription]:

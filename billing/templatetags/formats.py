@@ -11,8 +11,9 @@ from django.utils.timesince import timeuntil
 from django.utils.translation import get_language, gettext
 
 from accounts.models import Scope
-from billing.models import Order, PaymentRecord, Price
+from billing.models import Order, PaymentRecord, Price, Subscription
 from billing.money import amount_in_words
+from billing.subscriptions import price_moves
 from common import currencies
 from credits.models import Transaction
 
@@ -55,6 +56,12 @@ def money(priced: Price | Order) -> str:
 def money_of(minor: int, currency: str) -> str:
     """An amount in minor units, in the reader's format."""
     return amount_in_words(minor, currency)
+
+
+@register.simple_tag
+def coming_price(subscription: Subscription) -> tuple[Price, datetime] | None:
+    """The price that was announced to a plan, and from when on."""
+    return price_moves.coming(subscription)
 
 
 @register.simple_tag

@@ -586,8 +586,12 @@ class TestPricesThatAreReplacedAgain:
         shop.deliver()
 
         assert price_moves.run(now=clock.now()) == 0  # nobody was told yet, and the renewal is in a few days
-        assert "Pro gets another price" in post()
-        assert "Pro gets another price" not in post()
+        assert [subject for subject in post() if "The price of Pro changes on" in subject]
+        theirs = Client()
+        theirs.force_login(User.objects.get(email="ada@example.com"))
+        page = theirs.get("/billing").content.decode()
+        assert "Costs €25.00 a month from" in page
+        assert not [subject for subject in post() if "The price of Pro" in subject]
         assert self.paid(shop)[:2] == [2_000, 2_000]
 
     def test_second_raise_from_a_price_that_came_back(self, shop: Shop, owner: Client, subscribed: Account) -> None:
