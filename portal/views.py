@@ -130,9 +130,14 @@ def billing(request: HttpRequest) -> HttpResponse:
 
 
 @require_GET
-@login_required
-def live(request: HttpRequest) -> StreamingHttpResponse:
-    """What the open page listens to: that the balance or a payment has changed (portal/static/portal/live.js)."""
+def live(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+    """What the open page listens to: that the balance or a payment has changed (portal/static/portal/live.js).
+
+    Whoever has signed out meanwhile is told to ask no more: sent to a form, the browser would get a new CSRF cookie for
+    it, and the one that they are filling in would be refused.
+    """
+    if not request.user.is_authenticated:
+        return HttpResponse(status=204)
     return live_streams.answer(request, str(current_account(request).pk), live_states.states)
 
 
