@@ -27,7 +27,6 @@ from billing.webhooks import inbox
 from common import clock
 from common.admin import ReadOnlyAdmin, confirmation, link_to, money
 
-MAX_TOLD = 20
 # A replay asks Stripe for each event; more at once would outlast the request.
 MAX_REPLAYED = 50
 

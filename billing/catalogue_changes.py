@@ -116,12 +116,15 @@ class NewPriceForm(PricedForm):
     def paid(self) -> str:
         return str(self.cleaned_data.get("interval", Price.Interval.ONCE))
 
+    def months(self) -> int:
+        """For how many months one payment is; one for a pack, whose credits come once."""
+        return 12 if self.paid() == Price.Interval.YEAR else 1
+
     def credits(self) -> int:
         """How many credits one payment buys."""
-        months = 12 if self.paid() == Price.Interval.YEAR else 1
         if isinstance(self.item, Plan):
-            return self.item.monthly_credits * months
-        return self.item.credits if self.item else int(self.cleaned_data.get("credits") or 0) * months
+            return self.item.monthly_credits * self.months()
+        return self.item.credits if self.item else 0
 
     def is_steep(self, amount_minor: int) -> bool:
         return is_cheap(amount_minor, self.currency(), self.credits())
@@ -161,8 +164,7 @@ class NewItemForm(NewPriceForm):
             self.fields["credits_each"].label = gettext_lazy("Credits a month")
 
     def credits(self) -> int:
-        months = 12 if self.paid() == Price.Interval.YEAR else 1
-        return int(self.cleaned_data.get("credits_each") or 0) * months
+        return int(self.cleaned_data.get("credits_each") or 0) * self.months()
 
     def feature_list(self) -> list[str]:
         return [line.strip() for line in self.cleaned_data.get("features", "").splitlines() if line.strip()]

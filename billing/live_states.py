@@ -1,4 +1,4 @@
-"""What listeners are told of an account: its balance, and the payments that are on their way."""
+"""What listeners receive of an account: its balance, and the payments that are on their way."""
 
 import uuid
 from collections.abc import Collection, Mapping

@@ -254,10 +254,10 @@ class BufferingWorker(ThreadWorker):
             self._drop(other, LAST_CHUNK if self._streams[other].is_chunked else b"")
         self._streams[conn] = stream
         WATCHER.add(stream)
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_listener, conn))
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_silent, conn))
 
-    def _on_listener(self, conn: TConn, client: Any) -> None:
-        """A listener says nothing: what can be read is its end."""
+    def _on_silent(self, conn: TConn, client: Any) -> None:
+        """A client that listens, or whose answer was its last, says nothing: what can be read is its end."""
         try:
             if client.recv(CHUNK):
                 return
@@ -308,17 +308,7 @@ class BufferingWorker(ThreadWorker):
             conn.close()
             return
         self._leaving[conn] = time.monotonic() + LINGER_S
-        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_parting, conn))
-
-    def _on_parting(self, conn: TConn, client: Any) -> None:
-        try:
-            if client.recv(CHUNK):
-                return
-        except BlockingIOError:
-            return
-        except OSError:
-            self.log.debug("A client went away.")
-        self._drop(conn)
+        self.poller.register(conn.sock, selectors.EVENT_READ, partial(self._on_silent, conn))
 
     def _drop(self, conn: TConn, last_word: bytes = b"") -> None:
         self._arriving.pop(conn, None)

@@ -133,8 +133,8 @@ def billing(request: HttpRequest) -> HttpResponse:
 def live(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     """What the open page listens to: that the balance or a payment has changed (portal/static/portal/live.js).
 
-    Whoever has signed out meanwhile is told to ask no more: sent to a form, the browser would get a new CSRF cookie for
-    it, and the one that they are filling in would be refused.
+    Whoever has signed out meanwhile gets 204 and asks no more: sent to a form, the browser would get a new CSRF cookie
+    for it, and the one that they are filling in would be refused.
     """
     if not request.user.is_authenticated:
         return HttpResponse(status=204)

@@ -222,7 +222,7 @@ def test_listeners_hold_no_thread_and_hear_each_change(service: Service, monkeyp
             line.sendall(ask.encode())
             assert b"text/event-stream" in hear(line, b'"available":')
             lines.append(line)
-        assert hear(lines[0], b"0\r\n\r\n").endswith(b"0\r\n\r\n")  # the oldest made room
+        assert hear(lines[0], b"0\r\n\r\n").endswith(b"0\r\n\r\n")  # the oldest was closed
         lines[1].close()
 
         with closing(Client(service)) as caller:

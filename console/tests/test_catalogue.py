@@ -575,7 +575,7 @@ class TestPricesThatAreReplacedAgain:
         assert self.paid(shop) == [2_000, 2_000, 2_500, 2_500]
 
     def test_notice_counts_from_the_mail(self, shop: Shop, owner: Client, subscribed: Account) -> None:
-        """Whoever cannot be moved yet is told all the same; whoever comes later has the notice from then."""
+        """Whoever cannot be moved yet is written to all the same; whoever comes later has the notice from then."""
         plan_changes.cancel(account=subscribed, now=clock.now())
         old = price_of("pro", interval="month")
         fields = {"amount": "25", "runs": "move", "notice_days": "20"}
