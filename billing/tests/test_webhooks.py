@@ -12,6 +12,7 @@ import pytest
 import stripe
 from django.conf import settings
 from django.db import connection
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
@@ -257,3 +258,47 @@ def test_busy_customer_costs_an_event_no_attempt(shop: Shop, customer: Account) 
     shop.work_off()
     event.refresh_from_db()
     assert event.state == InboxEvent.State.PROCESSED
+
+
+@pytest.fixture
+def burst(shop: Shop, customer: Account) -> QuerySet[InboxEvent]:
+    """Four events about one subscription, as Stripe sends them within a second."""
+    shop.pay(shop.checkout(customer, item="pro"))
+    events.flush(shop.stripe, shop.post)
+    first = InboxEvent.objects.get(type="customer.subscription.created")
+    for number in range(3):
+        InboxEvent.objects.create(
+            event_id=f"evt_more_{number}", type="customer.subscription.updated", object_id=first.object_id,
+            customer_id=first.customer_id, payload=first.payload, created_at=clock.now(),
+            received_at=clock.now(), next_attempt_at=clock.now(),
+        )  # fmt: skip
+    return InboxEvent.objects.filter(object_id=first.object_id).order_by("created_at")
+
+
+def test_burst_about_one_object_is_one_look_at_it(burst: QuerySet[InboxEvent], monkeypatch: pytest.MonkeyPatch) -> None:
+    fetched: list[str] = []
+    retrieve = stripe_client.retrieve
+    monkeypatch.setattr(
+        stripe_client, "retrieve", lambda kind, object_id: fetched.append(object_id) or retrieve(kind, object_id)
+    )
+
+    inbox.process(event_id=burst[0].event_id, now=clock.now())
+
+    assert list(burst.values_list("state", flat=True)) == [InboxEvent.State.PROCESSED] * 4
+    assert fetched.count(burst[0].object_id) == 1
+
+
+def test_failed_look_leaves_the_other_events_to_try(
+    shop: Shop, burst: QuerySet[InboxEvent], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(stripe_client, "retrieve", _unavailable)
+        assert inbox.process(event_id=burst[0].event_id, now=clock.now()) == InboxEvent.State.FAILED
+
+    assert list(burst.values_list("state", "attempts"))[1:] == [(InboxEvent.State.RECEIVED, 0)] * 3
+    shop.work_off()
+    assert set(burst.values_list("state", flat=True)) == {InboxEvent.State.PROCESSED}
+
+
+def _unavailable(kind: str, object_id: str) -> None:
+    raise PaymentProviderUnavailableError("Not now.")

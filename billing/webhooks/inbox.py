@@ -1,6 +1,7 @@
 """Working off the inbox: each event names an object, which is looked at again and fulfilled as it is now.
 
 One Stripe customer at a time; retried with backoff; given up after about a day, and then for an operator to replay.
+Stripe sends several events about an object at once: what has arrived by then is done with it, by one look.
 """
 
 from datetime import datetime, timedelta
@@ -25,7 +26,7 @@ LONGEST_PAUSE = timedelta(hours=2)
 SWEEP_BATCH = 200
 STATE = InboxEvent.State
 
-# How an event's type names the kind of object it is about, longest first.
+NOT_FINALISED = "invoice.finalization_failed"
 
 
 def process(*, event_id: str, now: datetime) -> InboxEvent.State | None:
@@ -39,20 +40,20 @@ def process(*, event_id: str, now: datetime) -> InboxEvent.State | None:
     mine = InboxEvent.objects.filter(pk=row.pk, state__in=InboxEvent.UNFINISHED)
     if not mine.update(attempts=F("attempts") + 1, next_attempt_at=now + backoff(attempts)):
         return None
+    others: list[InboxEvent] = []
     try:
         with exclusive(row.customer_id or row.object_id):
+            if not mine.exists():
+                return None  # with another event of its object, while this worker waited
+            others = _others_of_object(row)
             state = _process_object(row, now=now)
     except BusyError:
         mine.update(attempts=row.attempts, next_attempt_at=now + FIRST_PAUSE / 10)
         return STATE(row.state)
     except Exception as error:  # noqa: BLE001 - whatever it was, the event is kept, counted and tried again
         return _record_failure(row, attempts, error, now=now)
-    result = InboxEvent.objects.filter(pk=row.pk)
-    # What it said of a person was for the journey only: the object itself was fetched again.
-    payload = erasing.redacted(row.payload)
-    result.update(state=state, error="", processed_at=now, next_attempt_at=None, payload=payload)
-    if state == STATE.PROCESSED:
-        alerts.resolve(Alert.Kind.UNPLACED, Alert.Kind.WEBHOOK_DEAD, subject=row.event_id, now=now, note="processed")
+    for event in (row, *(others if state == STATE.PROCESSED else ())):
+        _record_done(event, state, now=now)
     return state
 
 
@@ -76,15 +77,42 @@ def backoff(attempts: int) -> timedelta:
     return min(doubled, LONGEST_PAUSE)
 
 
+def _others_of_object(row: InboxEvent) -> list[InboxEvent]:
+    """The events that have arrived about the same object, and for which nothing but a look at it is to be done.
+
+    Looked up before the object is fetched, so that what is fetched is no older than any of them.
+    """
+    kind = event_types.kind_of(row.type)
+    if not kind or kind == "subscription_schedule":  # (these are about another object than the one they name)
+        return []
+    rows = InboxEvent.objects.filter(object_id=row.object_id, state__in=InboxEvent.UNFINISHED).exclude(pk=row.pk)
+    return [other for other in rows if other.type != NOT_FINALISED and _is_about(kind, other)]
+
+
+def _is_about(kind: str, row: InboxEvent) -> bool:
+    """Whether an event is about an object of this kind, by its type and by what it carries."""
+    return event_types.kind_of(row.type) == kind and bool(row.payload["data"]["object"].get("object") == kind)
+
+
+def _record_done(row: InboxEvent, state: InboxEvent.State, *, now: datetime) -> None:
+    # What it said of a person was for the journey only: the object itself was fetched again.
+    payload = erasing.redacted(row.payload)
+    InboxEvent.objects.filter(pk=row.pk).update(
+        state=state, error="", processed_at=now, next_attempt_at=None, payload=payload
+    )
+    if state == STATE.PROCESSED:
+        alerts.resolve(Alert.Kind.UNPLACED, Alert.Kind.WEBHOOK_DEAD, subject=row.event_id, now=now, note="processed")
+
+
 def _process_object(row: InboxEvent, *, now: datetime) -> InboxEvent.State:
     kind = event_types.kind_of(row.type)
-    about = row.payload["data"]["object"]
-    if not kind or about.get("object") != kind:
+    if not kind or not _is_about(kind, row):
         return STATE.IGNORED
-    if row.type == "invoice.finalization_failed":
+    if row.type == NOT_FINALISED:
         _notify_not_finalised(row, now=now)
     if kind == "subscription_schedule":
         # What is planned is read with its subscription.
+        about = row.payload["data"]["object"]
         subscription_id = reference(about.get("subscription")) or reference(about.get("released_subscription"))
         if not subscription_id:
             return STATE.IGNORED
