@@ -22,6 +22,7 @@ from accounts.models import Account, User
 from accounts.opening import personal_account
 from billing.setup import permissions
 from billing.stripe import stripe_client
+from branding import brand
 from common import clock
 from sandbox.clock import SandboxClock
 from sandbox.emptying import empty_database
@@ -106,6 +107,12 @@ def no_language_of_another_test() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def no_rate_card_of_another_test() -> None:
     rate_card.clear_cache()
+
+
+@pytest.fixture(autouse=True)
+def no_brand_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the brand had been looked up a moment ago: which test is the first to show a page does not matter."""
+    monkeypatch.setattr(brand, "_remembered", (float("inf"), brand.from_settings()))
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,8 @@ from django.utils.translation import get_language_from_request
 
 from accounts import opening
 from accounts.models import Account, User
-from common import clock, encryption, mails
+from branding import brand, mails
+from common import clock, encryption
 from common.json_types import JsonObject
 
 SECOND_FACTORS = "accounts.second-factors"
@@ -95,6 +96,9 @@ class AccountAdapter(DefaultAccountAdapter):
         mails.attach_html(message, paragraphs)
         return message
 
+    def get_from_email(self) -> str:
+        return brand.sender()
+
     def clean_email(self, email: str) -> str:
         cleaned: str = super().clean_email(email)
         return cleaned.strip().lower()
@@ -107,6 +111,10 @@ def _language_of(request: HttpRequest) -> str:
 
 class SecondFactorAdapter(DefaultMFAAdapter):
     """Whoever reads the database cannot compute anybody's codes: that takes SECRET_KEY as well."""
+
+    def get_totp_issuer(self) -> str:
+        """What an authenticator app calls this site."""
+        return brand.current().name
 
     def encrypt(self, text: str) -> str:
         return encryption.encrypt(text, purpose=SECOND_FACTORS)

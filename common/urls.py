@@ -6,4 +6,9 @@ from django.urls import reverse
 
 def absolute_url(name: str, *arguments: object) -> str:
     """The whole address, with scheme and host, of what the URL configuration calls `name`."""
-    return f"{settings.BASE_URL}{reverse(name, args=arguments)}"
+    return absolute(reverse(name, args=arguments))
+
+
+def absolute(path: str) -> str:
+    """The whole address of a path of ours."""
+    return f"{settings.BASE_URL}{path}"

@@ -90,6 +90,7 @@ INSTALLED_APPS = [
     "credits.apps.CreditsConfig",
     "outbox.apps.OutboxConfig",
     "accounts.apps.AccountsConfig",
+    "branding.apps.BrandingConfig",
     "unfold",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -279,7 +280,6 @@ ACCOUNT_RATE_LIMITS = {
 }
 ALLAUTH_TRUSTED_PROXY_COUNT = env.int("TRUSTED_PROXY_COUNT", default=1 if USES_TLS else 0)
 MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
-MFA_TOTP_ISSUER = SITE_NAME
 MFA_ADAPTER = "accounts.adapter.SecondFactorAdapter"
 USERSESSIONS_TRACK_ACTIVITY = True
 ACCOUNT_LOGOUT_REDIRECT_URL = "/"
@@ -453,12 +453,12 @@ API_COMPAT_PATHS = env.bool("API_COMPAT_PATHS", default=True)
 
 # --- Operator console ------------------------------------------------------------------------------
 UNFOLD = {
-    "SITE_TITLE": SITE_NAME,
-    "SITE_HEADER": SITE_NAME,
+    "SITE_TITLE": "branding.console.site_name",
+    "SITE_HEADER": "branding.console.site_name",
     "SITE_SUBHEADER": _("Operator console"),
     "SITE_SYMBOL": "toll",
     "SITE_FAVICONS": [
-        {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("portal/icon.svg")},
+        {"rel": "icon", "href": "branding.console.icon"},
     ],
     "SITE_URL": "/",
     "SHOW_HISTORY": True,

@@ -6,9 +6,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import include, path
 from django.views import defaults
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from api import identity_webhooks, keys, problem_codes, problems, tokens
+from api.docs import DocsView, SchemaView
 from billing.api import (
     catalogue,
     checkouts,
@@ -34,8 +34,8 @@ RESOURCES = [
 
 v1 = [
     *(address for resource in RESOURCES for address in resource.urlpatterns),
-    path("schema", SpectacularAPIView.as_view(), name="schema"),
-    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
+    path("schema", SchemaView.as_view(), name="schema"),
+    path("docs", DocsView.as_view(url_name="schema"), name="api-docs"),
 ]
 
 urlpatterns = [
@@ -49,6 +49,7 @@ urlpatterns = [
     path("admin/simulator/", admin.site.admin_view(dashboard.simulator(admin.site)), name="simulator"),
     path("admin/", admin.site.urls),
     path("accounts/", include("allauth.urls")),
+    path("", include("branding.urls")),
     path("", include("portal.urls")),
 ]
 

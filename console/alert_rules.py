@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.mail import EmailMessage
 from django.utils.translation import gettext as _
 
+from branding import brand
 from common.json_types import JsonObject
 from common.urls import absolute_url
 from console import reports
@@ -113,7 +114,7 @@ def mail_alert(event: OutboxEvent) -> None:
     address = absolute_url("admin:outbox_alert_changelist")
     if emails:
         body = f"{event.data['detail']}\n\n{address}\n"
-        EmailMessage(f"[{settings.SITE_NAME}] {event.data['title']}", body, to=emails).send()
+        EmailMessage(f"[{brand.current().name}] {event.data['title']}", body, to=emails).send()
     if thresholds.webhook_url:
         reported: JsonObject = {
             "text": f"{event.data['title']}: {event.data['detail']}",

@@ -56,6 +56,7 @@ def sidebar(request: HttpRequest) -> list[JsonObject]:
         ),
         _group(
             _("What happens"),
+            _entry(request, _("Brand"), "palette", "branding", "brand"),
             _entry(request, _("Audit log"), "policy", "console", "auditevent"),
             _entry(request, _("When to alert"), "tune", "console", "alertthreshold"),
             _entry(request, _("Webhooks in"), "webhook", "billing", "inboxevent"),

@@ -8,7 +8,7 @@ from django.db.models import Q
 
 READ_ONLY, SUPPORT, BILLING, OPERATORS = "Read-only", "Support", "Billing", "Operators"
 # Apps whose rows staff may view; dj-stripe's copy of a secret, or a permission, is not among them.
-LOOKED_INTO = ("accounts", "credits", "usage", "billing", "outbox", "console")
+LOOKED_INTO = ("accounts", "branding", "credits", "usage", "billing", "outbox", "console")
 # Of dj-stripe's tables, those that a customer's question may be about.
 MIRRORED = (
     "customer", "subscription", "invoice", "session", "paymentintent", "charge", "refund", "dispute", "price",
@@ -29,7 +29,7 @@ OPERATORS_MAY = (
     *BILLING_MAY, "console.merge_accounts", "console.erase_person", "console.add_alertthreshold",
     "console.change_alertthreshold", "accounts.add_apikey", "accounts.change_apikey", "billing.change_plan",
     "billing.change_pack", "billing.change_price", "billing.add_promotion", "billing.change_promotion",
-    "usage.add_feature", "usage.change_feature", "usage.add_featureprice",
+    "usage.add_feature", "usage.change_feature", "usage.add_featureprice", "branding.add_brand",
 )  # fmt: skip
 MAY = {READ_ONLY: (), SUPPORT: SUPPORT_MAY, BILLING: BILLING_MAY, OPERATORS: OPERATORS_MAY}
 

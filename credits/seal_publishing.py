@@ -11,6 +11,7 @@ import structlog
 from django.conf import settings
 from django.core.mail import send_mail
 
+from branding import brand
 from credits.models import Seal
 from outbox import alerts, safe_http
 from outbox.models import Alert
@@ -34,7 +35,7 @@ def publish(row: Seal, *, now: datetime) -> None:
             _post(settings.SEAL_WEBHOOK_URL, body)
         if settings.SEAL_EMAILS:
             text = f"Seal {row.number} of the ledger, made {reported['sealed_at']}:\n\n{reported['head']}\n"
-            send_mail(f"{settings.SITE_NAME}: ledger seal {row.number}", text, None, settings.SEAL_EMAILS)
+            send_mail(f"{brand.current().name}: ledger seal {row.number}", text, None, settings.SEAL_EMAILS)
     except (OSError, safe_http.UnsafeUrlError, safe_http.UnreachableError) as error:
         logger.exception("seal_not_published", number=row.number)
         detail = f"Seal {row.number} could not be published: {error}"

@@ -9,6 +9,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import translation
 
+from branding import brand
 from common.json_types import JsonObject
 from common.urls import absolute_url
 from outbox import publishing
@@ -44,4 +45,4 @@ def mail_operators(event: OutboxEvent) -> None:
     if not settings.OPERATOR_EMAILS:
         return
     body = f"{event.data['detail']}\n\n{absolute_url('admin:outbox_alert_changelist')}\n"
-    EmailMessage(f"[{settings.SITE_NAME}] {event.data['title']}", body, to=settings.OPERATOR_EMAILS).send()
+    EmailMessage(f"[{brand.current().name}] {event.data['title']}", body, to=settings.OPERATOR_EMAILS).send()

@@ -1,11 +1,12 @@
 """What browsers and search engines ask of a site beside its pages."""
 
-from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponsePermanentRedirect, JsonResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.templatetags.static import static
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_GET
 
+from branding import brand
+from branding.models import Brand
 from common.urls import absolute_url
 
 DAY_S = 86_400
@@ -26,13 +27,14 @@ def robots(_request: HttpRequest) -> HttpResponse:
 @cache_control(public=True, max_age=DAY_S)
 def manifest(_request: HttpRequest) -> JsonResponse:
     """What a phone needs to put the site on its home screen."""
-    icon = {"src": static("portal/icon.svg"), "sizes": "any", "type": "image/svg+xml"}
+    look = brand.current()
+    icon = {"src": _icon(look), "sizes": "any", "type": look.icon_type or "image/svg+xml"}
     about = {
-        "name": settings.SITE_NAME,
-        "short_name": settings.SITE_NAME[:12],
+        "name": look.name,
+        "short_name": look.name[:12],
         "start_url": absolute_url("home"),
         "display": "minimal-ui",
-        "theme_color": GREEN,
+        "theme_color": look.light.accent if look.light else GREEN,
         "background_color": PAPER,
         "icons": [icon],
     }
@@ -41,6 +43,10 @@ def manifest(_request: HttpRequest) -> JsonResponse:
 
 @require_GET
 @cache_control(public=True, max_age=DAY_S)
-def favicon(_request: HttpRequest) -> HttpResponsePermanentRedirect:
+def favicon(_request: HttpRequest) -> HttpResponseRedirect:
     """For whatever asks at the usual address instead of reading the page."""
-    return HttpResponsePermanentRedirect(static("portal/icon.svg"))
+    return HttpResponseRedirect(_icon(brand.current()))
+
+
+def _icon(look: Brand) -> str:
+    return look.images.get("icon") or static("portal/icon.svg")

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_date
-from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 from django.utils import timezone, translation
@@ -20,9 +19,10 @@ from django.utils.translation import gettext as _
 from accounts import teams
 from accounts.models import Account
 from billing.money import amount_in_words
+from branding import brand
+from branding.mails import attach_html
 from common import clock
 from common.json_types import JsonObject
-from common.mails import attach_html
 from common.urls import absolute_url
 from outbox.models import OutboxEvent
 
@@ -76,20 +76,20 @@ def subject_of(event: OutboxEvent) -> str:
     mail = _mail_for(event) if event.data else None
     if mail is None:
         return ""
-    return _(mail.subject) % {**event.data, **_in_words(event.data), "site_name": settings.SITE_NAME}
+    return _(mail.subject) % {**event.data, **_in_words(event.data), "site_name": brand.current().name}
 
 
 def render(mail: Mail, data: Data, *, to: str, name: str) -> EmailMultiAlternatives:
     """The message in the language that is active."""
     facts = {**data, **_in_words(data)}
     url, button = mail.target(data), _(mail.button)
-    shared = {"site_name": settings.SITE_NAME, "name": name, "url": url, "button": button}
-    shared["support_email"] = settings.SUPPORT_EMAIL
+    look = brand.current()
+    shared = {"site_name": look.name, "support_email": look.support_email, "name": name, "url": url, "button": button}
     text = render_to_string(f"mails/{mail.template}.txt", {**facts, **shared}).strip()
     paragraphs = [paragraph.strip() for paragraph in text.split("\n\n") if paragraph.strip()]
     settings_url = absolute_url("notifications") if mail.notice else ""
-    plain = "\n\n".join([*paragraphs, f"{button}: {url}", settings.SITE_NAME])
-    subject = " ".join((_(mail.subject) % {**facts, "site_name": settings.SITE_NAME}).split())
+    plain = "\n\n".join([*paragraphs, f"{button}: {url}", look.name])
+    subject = " ".join((_(mail.subject) % {**facts, "site_name": look.name}).split())
     message = EmailMultiAlternatives(subject, plain, to=[to])
     attach_html(message, paragraphs, url=url, button=button, settings_url=settings_url)
     return message

@@ -31,6 +31,13 @@ INVOICE_DATA: Row = {
 }  # fmt: skip
 
 
+# What a session has that says no other look.
+BRANDING = {
+    "background_color": "#ffffff", "border_style": "rounded", "button_color": "#0074d4", "display_name": "Local Stripe",
+    "font_family": "default", "icon": None, "logo": None,
+}  # fmt: skip
+
+
 @route("POST", "/v1/checkout/sessions", "checkout.SessionCreateParams")
 def create_session(stripe: LocalStripe, values: Row) -> Row:
     mode = values.get("mode")
@@ -50,6 +57,8 @@ def create_session(stripe: LocalStripe, values: Row) -> Row:
     values.pop("customer_update", None)  # an instruction, no part of the session
     if "invoice_creation" in values:
         values["invoice_creation"] = {"enabled": False} | values["invoice_creation"] | {"invoice_data": INVOICE_DATA}
+    if "branding_settings" in values:
+        values["branding_settings"] = BRANDING | values["branding_settings"]
     if "tax_id_collection" in values:
         values["tax_id_collection"] = {"required": "never"} | values["tax_id_collection"]
     session = stripe.new(

@@ -11,9 +11,11 @@ from billing.errors import StaleCustomerError
 from billing.models import Order, TopUp
 from billing.stripe import discounts, djstripe_store, payloads, stripe_client
 from billing.webhooks import sync
+from branding import brand
+from branding.images import SVG
 from common import clock
 from common.json_types import JsonObject
-from common.urls import absolute_url
+from common.urls import absolute, absolute_url
 
 # A payment that was not answered within this time is looked for before it is made again. (All calls of one attempt,
 # each with its own tries, are over by then.)
@@ -119,8 +121,24 @@ def _open_page(order: Order, customer_id: str) -> Opened:
         cancel_url=order.cancel_url or f"{absolute_url('credits')}?left={order.public_id}",
         **(_for_a_plan(order, metadata) if order.is_for_a_plan else _for_a_pack(order, metadata)),
         **_tax(),
+        **_brand(),
     )
     return Opened(session_id=session["id"], url=session["url"], expires_at=payloads.moment(session["expires_at"]))
+
+
+def _brand() -> JsonObject:
+    """Name, colour and images of the payment page, where a brand was published; else Stripe's own settings count."""
+    look = brand.current()
+    if look.pk is None:
+        return {}
+    shown: JsonObject = {"display_name": look.name}
+    if look.light is not None:
+        shown["button_color"] = look.light.button
+    for name in ("logo", "icon"):
+        # Stripe fetches them, so it must be able to reach us; it draws no SVG.
+        if settings.USES_TLS and name in look.images and getattr(look, f"{name}_type") != SVG:
+            shown[name] = {"type": "url", "url": absolute(look.images[name])}
+    return {"branding_settings": shown}
 
 
 def _for_a_plan(order: Order, metadata: dict[str, str]) -> JsonObject:

@@ -1,0 +1,16 @@
+"""The brand at the head of the operator console, as unfold asks for it."""
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+
+from branding import brand
+
+
+def site_name(_request: HttpRequest) -> str:
+    """What the console is called."""
+    return brand.current().name
+
+
+def icon(_request: HttpRequest) -> str:
+    """The icon of its browser tab."""
+    return brand.current().images.get("icon") or static("portal/icon.svg")
