@@ -416,6 +416,7 @@ class Order(models.Model):
         indexes = [
             models.Index(name="order_history", fields=["account", "-id"]),
             models.Index(name="order_open", fields=["created_at"], condition=Q(status__in=["open", "processing"])),
+            models.Index(name="order_in_review", fields=["created_at"], condition=Q(status="review")),
         ]
 
     def __str__(self) -> str:
@@ -500,6 +501,13 @@ class Subscription(models.Model):
     class Meta:
         verbose_name = _("subscription")
         verbose_name_plural = _("subscriptions")
+        indexes = [
+            models.Index(
+                name="subscription_payment_failed",
+                fields=["current_period_end"],
+                condition=Q(status__in=["past_due", "unpaid"]),
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.stripe_subscription_id}: {self.status}"

@@ -37,10 +37,11 @@ class BrandForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for the t
         fields = ("name", "description", "accent", "sender", "support_email", "terms_url", "privacy_url", "imprint_url")
 
     def __init__(self, *args: Any, before: Brand, **kwargs: Any) -> None:
-        super().__init__(*args, initial={name: getattr(before, name) for name in self.Meta.fields}, **kwargs)
+        kwargs["initial"] = {name: getattr(before, name) for name in self.Meta.fields}
+        super().__init__(*args, **kwargs)
         self.before = before
         for name, help_text in LOOKS.items():
-            label = capfirst(Brand._meta.get_field(name).verbose_name)
+            label = capfirst(_label(name))
             widget = forms.FileInput(attrs={"accept": ACCEPTED})
             self.fields[name] = forms.FileField(required=False, label=label, help_text=help_text, widget=widget)
             if name in before.images:
@@ -55,7 +56,7 @@ class BrandForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for the t
                 self._put(name, bytes(getattr(self.before, name)), getattr(self.before, f"{name}_type"))
         return result
 
-    def _take(self, name: str, sent: UploadedFile) -> None:
+    def _take(self, name: str, sent: Any) -> None:
         if (sent.size or 0) > images.MAX_BYTES:
             self.add_error(name, _("At most %d kB.") % (images.MAX_BYTES // 1000))
             return
@@ -155,6 +156,10 @@ class BrandAdmin(OperatorAdmin):
         )
 
 
+def _label(name: str) -> str:
+    return str(Brand._meta.get_field(name).verbose_name)  # type: ignore[union-attr]  # none of them is a reverse relation
+
+
 def _in_use() -> Brand:
     return brand.published() or brand.from_settings()
 
@@ -165,11 +170,11 @@ def _effects(before: Brand, after: Brand) -> list[Effect]:
     for name in BrandForm.Meta.fields:
         was, becomes = getattr(before, name), getattr(after, name)
         if was != becomes:
-            result.append(Effect(str(Brand._meta.get_field(name).verbose_name), was or "–", becomes or "–"))
+            result.append(Effect(_label(name), was or "–", becomes or "–"))
     for name in IMAGES:
         if bytes(getattr(before, name)) != bytes(getattr(after, name)):
             was, becomes = name in before.images, name in after.images
-            label = str(Brand._meta.get_field(name).verbose_name)
+            label = _label(name)
             new = _("another image") if was else _("an image")
             result.append(Effect(label, _("an image") if was else "–", new if becomes else "–"))
     return result

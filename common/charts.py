@@ -1,6 +1,6 @@
 """Charts drawn on the server: where each bar stands, for a template to write down as SVG."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 WIDTH, HEIGHT = 720, 160
@@ -17,6 +17,7 @@ class Bar:
     y: float
     width: float
     height: float
+    text: str = ""  # the value as it is written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +26,13 @@ class BarChart:
 
     bars: tuple[Bar, ...]
     most: int
+    most_text: str
     width: int = WIDTH
     height: int = HEIGHT
 
 
-def bar_chart(values: Sequence[tuple[str, int]]) -> BarChart:
-    """A bar for each label and value; values are not negative."""
+def bar_chart(values: Sequence[tuple[str, int]], *, words: Callable[[int], str] = str) -> BarChart:
+    """A bar for each label and value, which are not negative; `words` is how a value is written."""
     most = max((value for _, value in values), default=0)
     place = WIDTH / max(len(values), 1)
     bars = []
@@ -40,13 +42,14 @@ def bar_chart(values: Sequence[tuple[str, int]]) -> BarChart:
             Bar(
                 label=label,
                 value=value,
+                text=words(value),
                 x=round(number * place + place * GAP / 2, 2),
                 y=round(HEIGHT - height, 2),
                 width=round(place * (1 - GAP), 2),
                 height=round(height, 2),
             )
         )
-    return BarChart(bars=tuple(bars), most=most)
+    return BarChart(bars=tuple(bars), most=most, most_text=words(most))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,9 +1,10 @@
 """The console's front page: is the business healthy this morning? And the simulator, and both as CSV."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import date, datetime, timedelta
+from functools import partial
+from typing import Any, cast
 from zoneinfo import ZoneInfo
 
 from django import forms
@@ -16,19 +17,20 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as later
 
+from accounts.models import User
 from billing.models import Plan, Price
 from billing.payments.books import Books
 from common import charts, clock, csv_export
+from common.admin import money
 from common.json_types import JsonObject
-from console import reports
+from console import reports, work_queue
 from console.models import AlertThreshold, Approval
-from credits.calendar import first_instant
 from outbox.models import Alert
-from usage import simulation
+from usage import periods, simulation
+from usage.periods import Period
 from usage.simulation import Assumptions
 
 PERIODS_DAYS = (7, 30, 90, 365)
-DEFAULT_DAYS = 30
 KEPT_S = 60  # a report is made at most once a minute, whoever looks
 NEEDS = "console.see_reports"
 
@@ -37,7 +39,7 @@ NEEDS = "console.see_reports"
 class Report:
     """All that the page shows of a period."""
 
-    days: int
+    period: Period
     made_at: datetime
     credits: dict[str, int]
     revenue: list[Books]
@@ -46,6 +48,7 @@ class Report:
     webhooks: reports.Row
     margins: list[reports.Margin]
     by_day: list[reports.Row]
+    money_by_day: list[reports.Row]
     top: list[Any]
     oddities: list[reports.Oddity]
 
@@ -58,11 +61,16 @@ def front_page(request: HttpRequest, context: JsonObject) -> JsonObject:
         "approvals": Approval.objects.filter(state=Approval.State.PENDING).select_related("account", "asked_by")[:10],
         "queues": reports.queues(now=now),
         "steps": _first_steps(),
+        "queue": work_queue.of(cast(User, request.user), now=now),
     }
     if request.user.has_perm(NEEDS):
-        days = _days(request)
-        context |= {"report": _report(days, now=now), "days": days, "periods": PERIODS_DAYS}
-        context["charts"] = _charts(context["report"], now=now)
+        period = _period(request, now=now)
+        report = _report(period, now=now)
+        context |= {"report": report, "period": period, "periods": PERIODS_DAYS, "charts": _charts(report)}
+        context |= {
+            "yesterday": periods.yesterday(settings.DEFAULT_ACCOUNT_TIME_ZONE, now=now),
+            "today": _today(now=now),
+        }
     return context
 
 
@@ -70,20 +78,21 @@ def as_csv(request: HttpRequest) -> StreamingHttpResponse:
     """The period's figures and days as one file."""
     if not request.user.has_perm(NEEDS):
         raise PermissionDenied
-    days = _days(request)
-    rows = _lines(_report(days, now=clock.now()))
-    return csv_export.download(f"report-{days}-days", ("section", "what", "value", "currency"), rows)
+    now = clock.now()
+    period = _period(request, now=now)
+    rows = _lines(_report(period, now=now))
+    name = f"report-{period.first}-{period.last}"
+    return csv_export.download(name, ("section", "what", "value", "currency"), rows)
 
 
-def _report(days: int, *, now: datetime) -> Report:
-    key = f"console.report.{days}.{int(now.timestamp()) // KEPT_S}"
+def _report(period: Period, *, now: datetime) -> Report:
+    key = f"console.report.{period.first}.{period.last}.{int(now.timestamp()) // KEPT_S}"
     if (known := cache.get(key)) is not None:
         return known  # type: ignore[no-any-return]  # what the cache gives back
-    since = _first_of(days, now=now)
-    requested = {"since": since, "until": now}
+    requested = {"since": period.since, "until": min(period.until, now)}
     thresholds = AlertThreshold.objects.first() or AlertThreshold()
     created = Report(
-        days=days,
+        period=period,
         made_at=now,
         credits=reports.credits_moved(**requested),
         revenue=reports.revenue(**requested),
@@ -91,7 +100,8 @@ def _report(days: int, *, now: datetime) -> Report:
         payments=reports.payments(**requested),
         webhooks=reports.webhooks(**requested),
         margins=reports.margins(**requested),
-        by_day=reports.by_day(**requested, zone=settings.DEFAULT_ACCOUNT_TIME_ZONE),
+        by_day=reports.by_day(**requested, zone=period.zone),
+        money_by_day=reports.money_by_day(**requested, zone=period.zone),
         top=reports.top_customers(**requested),
         oddities=list(reports.oddities(now=now, factor=thresholds.spike_factor, least=thresholds.spike_credits)),
     )
@@ -99,23 +109,23 @@ def _report(days: int, *, now: datetime) -> Report:
     return created
 
 
-def _charts(report: Report, *, now: datetime) -> list[tuple[str, charts.BarChart]]:
-    """Bars of what was sold and of what was spent, a bar a day (or a week, for a year)."""
-    zone = ZoneInfo(settings.DEFAULT_ACCOUNT_TIME_ZONE)
-    first = _first_of(report.days, now=now).astimezone(zone).date()
-    known = {row["day"]: row for row in report.by_day}
-    step = 7 if report.days > 90 else 1  # noqa: PLR2004 - a bar must be seen
-    starts = [first + timedelta(days=number) for number in range(0, report.days, step)]
+def _charts(report: Report) -> list[tuple[str, charts.BarChart]]:
+    """Bars of what was paid, by currency, and of credits sold and spent: a bar a day, or a week of a long period."""
+    days = report.period.dates
+    step = 7 if len(days) > 90 else 1  # noqa: PLR2004 - a bar must be seen
 
-    def of(name: str) -> charts.BarChart:
-        values = []
-        for start in starts:
-            span = (start + timedelta(days=number) for number in range(step))
-            total = sum(known[day][name] for day in span if day in known)
-            values.append((date_format(start, "MONTH_DAY_FORMAT"), max(0, total)))
-        return charts.bar_chart(values)
+    def bars(values: Mapping[date, int], *, words: Callable[[int], str] = str) -> charts.BarChart:
+        sums = [(days[at], sum(values.get(day, 0) for day in days[at : at + step])) for at in range(0, len(days), step)]
+        named = [(date_format(day, "MONTH_DAY_FORMAT"), max(0, value)) for day, value in sums]
+        return charts.bar_chart(named, words=words)
 
-    return [(_("Credits sold"), of("sold")), (_("Credits spent"), of("spent"))]
+    result = []
+    for currency in sorted({row["currency"] for row in report.money_by_day}):
+        paid = {row["day"]: row["paid"] for row in report.money_by_day if row["currency"] == currency}
+        result.append((_("Paid, %s") % currency.upper(), bars(paid, words=partial(money, currency=currency))))
+    for title, name in ((_("Credits sold"), "sold"), (_("Credits spent"), "spent")):
+        result.append((title, bars({row["day"]: row[name] for row in report.by_day})))
+    return result
 
 
 def _lines(report: Report) -> Iterator[tuple[Any, ...]]:
@@ -135,6 +145,8 @@ def _lines(report: Report) -> Iterator[tuple[Any, ...]]:
         yield from _of(f"feature {margin.feature or '-'}", [margin], names)
     for day in report.by_day:
         yield from _of(str(day["day"]), [day], ("sold", "given", "spent", "expired"))
+    for day in report.money_by_day:
+        yield from _of(str(day["day"]), [day], ("paid", "refunded"))
 
 
 def _of(section: str, rows: Iterable[Any], names: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
@@ -145,13 +157,16 @@ def _of(section: str, rows: Iterable[Any], names: tuple[str, ...]) -> Iterator[t
         yield from ((section, name, known[name], currency) for name in names)
 
 
-def _first_of(days: int, *, now: datetime) -> datetime:
+def _period(request: HttpRequest, *, now: datetime) -> Period:
+    if request.GET.get("days") == "1":
+        return _today(now=now)
+    return periods.chosen(request.GET, settings.DEFAULT_ACCOUNT_TIME_ZONE, now=now, choices=PERIODS_DAYS)
+
+
+def _today(*, now: datetime) -> Period:
     zone = settings.DEFAULT_ACCOUNT_TIME_ZONE
-    return first_instant(now.astimezone(ZoneInfo(zone)).date() - timedelta(days=days - 1), zone)
-
-
-def _days(request: HttpRequest) -> int:
-    return next((days for days in PERIODS_DAYS if str(days) == request.GET.get("days")), DEFAULT_DAYS)
+    day = now.astimezone(ZoneInfo(zone)).date()
+    return Period(first=day, last=day, zone=zone, days=None)
 
 
 def _first_steps() -> list[tuple[str, bool]]:

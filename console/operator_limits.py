@@ -6,6 +6,7 @@ APPROVAL_ABOVE_CREDITS, or APPROVAL_ABOVE_MINOR in money, it takes a second pers
 """
 
 from collections.abc import Iterable
+from datetime import datetime
 
 from django.conf import settings
 from django.utils.translation import gettext as _
@@ -75,6 +76,14 @@ def count(operation: Operation, request: OperationRequest) -> bool:
     except GrantLimitExceededError:
         return False
     return True
+
+
+def credits_left(operator: User, *, now: datetime) -> int | None:
+    """How many credits this operator may still give today by themselves; None for who has no small limit."""
+    if operator.has_perm("console.grant_without_limit"):
+        return None
+    given = manual_grant_counts.given_by(f"user:{operator.pk}", unit=manual_grant_counts.CREDITS, now=now)
+    return max(0, int(settings.SUPPORT_GRANT_LIMIT_PER_DAY) - given)
 
 
 def _has_small_limit(operator: User, gift: Gift) -> bool:

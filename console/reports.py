@@ -99,6 +99,15 @@ FROM billing_order
 WHERE status = 'completed' AND completed_at >= %(since)s AND completed_at < %(until)s
 GROUP BY 1 ORDER BY 1
 """
+# The same steps as the books add up, so that the days of a period are its sum.
+MONEY_BY_DAY = """
+SELECT (s.at AT TIME ZONE %(zone)s)::date AS day, r.currency,
+       coalesce(sum(s.net_minor + s.tax_minor) FILTER (WHERE s.is_payment), 0)::bigint AS paid,
+       coalesce(-sum(s.net_minor + s.tax_minor) FILTER (WHERE NOT s.is_payment), 0)::bigint AS refunded
+FROM billing_moneystep s JOIN billing_paymentrecord r ON r.id = s.payment_id
+WHERE s.at >= %(since)s AND s.at < %(until)s
+GROUP BY 1, 2 ORDER BY 1, 2
+"""
 WEBHOOKS = """
 SELECT count(*) AS received,
        count(*) FILTER (WHERE state = 'dead') AS dead,
@@ -248,6 +257,11 @@ def credits_moved(*, since: datetime, until: datetime) -> dict[str, int]:
 def by_day(*, since: datetime, until: datetime, zone: str) -> list[Row]:
     """Credits sold, given, spent and expired, day by day in the zone's calendar; days without any are left out."""
     return _rows(BY_DAY, since=since, until=until, zone=zone)
+
+
+def money_by_day(*, since: datetime, until: datetime, zone: str) -> list[Row]:
+    """What was paid and given back for credits, day by day and by currency; days without any are left out."""
+    return _rows(MONEY_BY_DAY, since=since, until=until, zone=zone)
 
 
 def margins(*, since: datetime, until: datetime) -> list[Margin]:

@@ -16,9 +16,10 @@ from common.public_ids import MalformedIdError, parse_id
 from credits import explanations, selectors
 from credits.api.transactions import as_csv
 from credits.models import Transaction
-from portal import activity, periods
+from portal import activity
 from portal.current_account import current_account, current_balance
 from portal.identifiers import identifier_or_404
+from usage import periods
 
 PAGE = 50
 MOST_GROUPED = 500  # transactions that the lines of a page are made of
@@ -37,7 +38,7 @@ def transactions(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     filters = {name: request.GET[name] for name in (*FILTERS, "model", "q") if request.GET.get(name)}
     rows = _narrowed(account, filters)
     if request.GET.get("from"):
-        period = periods.chosen(request.GET, account, now=now)
+        period = periods.chosen(request.GET, account.time_zone, now=now)
         rows = rows.filter(created_at__gte=period.since, created_at__lt=period.until)
         filters |= {"from": period.first.isoformat(), "to": period.last.isoformat()}
     if request.GET.get("format") == "csv":

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from accounts.models import Account, ApiKey, User
 from common.public_ids import MalformedIdError, parse_id
-from portal.periods import Period
 from usage import usage_summary
+from usage.periods import Period
 from usage.usage_summary import UsageTotals
 
 

@@ -21,10 +21,11 @@ from common import clock
 from credits.spending_limits import of_account as limits_of_account
 from outbox.models import WebhookEndpoint
 from portal import current_account as here
-from portal import members, periods
+from portal import members
 from portal.current_account import Role, account_context, admins_only
 from portal.identifiers import identifier_or_404
 from portal.spending_limits import uses_by_member
+from usage import periods
 
 LONGEST_NAME = 80
 
@@ -38,7 +39,7 @@ def team(request: HttpRequest) -> HttpResponse:
     if not who.is_team:
         mine = [account for account in who.others if account.kind == Account.Kind.TEAM]
         return render(request, "portal/teams.html", {"teams": mine, "longest_name": LONGEST_NAME})
-    period = periods.chosen(QueryDict(), who.account, now=now)
+    period = periods.chosen(QueryDict(), who.account.time_zone, now=now)
     rows = who.account.memberships.select_related("user").order_by("created_at", "pk")
     used = {row.member: row for row in members.used(who.account, period)}
     limits = limits_of_account(who.account.pk, now=now)

@@ -19,9 +19,9 @@ from common import clock, csv_export
 from common.charts import StackedChart, stacked_chart
 from common.public_ids import MalformedIdError, parse_id
 from credits import selectors
-from portal import members, periods
+from portal import members
 from portal.current_account import current_account
-from usage import usage_summary
+from usage import periods, usage_summary
 
 GROUPS = {"feature": _("Feature"), "model": _("AI model"), "key": _("API key"), "member": _("Member")}
 MOST_SERIES = 5  # of a chart, beside the rest
@@ -36,7 +36,7 @@ COLUMNS = (
 def usage(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
     """A bar a day, and a table by feature, model or key; each row leads to its transactions."""
     account, now = current_account(request), clock.now()
-    period = periods.chosen(request.GET, account, now=now)
+    period = periods.chosen(request.GET, account.time_zone, now=now)
     fields: Mapping[str, Any] = {
         "account_id": account.pk, "since": period.since, "until": period.until, "zone": period.zone,
     }  # fmt: skip
@@ -64,7 +64,7 @@ def usage(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
             "rows": table,
             "total": total,
             "change": _change(account, period, total),
-            "yesterday": periods.yesterday(account, now=now),
+            "yesterday": periods.yesterday(account.time_zone, now=now),
             "lasts_days": _lasts_days(account, total, len(days), now=now),
         },
     )

@@ -26,9 +26,9 @@ from common import charts, clock, live_streams
 from common.json_types import JsonObject
 from common.public_ids import MalformedIdError, parse_id, public_id
 from credits import selectors
-from portal import offers, periods
+from portal import offers
 from portal.current_account import admins_only, current_account, current_balance
-from usage import usage_summary
+from usage import periods, usage_summary
 
 LATEST = 8
 INVOICES = 24
@@ -160,7 +160,7 @@ def _left_order(request: HttpRequest) -> str:
 
 def _month(account: Account, *, now: datetime) -> JsonObject:
     """What was spent on each of the last thirty days."""
-    period = periods.chosen(QueryDict(), account, now=now)
+    period = periods.chosen(QueryDict(), account.time_zone, now=now)
     rows = usage_summary.summarize(
         account_id=account.pk, since=period.since, until=period.until, zone=period.zone, group_by=("day",)
     )

@@ -11,6 +11,7 @@ from pytest_django import Settings
 from accounts.models import Account, User
 from billing.notifications import domain_events
 from billing.tests.test_mails import post
+from branding import brand
 from common import clock
 
 
@@ -49,6 +50,7 @@ def named(settings: Settings) -> None:
     settings.SUPPORT_EMAIL = "help@example.com"
     settings.TERMS_URL, settings.PRIVACY_URL = "https://example.com/terms", "https://example.com/privacy"
     settings.IMPRINT_URL = "https://example.com/imprint"
+    brand.forget()
 
 
 def test_the_foot_leads_to_terms_privacy_imprint_and_help(named: None, db: None) -> None:

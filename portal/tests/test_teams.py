@@ -18,8 +18,9 @@ from credits import ledger, selectors
 from credits.models import Source
 from outbox import webhooks
 from outbox.models import OutboxEvent
-from portal import members, periods
+from portal import members
 from tests.threads import together
+from usage import periods
 from usage.spending import Work, spend
 from usage.tests.rate_card import put_on_the_card
 
@@ -290,7 +291,7 @@ def test_the_team_s_page_says_who_used_what(
 
 
 def _month(account: Account, now: datetime) -> periods.Period:
-    return periods.chosen(QueryDict(), account, now=now)
+    return periods.chosen(QueryDict(), account.time_zone, now=now)
 
 
 def test_closing_a_team_leaves_its_members(

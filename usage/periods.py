@@ -1,5 +1,6 @@
-"""Which days a page is about: the last so many, or from one date to another, in the account's own calendar."""
+"""Which days a page is about: the last so many, or from one date to another, in one zone's calendar."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from urllib.parse import urlencode
@@ -7,7 +8,6 @@ from zoneinfo import ZoneInfo
 
 from django.http import QueryDict
 
-from accounts.models import Account
 from credits.calendar import first_instant
 
 CHOICES_DAYS = (1, 7, 30, 90)
@@ -48,20 +48,19 @@ class Period:
         return urlencode({"from": self.first.isoformat(), "to": self.last.isoformat()})
 
 
-def yesterday(account: Account, *, now: datetime) -> Period:
-    """The account's day before today."""
-    day = now.astimezone(ZoneInfo(account.time_zone)).date() - timedelta(days=1)
-    return Period(first=day, last=day, zone=account.time_zone, days=None)
+def yesterday(zone: str, *, now: datetime) -> Period:
+    """The zone's day before today."""
+    day = now.astimezone(ZoneInfo(zone)).date() - timedelta(days=1)
+    return Period(first=day, last=day, zone=zone, days=None)
 
 
-def chosen(query: QueryDict, account: Account, *, now: datetime) -> Period:
+def chosen(query: QueryDict, zone: str, *, now: datetime, choices: Sequence[int] = CHOICES_DAYS) -> Period:
     """The days that an address asks for; what makes no sense is the last thirty."""
-    zone = account.time_zone
     today = now.astimezone(ZoneInfo(zone)).date()
     first, last = _date(query.get("from", "")), _date(query.get("to", "")) or today
     if first is not None and first <= last and (last - first).days < LONGEST_DAYS:
         return Period(first=first, last=last, zone=zone, days=None)
-    fields = {str(days): days for days in CHOICES_DAYS}
+    fields = {str(days): days for days in choices}
     days = fields.get(str(query.get("days")), DEFAULT_DAYS)
     return Period(first=today - timedelta(days=days - 1), last=today, zone=zone, days=days)
 
