@@ -9,13 +9,14 @@ from django.contrib import admin, messages
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.db import models, transaction
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import path, reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import format_lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.admin import TabularInline
@@ -31,6 +32,7 @@ from billing.subscriptions import price_moves
 from common import clock
 from common.admin import Effect, OperatorAdmin, ReadOnlyAdmin, confirmation, money
 from common.json_types import JsonObject
+from common.translated_texts import OTHER_LANGUAGES, TranslatedTexts
 
 MAX_TOLD = 20
 SYNC = gettext_lazy(
@@ -78,14 +80,43 @@ class PriceInline(TabularInline):
         return False
 
 
+def translated(form: type[Any], model: type[TranslatedTexts]) -> type[Any]:
+    """The form with a field for each text of the model in each other language of the site."""
+    fields: dict[str, Any] = {}
+    for language, name in OTHER_LANGUAGES.items():
+        for text in model.TRANSLATED:
+            column = cast("models.Field[Any, Any]", model._meta.get_field(text))
+            box = forms.Textarea(attrs={"rows": 4}) if isinstance(column, models.TextField) else None
+            fields[f"{text}_{language}"] = forms.CharField(
+                required=False,
+                label=format_lazy("{} ({})", column.verbose_name, name),
+                max_length=column.max_length,
+                help_text=gettext_lazy("Empty: as above."),
+                widget=box or forms.TextInput,
+            )
+    return type(f"Translated{form.__name__}", (form,), {**fields, "texts": model.TRANSLATED})
+
+
 class GiftForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for the type checker only
     """What is given for nothing, to everybody: more of it than one person may give takes an administrator."""
 
     operator: Any = None
+    texts: tuple[str, ...] = ()  # that are translated
     gifts = ("daily_credits", "trial_credits", "bonus_credits")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for language in OTHER_LANGUAGES:
+            for text in self.texts:
+                known = self.instance.translations.get(language, {}).get(text, "")
+                self.initial[f"{text}_{language}"] = known
 
     def clean(self) -> JsonObject:
         result: JsonObject = super().clean() or {}
+        for language in OTHER_LANGUAGES:
+            texts = {text: result.get(f"{text}_{language}") for text in self.texts}
+            if self.texts:
+                self.instance.translations[language] = {text: value for text, value in texts.items() if value}
         gifts = [*self.gifts]
         if isinstance(self.instance, Plan) and not (self.instance.pk and self.instance.prices.exists()):
             gifts.append("monthly_credits")
@@ -384,6 +415,8 @@ class SoldAdmin(GiftAdmin):
 @admin.register(Plan)
 class PlanAdmin(SoldAdmin):
     kind = "plan"
+    form = translated(GiftForm, Plan)
+    exclude = ("translations",)
     list_display = (
         "name", "code", "monthly_credits", "daily_credits", "rollover", "daily_cap", "seats", "prices",
         "is_default", "is_active",
@@ -393,6 +426,8 @@ class PlanAdmin(SoldAdmin):
 @admin.register(Pack)
 class PackAdmin(SoldAdmin):
     kind = "pack"
+    form = translated(GiftForm, Pack)
+    exclude = ("translations",)
     list_display = ("name", "code", "credits", "bonus_credits", "prices", "is_active")
 
 

@@ -14,6 +14,7 @@ from common import currencies
 from common.json_types import JsonObject
 from common.public_ids import new_id, public_id
 from common.sides import Side
+from common.translated_texts import TranslatedTexts
 
 # A stolen key or a loop that ran wild spends no more than this of what was paid for before somebody looks.
 DEFAULT_DAILY_CAP = 100
@@ -27,8 +28,10 @@ class Rollover(models.TextChoices):
     ALL = "all", _("Rolls over")
 
 
-class Plan(models.Model):
+class Plan(TranslatedTexts):
     """A subscription on offer, or (the default one) what every account has without paying."""
+
+    TRANSLATED = ("name", "description", "features")
 
     code = models.SlugField(_("code"), max_length=64, unique=True)
     name = models.CharField(_("name"), max_length=80)
@@ -85,12 +88,18 @@ class Plan(models.Model):
         return self.name
 
     @property
-    def feature_list(self) -> list[str]:
-        return [line.strip() for line in self.features.splitlines() if line.strip()]
+    def local_description(self) -> str:
+        return self.text("description")
+
+    def feature_list(self, language: str | None = None) -> list[str]:
+        """The lines of its card in a language: the page's, if none is named."""
+        return [line.strip() for line in self.text("features", language).splitlines() if line.strip()]
 
 
-class Pack(models.Model):
+class Pack(TranslatedTexts):
     """Credits on offer for one payment."""
+
+    TRANSLATED = ("name",)
 
     code = models.SlugField(_("code"), max_length=64, unique=True)
     name = models.CharField(_("name"), max_length=80)
@@ -425,6 +434,15 @@ class Order(models.Model):
     @property
     def public_id(self) -> str:
         return public_id("co", self.id)
+
+    @property
+    def title(self) -> str:
+        """What was bought, in the language of the page; `description` is what it was called then."""
+        item = self.price.plan or self.price.pack
+        name = item.local_name if item else ""
+        if item is None or name == item.name:
+            return self.description
+        return f"{self.quantity} x {name}" if self.quantity > 1 else name
 
     @property
     def is_for_a_plan(self) -> bool:

@@ -30,6 +30,8 @@ djstripe_admin.register()
 # Several rows deleted at once would not be in the audit log: Django sends no signal for them.
 admin.site.disable_action("delete_selected")
 
+admin.site.index_title = later("Dashboard")
+
 # One way in for everybody, with its rate limits (and its second factor).
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]  # as unfold documents it
 

@@ -108,7 +108,12 @@ def credits(request: HttpRequest) -> HttpResponse:
 def billing(request: HttpRequest) -> HttpResponse:
     """The plan, how it is paid, what stands on the invoices, and what was bought."""
     account = current_account(request)
-    orders = list(Order.objects.filter(account=account).bought().order_by("-id")[:INVOICES])
+    orders = list(
+        Order.objects.filter(account=account)
+        .bought()
+        .select_related("price__plan", "price__pack")
+        .order_by("-id")[:INVOICES]
+    )
     invoices = djstripe_store.invoices_of(account.pk, limit=INVOICES)
     subscription = plan_changes.find_running(account)
     known = payment_records.for_origins([order.origin_id for order in orders] + [row["id"] for row in invoices])

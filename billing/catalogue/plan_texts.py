@@ -8,7 +8,9 @@ from django.utils.translation import ngettext
 from billing.models import Plan
 
 # A number of credits that somebody wrote by hand would contradict the plan as soon as its number is changed.
-NUMBER_BY_HAND = re.compile(r"\d[\d.,]* (free )?credits? (every|a|per|each) (day|month)\.?", re.IGNORECASE)
+NUMBER_BY_HAND = re.compile(
+    r"\d[\d.,]* (free |gratis )?credits? (every|a|per|each|elke) (day|month|dag|maand)\.?", re.IGNORECASE
+)
 
 
 def bullets(plan: Plan) -> list[str]:
@@ -23,4 +25,4 @@ def bullets(plan: Plan) -> list[str]:
             lines.append(ngettext("%(n)s credit every month", "%(n)s credits every month", n) % {"n": n})
     if plan.seats > 1:
         lines.append(_("Shared by up to %(n)s people") % {"n": plan.seats})
-    return lines + [line for line in plan.feature_list if not NUMBER_BY_HAND.fullmatch(line)]
+    return lines + [line for line in plan.feature_list() if not NUMBER_BY_HAND.fullmatch(line)]

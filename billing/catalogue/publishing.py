@@ -126,7 +126,10 @@ def rename(item: Item) -> None:
         return
     texts: JsonObject = {"name": item.name}
     if isinstance(item, Plan):
-        texts |= {"description": item.description, "marketing_features": [{"name": row} for row in item.feature_list]}
+        texts |= {
+            "description": item.description,
+            "marketing_features": [{"name": row} for row in item.feature_list(settings.LANGUAGE_CODE)],
+        }
     with stripe_client.calling():
         changed = stripe.Product.modify(item.stripe_product_id, **texts)
     _store("product", changed)

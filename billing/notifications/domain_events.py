@@ -70,6 +70,7 @@ def _first_charge(plan: Subscription) -> JsonObject:
     price = plan.next_price or plan.price
     return {
         "plan": price.plan.name if price.plan else "",
+        "plan_code": price.plan.code if price.plan else "",
         "trial_ends_at": plan.first_trial_ends_at.isoformat(),
         "first_charge_minor": price.amount_minor,
         "may_differ": may_differ_from_list(),

@@ -18,11 +18,13 @@ from django.utils.translation import gettext as _
 
 from accounts import teams
 from accounts.models import Account
+from billing.models import Order, Plan
 from billing.money import amount_in_words
 from branding import brand
 from branding.mails import attach_html
 from common import clock
 from common.json_types import JsonObject
+from common.public_ids import MalformedIdError, parse_id
 from common.urls import absolute_url
 from outbox.models import OutboxEvent
 
@@ -66,7 +68,7 @@ def send_again(event: OutboxEvent) -> str:
 
 def _send(mail: Mail, event: OutboxEvent, account: Account, to: str) -> None:
     with translation.override(account.language), timezone.override(ZoneInfo(account.time_zone)):
-        message = render(mail, event.data, to=to, name=account.name)
+        message = render(mail, _in_language(event.data), to=to, name=account.name)
         message.extra_headers["X-Entity-Ref-ID"] = event.public_id  # mail programs then do not fold them together
         message.send()
 
@@ -76,7 +78,8 @@ def subject_of(event: OutboxEvent) -> str:
     mail = _mail_for(event) if event.data else None
     if mail is None:
         return ""
-    return _(mail.subject) % {**event.data, **_in_words(event.data), "site_name": brand.current().name}
+    data = _in_language(event.data)
+    return _(mail.subject) % {**data, **_in_words(data), "site_name": brand.current().name}
 
 
 def render(mail: Mail, data: Data, *, to: str, name: str) -> EmailMultiAlternatives:
@@ -98,6 +101,27 @@ def render(mail: Mail, data: Data, *, to: str, name: str) -> EmailMultiAlternati
 def _mail_for(event: OutboxEvent) -> Mail | None:
     variant = VARIANTS.get(event.name)
     return MAILS.get(f"{event.name}.{variant(event.data)}" if variant else event.name)
+
+
+def _in_language(data: Data) -> Data:
+    """The same with plans, and what was bought, called as the language that is active has them."""
+    parts = {"": data, **{side: data[side] for side in ("from", "to") if isinstance(data.get(side), dict)}}
+    codes = {part["plan_code"] for part in parts.values() if part.get("plan_code")}
+    plans = {plan.code: plan.local_name for plan in Plan.objects.filter(code__in=codes)} if codes else {}
+    local = {side: part | {"plan": plans[part["plan_code"]]} for side, part in parts.items()
+             if part.get("plan_code") in plans}  # fmt: skip
+    result = {**data, **local.pop("", {}), **local}
+    if "description" in data and (order := _order(data)) is not None:
+        result["description"] = order.title
+    return result
+
+
+def _order(data: Data) -> Order | None:
+    try:
+        key = parse_id("co", str(data.get("order", "")))
+    except MalformedIdError:
+        return None
+    return Order.objects.select_related("price__plan", "price__pack").filter(pk=key).first()
 
 
 def _in_words(data: Data) -> Data:

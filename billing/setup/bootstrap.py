@@ -9,12 +9,13 @@ import stripe
 from django.conf import settings
 
 from billing.catalogue import price_sync, publishing
-from billing.models import Plan
+from billing.models import Pack, Plan
 from billing.setup.presets import Preset
 from billing.stripe import event_types, portal_configuration, stripe_client
 from billing.stripe.stripe_client import NotAtStripeError
 from common import clock
 from common.json_types import JsonObject
+from common.translated_texts import OTHER_LANGUAGES
 from usage import rate_card
 from usage.models import Feature
 
@@ -45,6 +46,9 @@ def push(preset: Preset, *, say: Say) -> None:
         _push_item("pack", pack, pack["credits"], position, say)
     for change in price_sync.pull():
         say(change)
+    for kind, items in ((Plan, preset.plans), (Pack, preset.packs)):
+        for item in items:
+            _translate(kind, item)
     portal_configuration.keep(say=say)
 
 
@@ -79,6 +83,17 @@ def _keep_free_plan(plan: JsonObject, position: int) -> None:
     if Plan.objects.filter(is_default=True).exclude(code=plan["code"]).exists():
         values["is_default"] = False  # another preset's stays the one that everybody has
     Plan.objects.get_or_create(code=plan["code"], defaults=values)
+
+
+def _translate(kind: type[Plan | Pack], item: JsonObject) -> None:
+    """What a preset says in other languages, for an item that has no translation yet."""
+    texts = {
+        language: {name: "\n".join(text) if isinstance(text, list) else text for name, text in item[language].items()}
+        for language in OTHER_LANGUAGES
+        if language in item
+    }
+    if texts:
+        kind._default_manager.filter(code=item["code"], translations={}).update(translations=texts)
 
 
 def _push_item(kind: str, item: JsonObject, credits: int, position: int, say: Say) -> None:

@@ -10,7 +10,8 @@ from django.contrib.auth.models import Group
 from django.core import mail
 from django.db import connection
 from django.test import Client
-from django.utils import timezone
+from django.urls import reverse
+from django.utils import timezone, translation
 from django.utils.formats import date_format
 
 from accounts.models import Account, User
@@ -92,7 +93,7 @@ class TestMaking:
         confirm(owner, "/admin/billing/plan/make/", fields)
 
         plan = Plan.objects.get(code="atelier")
-        assert (plan.monthly_credits, plan.feature_list, plan.is_active) == (
+        assert (plan.monthly_credits, plan.feature_list(), plan.is_active) == (
             1_000,
             ["Priority support", "Ten seats"],
             True,
@@ -717,3 +718,59 @@ class TestWhatCustomersSee:
         running = plan_changes.find_running(customer)
         assert running is not None
         assert (running.price, running.next_price) == (old, None)
+
+
+class TestTranslations:
+    """Texts that operators write, in the customers' languages."""
+
+    def change(self, client: Client, row: Plan | Pack, **texts: str) -> None:
+        address = reverse(f"admin:billing_{row._meta.model_name}_change", args=[row.pk])
+        form = client.get(address).context["adminform"].form
+        fields = {name: "" if value is None else value for name, value in form.initial.items() if name in form.fields}
+        inline = {f"prices-{name}": 0 for name in ("TOTAL_FORMS", "INITIAL_FORMS", "MIN_NUM_FORMS", "MAX_NUM_FORMS")}
+        answer = client.post(address, {**fields, **inline, **texts})
+        assert answer.status_code == 302, answer.context["adminform"].form.errors
+        row.refresh_from_db()
+
+    def test_dutch_page_and_mail_have_the_dutch_texts(
+        self, shop: Shop, admin_client: Client, customer: Account
+    ) -> None:
+        pro, pack = Plan.objects.get(code="pro"), Pack.objects.get(code="credits-20")
+        self.change(admin_client, pro, name_nl="Vakman", features_nl="Eén regel\nNog een")
+        self.change(admin_client, pack, name_nl="Twintig")
+        visitor = Client(headers={"accept-language": "nl"})
+
+        page = visitor.get("/pricing").content.decode()
+        assert "Vakman" in page
+        assert "<li>Eén regel</li><li>Nog een</li>" in page
+        assert "Twintig" in page
+        assert "Voor elke dag." in page  # of the preset, untouched
+        english = Client().get("/pricing").content.decode()
+        assert "Vakman" not in english
+        assert "For using it every day." in english
+
+        customer.language = "nl"
+        customer.save(update_fields=["language"])
+        shop.pay(shop.checkout(customer))
+        shop.deliver()
+        post()
+        assert "Twintig" in mail.outbox[-1].body
+        assert "20 credits voor" not in mail.outbox[-1].body
+
+    def test_stripe_keeps_the_first_language(
+        self, shop: Shop, admin_client: Client, django_capture_on_commit_callbacks: Any
+    ) -> None:
+        pro = Plan.objects.get(code="pro")
+        with translation.override("nl"), django_capture_on_commit_callbacks(execute=True):
+            self.change(admin_client, pro, description="New words.", description_nl="Nieuwe woorden.")
+
+        product = shop.stripe.get("product", pro.stripe_product_id or "")
+        assert product["description"] == "New words."
+        assert {row["name"] for row in product["marketing_features"]} == set(pro.feature_list("en"))
+
+    def test_translation_that_is_emptied_is_gone(self, shop: Shop, admin_client: Client) -> None:
+        pack = Pack.objects.get(code="credits-20")
+        self.change(admin_client, pack, name_nl="Twintig")
+        self.change(admin_client, pack, name_nl="")
+
+        assert pack.text("name", "nl") == "20 credits"
