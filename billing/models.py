@@ -23,9 +23,9 @@ DEFAULT_DAILY_CAP = 100
 class Rollover(models.TextChoices):
     """What becomes of a plan's credits that are not used (as the ledger's allowances have it)."""
 
-    NONE = "none", _("Is gone")
-    CAPPED = "capped", _("Rolls over up to a limit")
-    ALL = "all", _("Rolls over")
+    NONE = "none", _("Expire")
+    CAPPED = "capped", _("Roll over up to a limit")
+    ALL = "all", _("Roll over")
 
 
 class Plan(TranslatedTexts):

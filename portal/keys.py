@@ -98,6 +98,7 @@ def _page(request: HttpRequest, *, new: api_keys.NewKey | None = None, rotated: 
         "new": new,
         "rotated": rotated,
         "scopes": [scope for scope in Scope if scope in api_keys.ACCOUNT_KEY_SCOPES],
+        "usual_scopes": (Scope.CREDITS_READ, Scope.CREDITS_SPEND),
         "lifetimes": LIFETIMES_DAYS,
         "base_url": settings.BASE_URL,
         "now": now,

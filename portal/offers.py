@@ -26,10 +26,11 @@ class PlanOffer:
     is_chosen: bool  # before they signed up
     trial_days: int
     daily_credits: int  # its own, or the free ones, which go on beside it
+    has_free: bool  # whether this account gets free credits
 
     @property
     def bullets(self) -> list[str]:
-        return plan_texts.bullets(self.plan)
+        return plan_texts.bullets(self.plan, has_free=self.has_free)
 
     @property
     def monthly_minor(self) -> int:
@@ -56,7 +57,16 @@ def shown(request: HttpRequest, account: Account | None = None) -> JsonObject:
     free_daily = max((plan.daily_credits for plan in plans if plan.is_default and has_free), default=0)
     interval, chosen = _interval(request, subscription), request.GET.get("plan", "")
     plan_offers = [
-        _offer(plan, interval, subscription, account, currency=currency, chosen=chosen, free_daily=free_daily)
+        _offer(
+            plan,
+            interval,
+            subscription,
+            account,
+            currency=currency,
+            chosen=chosen,
+            free_daily=free_daily,
+            has_free=has_free,
+        )
         for plan in plans
     ]
     return {
@@ -90,6 +100,7 @@ def _offer(
     currency: str,
     chosen: str,
     free_daily: int,
+    has_free: bool,
 ) -> PlanOffer:
     running = subscription.price if subscription else None
     prices = [price for price in plan.prices.all() if not running or price.currency == running.currency]
@@ -112,5 +123,6 @@ def _offer(
         is_current=is_current,
         is_chosen=plan.code == chosen and not is_current,
         trial_days=one_time_benefits.trial_days(plan, account) if price else 0,
-        daily_credits=plan.daily_credits or free_daily,
+        daily_credits=(plan.daily_credits if has_free or not plan.is_default else 0) or free_daily,
+        has_free=has_free,
     )

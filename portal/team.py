@@ -183,13 +183,13 @@ def _what_goes_on(account: Account, user: User) -> str:
 
 
 @never_cache
-@login_required
 def invitation(request: HttpRequest, link: str) -> HttpResponse:
     """What an invitation is for, and taking it. Only its address may: the mail proves who it was sent to."""
     result = teams.find_invitation(link, now=clock.now())
-    assert isinstance(request.user, User)  # noqa: S101 - login_required
     if result is None:
         return render(request, "portal/invitation.html", {"is_over": True}, status=404)
+    if not isinstance(request.user, User):
+        return render(request, "portal/invitation.html", {"invitation": result, "is_visitor": True})
     if request.method == "POST":
         try:
             taken = teams.accept(invitation=result, user=request.user, now=clock.now())

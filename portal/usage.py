@@ -21,7 +21,7 @@ from common.public_ids import MalformedIdError, parse_id
 from credits import selectors
 from portal import members
 from portal.current_account import current_account
-from usage import periods, usage_summary
+from usage import forecast, periods, usage_summary
 
 GROUPS = {"feature": _("Feature"), "model": _("AI model"), "key": _("API key"), "member": _("Member")}
 MOST_SERIES = 5  # of a chart, beside the rest
@@ -137,7 +137,10 @@ def _rows(
 def _lasts_days(account: Account, total: usage_summary.UsageTotals, days: int, *, now: datetime) -> int:
     """For how many days the balance lasts at the pace of these; none where nothing was spent."""
     spent = total.credits - total.returned
-    return selectors.balance(account_id=account.pk, now=now).available * days // spent if spent > 0 else 0
+    if spent <= 0:
+        return 0
+    buckets = selectors.balance(account_id=account.pk, now=now).buckets
+    return forecast.lasting_days([(row.remaining, row.expires_at) for row in buckets], spent, days, now=now)
 
 
 def _key_names(groups: list[usage_summary.UsageTotals], account: Account) -> dict[str | None, str]:

@@ -13,9 +13,14 @@ NUMBER_BY_HAND = re.compile(
 )
 
 
-def bullets(plan: Plan) -> list[str]:
-    """The lines of a plan's card, in the language that is active; those about numbers are made from the numbers."""
+def bullets(plan: Plan, *, has_free: bool = True) -> list[str]:
+    """The lines of a plan's card, in the language that is active; those about numbers are made from the numbers.
+
+    A team has no free credits (`has_free`): the free plan's card says so.
+    """
     lines = []
+    if plan.is_default and not has_free and (plan.daily_credits or plan.monthly_credits):
+        return [_("Free credits are personal: a team buys its own")]
     if n := plan.daily_credits:
         lines.append(ngettext("%(n)s free credit every day", "%(n)s free credits every day", n) % {"n": n})
     if n := plan.monthly_credits:

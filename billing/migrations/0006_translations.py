@@ -19,4 +19,9 @@ class Migration(migrations.Migration):
             name='translations',
             field=models.JSONField(blank=True, default=dict, verbose_name='translations'),
         ),
+        migrations.AlterField(
+            model_name='plan',
+            name='rollover',
+            field=models.CharField(choices=[('none', 'Expire'), ('capped', 'Roll over up to a limit'), ('all', 'Roll over')], default='none', help_text='Rolls over as long as the plan goes on.', max_length=6, verbose_name='what is not used by the end of the month'),
+        ),
     ]

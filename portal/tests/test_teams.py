@@ -105,7 +105,11 @@ def test_an_invitation_is_mailed_and_taken_by_its_address_only(
     assert not Membership.objects.filter(account=engines, user=bob).exists()
 
     other = Client()
-    assert other.get(f"/invitations/{link}").status_code == 302  # to the login, and back
+    page = other.get(f"/invitations/{link}").content.decode()
+    assert "Join Engines" in page
+    assert f"/accounts/signup/?next=/invitations/{link.replace(':', '%3A')}" in page
+    assert other.post(f"/invitations/{link}").status_code == 200
+    assert not Membership.objects.filter(account=engines, user=bob).exists()
     other.force_login(bob)
     assert "Join Engines" in other.get(f"/invitations/{link}").content.decode()
     assert other.post(f"/invitations/{link}").status_code == 302
