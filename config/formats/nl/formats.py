@@ -1,4 +1,4 @@
-"""28 nov 2026 14:05: months without a capital, as Dutch writes them."""
+"""28 nov. 2026 14:05: months without a capital, as Dutch writes them."""
 
 DATE_FORMAT = "j N Y"
 DATETIME_FORMAT = "j N Y H:i"
