@@ -21,9 +21,9 @@ from django.utils.translation import gettext_lazy as _
 from unfold.decorators import action
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm
 
-from accounts import keys, opening
+from accounts import app_origins, keys, opening
 from accounts.admin_forms import NewKeyForm
-from accounts.models import ApiKey, Scope, User
+from accounts.models import ApiKey, AppOrigin, Scope, User
 from common import clock
 from common.admin import OperatorAdmin, ReadOnlyAdmin, link_to
 from common.errors import ApiError
@@ -32,6 +32,22 @@ from common.json_types import JsonObject
 assert allauth_mfa_admin and allauth_sessions_admin  # noqa: S101, PT018 - so that no tool takes them away
 
 admin.site.unregister([Group, Authenticator, UserSession])
+
+
+@admin.register(AppOrigin)
+class AppOriginAdmin(OperatorAdmin):
+    tells_values = True
+    list_display = ("origin", "may_call", "may_return")
+    search_fields = ("origin",)
+    ordering = ("origin",)
+
+    def save_model(self, request: HttpRequest, obj: AppOrigin, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        app_origins.forget()
+
+    def delete_model(self, request: HttpRequest, obj: AppOrigin) -> None:
+        super().delete_model(request, obj)
+        app_origins.forget()
 
 
 @admin.register(Group)

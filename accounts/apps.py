@@ -10,7 +10,8 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         from allauth.account.signals import email_confirmed
 
-        from accounts import checks, email_confirmation
+        from accounts import app_origins, checks, email_confirmation
 
+        app_origins.connect()
         assert checks  # registers itself  # noqa: S101
         email_confirmed.connect(email_confirmation.address_confirmed, dispatch_uid="accounts.address_confirmed")

@@ -12,6 +12,7 @@ from django.db.models.functions import Lower, Upper
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts.origins import validate_origin
 from common.public_ids import new_id, public_id
 
 
@@ -240,6 +241,31 @@ class Scope(models.TextChoices):
     BILLING_WRITE = "billing:write", _("Start purchases")
     USAGE_READ = "usage:read", _("See usage")
     ACCOUNTS_WRITE = "accounts:write", _("Open accounts on first use")
+
+
+class AppOrigin(models.Model):
+    """Where an app of the seller's is at home: scheme, host and port, exactly as a browser's `Origin` names them."""
+
+    origin = models.CharField(
+        _("origin"),
+        max_length=200,
+        unique=True,
+        validators=[validate_origin],
+        help_text=_("Scheme and host, such as https://app.example.com."),
+    )
+    may_call = models.BooleanField(
+        _("may call the API from browsers"), default=True, help_text=_("With a key or token; cookies are never taken.")
+    )
+    may_return = models.BooleanField(
+        _("customers may be sent back to it"), default=True, help_text=_("After paying, and from the billing portal.")
+    )
+
+    class Meta:
+        verbose_name = _("app address")
+        verbose_name_plural = _("app addresses")
+
+    def __str__(self) -> str:
+        return self.origin
 
 
 class ApiKey(models.Model):

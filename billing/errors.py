@@ -62,7 +62,7 @@ class ForeignUrlError(BillingError):
     status_code = 400
 
     def __init__(self, field: str, allowed: str) -> None:
-        detail = f"must be an address on {allowed}."
+        detail = f"must be an address on {allowed}, or on one of RETURN_ORIGINS or the console's App addresses."
         super().__init__(
             f"{field} {detail}", errors=[{"pointer": f"/{field}", "code": "foreign_url", "detail": detail}]
         )

@@ -104,6 +104,7 @@ INSTALLED_APPS = [
     "django_structlog",
     "django_htmx",
     "csp",
+    "corsheaders",
     "allauth",
     "allauth.account",
     "allauth.mfa",
@@ -116,6 +117,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "config.middleware.add_security_headers",
+    "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "config.middleware.relax_console_csp",
@@ -148,6 +150,7 @@ MIDDLEWARE = [
 API_MIDDLEWARE = [
     "config.metrics.count_requests",
     "config.middleware.add_security_headers",
+    "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "config.middleware.take_api_slash",
     "config.middleware.answer_api_call",
@@ -303,6 +306,17 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = USES_TLS
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576  # one request body, in bytes; the webhook has its own, smaller one
+# Which web apps may call the API from a browser, beside those that the console names (accounts/app_origins.py).
+# With a key or token alone: no cookie of another site is taken.
+CORS_ALLOWED_ORIGINS = env.list("BROWSER_ORIGINS", default=[])
+CORS_ALLOWED_ORIGIN_REGEXES = [r"^http://(localhost|127\.0\.0\.1):\d+\Z"] if SANDBOX else []
+CORS_URLS_REGEX = r"^/api/v1/"
+CORS_ALLOW_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+CORS_ALLOW_HEADERS = ("authorization", "content-type", "idempotency-key", "x-request-id")
+CORS_EXPOSE_HEADERS = (
+    "request-id", "idempotent-replayed", "credits-available", "ratelimit", "ratelimit-policy", "retry-after", "etag",
+)  # fmt: skip
+CORS_PREFLIGHT_MAX_AGE = 600  # seconds
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [SELF],

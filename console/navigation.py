@@ -36,6 +36,7 @@ def sidebar(request: HttpRequest) -> list[JsonObject]:
             _entry(request, _("Accounts"), "groups", "accounts", "account"),
             _entry(request, _("Users"), "person", "accounts", "user"),
             _entry(request, _("API keys"), "key", "accounts", "apikey"),
+            _entry(request, _("App addresses"), "language", "accounts", "apporigin"),
         ),
         _group(
             _("Credits"),

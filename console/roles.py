@@ -27,7 +27,8 @@ BILLING_MAY = (
 )  # fmt: skip
 OPERATORS_MAY = (
     *BILLING_MAY, "console.merge_accounts", "console.erase_person", "console.add_alertthreshold",
-    "console.change_alertthreshold", "accounts.add_apikey", "accounts.change_apikey", "billing.change_plan",
+    "console.change_alertthreshold", "accounts.add_apikey", "accounts.change_apikey",
+    "accounts.add_apporigin", "accounts.change_apporigin", "accounts.delete_apporigin", "billing.change_plan",
     "billing.change_pack", "billing.change_price", "billing.add_promotion", "billing.change_promotion",
     "usage.add_feature", "usage.change_feature", "usage.add_featureprice", "branding.add_brand",
 )  # fmt: skip

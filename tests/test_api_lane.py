@@ -97,3 +97,16 @@ def test_who_brings_a_cookie_gets_the_whole_of_it(call: Call) -> None:
 
     assert body["available"] == 10
     assert "Content-Security-Policy" in headers
+
+
+def test_browser_of_an_app_is_answered_before_it_has_a_key(call: Call) -> None:
+    """A preflight has no Authorization (fetch.spec.whatwg.org): whoever answers it 401 refuses the app."""
+    status, headers, _ = call(
+        "OPTIONS", "/api/v1/credits/spend", HTTP_ORIGIN="http://localhost:5173", HTTP_AUTHORIZATION="",
+        HTTP_ACCESS_CONTROL_REQUEST_METHOD="POST", HTTP_ACCESS_CONTROL_REQUEST_HEADERS="authorization",
+    )  # fmt: skip
+    assert (status, headers["access-control-allow-origin"]) == (200, "http://localhost:5173")
+
+    status, headers, _ = call("POST", "/api/v1/credits/spend", b'{"amount": 3}', HTTP_ORIGIN="http://localhost:5173")
+    assert (status, headers["access-control-allow-origin"]) == (201, "http://localhost:5173")
+    assert "credits-available" in headers["access-control-expose-headers"]

@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.signing import Signer
 from django.db import IntegrityError, transaction
 
+from accounts import app_origins
 from accounts.models import Account
 from billing.catalogue import promotions
 from billing.checkout import providers
@@ -185,7 +186,7 @@ def _order(wanted: Order, *, now: datetime) -> tuple[Order, bool]:
 
 
 def check_return_url(field: str, url: str) -> None:
-    """Customers are sent back to us, or to an app that RETURN_ORIGINS names. (A browser reads a backslash as a slash.)
+    """Customers are sent back to us, or to an app that is named for that. (A browser reads a backslash as a slash.)
 
     Raises ForeignUrlError.
     """
@@ -195,7 +196,6 @@ def check_return_url(field: str, url: str) -> None:
         given = urlsplit(url)
     except ValueError:
         raise ForeignUrlError(field, settings.BASE_URL) from None
-    allowed = {(own.scheme, own.netloc) for own in map(urlsplit, (settings.BASE_URL, *settings.RETURN_ORIGINS))}
     is_plain = url.isprintable() and not set(url) & {"\\", " ", "@"}
-    if not is_plain or (given.scheme, given.netloc) not in allowed:
+    if not is_plain or not app_origins.may_return(f"{given.scheme}://{given.netloc}"):
         raise ForeignUrlError(field, settings.BASE_URL)
