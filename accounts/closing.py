@@ -32,8 +32,11 @@ def forget(*, account: Account, user: User | None, now: datetime) -> None:
         Membership.objects.filter(account=account, is_personal=False).delete()
         if user is not None:
             _forget_user(user)
+        for guest in User.objects.filter(is_guest=True, memberships__account=account):
+            _forget_user(guest)
+        account.metadata = {}
         account.name, account.email, account.closed_at = "", "", account.closed_at or now
-        account.save(update_fields=["name", "email", "closed_at"])
+        account.save(update_fields=["name", "email", "metadata", "closed_at"])
 
 
 def _forget_user(user: User) -> None:

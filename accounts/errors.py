@@ -55,6 +55,23 @@ class SellerOnlyError(ApiError):
         )
 
 
+class AccountExistsError(ApiError):
+    code = "account_exists"
+    title = "There is such an account"
+    status_code = 409
+
+    def __init__(self, account: str) -> None:
+        super().__init__(f"{account} has this external_id. Change it with PATCH.", account=account)
+
+
+class AccountHasLoginError(ApiError):
+    """Somebody signs in to this account by themselves: they say who they are, and whether it goes."""
+
+    code = "account_has_login"
+    title = "This account is somebody's who signs in"
+    status_code = 409
+
+
 class AccountClosedError(ApiError):
     code = "account_closed"
     title = "This account was closed"

@@ -47,6 +47,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     name = models.CharField(_("name"), max_length=150, blank=True)
     is_staff = models.BooleanField(_("staff"), default=False, help_text=_("May open the operator console."))
     is_active = models.BooleanField(_("active"), default=True)
+    # Comes in by a customer session and has no login: a user of the seller's app, on the hosted pages.
+    is_guest = models.BooleanField(_("guest"), default=False, editable=False)
     date_joined = models.DateTimeField(_("joined"), default=timezone.now)
 
     objects: ClassVar[UserManager] = UserManager()
@@ -114,6 +116,12 @@ class Account(models.Model):
         default=list,
         blank=True,
         verbose_name=_("e-mails that it does without"),
+    )
+    metadata = models.JSONField(
+        _("metadata"),
+        default=dict,
+        blank=True,
+        help_text=_("What the app's backend keeps here; customers do not see it."),
     )
     created_at = models.DateTimeField(_("created"), default=timezone.now, db_index=True)
     closed_at = models.DateTimeField(_("closed"), null=True, blank=True, help_text=_("Nobody's any more."))
@@ -240,7 +248,18 @@ class Scope(models.TextChoices):
     CREDITS_GRANT = "credits:grant", _("Grant credits")
     BILLING_WRITE = "billing:write", _("Start purchases")
     USAGE_READ = "usage:read", _("See usage")
-    ACCOUNTS_WRITE = "accounts:write", _("Open accounts on first use")
+    ACCOUNTS_WRITE = "accounts:write", _("Open, see, change and erase accounts")
+
+
+class UsedCustomerSession(models.Model):
+    """A customer session's link that was opened: it opens once. Kept until no such link can be valid any more."""
+
+    nonce = models.CharField(primary_key=True, max_length=32)
+    account = models.ForeignKey(Account, on_delete=models.CASCADE, related_name="+")
+    used_at = models.DateTimeField(db_index=True)
+
+    def __str__(self) -> str:
+        return self.nonce
 
 
 class AppOrigin(models.Model):

@@ -70,17 +70,22 @@ def restore(*, account_id: uuid.UUID, email: str, name: str, now: datetime) -> A
 
 def external_account(*, subject: str, now: datetime) -> Account:
     """The account of an app's user, opened on the first call; later calls answer the same one."""
+    return open_external(subject=subject, now=now)[0]
+
+
+def open_external(*, subject: str, now: datetime) -> tuple[Account, bool]:
+    """The account of an app's user, and whether this call opened it."""
     if account := find_external_account(subject):
-        return account
+        return account, False
     with transaction.atomic():
         account = Account.objects.create(kind=Account.Kind.EXTERNAL, name=subject[:LONGEST_NAME], created_at=now)
         _, is_new = ExternalIdentity.objects.get_or_create(issuer="", subject=subject, defaults={"account": account})
         if is_new:
             account_opened.send(sender=Account, account=account, now=now, is_proven=True)
-            return account
+            return account, True
         # Another call opened it at this very moment; ours is taken back.
         transaction.set_rollback(True)
-    return Account.objects.get(external_identities__issuer="", external_identities__subject=subject)
+    return Account.objects.get(external_identities__issuer="", external_identities__subject=subject), False
 
 
 def find_external_account(subject: str) -> Account | None:

@@ -1,6 +1,7 @@
 """The fields of requests and answers: strict, so that what is understood is what was sent."""
 
 import difflib
+import json
 import uuid
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, date, datetime
@@ -96,6 +97,28 @@ class DayField(serializers.DateField):
         if not EARLIEST.date() <= day < LATEST.date():
             self.fail("range")
         return day
+
+
+class MetadataField(serializers.DictField):
+    """JSON of the client's own, kept as it was sent."""
+
+    default_error_messages = {
+        "large": f"Metadata is limited to {MAX_METADATA_BYTES} bytes of JSON.",
+        "nul": "PostgreSQL keeps no NUL characters.",
+    }
+
+    def to_internal_value(self, data: Any) -> JsonObject:
+        value: JsonObject = super().to_internal_value(data)
+        try:
+            text = json.dumps(value, allow_nan=False)
+            text.encode()
+        except ValueError:
+            self.fail("nul")
+        if "\\u0000" in text:
+            self.fail("nul")
+        if len(text) > MAX_METADATA_BYTES:
+            self.fail("large")
+        return value
 
 
 class AccountField(TextField):

@@ -293,6 +293,8 @@ class StripeCustomer(models.Model):
     merged_at = models.DateTimeField(_("merged"), null=True, blank=True)
     # The billing address as last sent to Stripe: where it is another one, `address_sync` updates it.
     email = models.EmailField(_("address at Stripe"), blank=True)
+    # As well; empty where the name at Stripe is another one, such as a billing profile's.
+    name = models.CharField(_("name at Stripe"), max_length=150, blank=True)
 
     class Meta:
         verbose_name = _("Stripe customer")

@@ -6,6 +6,7 @@ from datetime import timedelta
 import structlog
 from celery import shared_task
 
+from accounts import customer_sessions
 from billing.checkout import purchases, top_ups, waiting_orders
 from billing.customers import address_sync
 from billing.errors import PaymentProviderRefusedError, PaymentProviderUnavailableError
@@ -156,8 +157,9 @@ def retry_copies() -> None:
 
 @shared_task
 def forget_payloads() -> None:
-    """Empty stored webhooks that are older than they may be kept."""
+    """Empty stored webhooks that are older than they may be kept; forget which links were opened long ago."""
     erasing.purge_payloads(now=clock.now())
+    customer_sessions.forget_used(before=clock.now() - customer_sessions.LINK_FOR - timedelta(days=1))
 
 
 @shared_task

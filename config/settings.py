@@ -143,6 +143,7 @@ MIDDLEWARE = [
     "console.middleware.second_factor_for_staff",
     "portal.time_zone.forget_time_zone",
     "portal.impersonation.refuse_changes_while_impersonating",
+    "portal.customer_sessions.keep_guests_to_their_pages",
     "django_htmx.middleware.HtmxMiddleware",
 ]
 
@@ -386,6 +387,8 @@ END_DUPLICATE_SUBSCRIPTIONS = env.bool("END_DUPLICATE_SUBSCRIPTIONS", default=Tr
 PAYCONIQ_API_BASE = env.str("PAYCONIQ_API_BASE", default="https://api.payconiq.com")
 PAYCONIQ_JWKS_URL = env.str("PAYCONIQ_JWKS_URL", default="https://payconiq.com/certificates")
 # Where a customer may be sent back to after paying, beside BASE_URL: the apps that sell through the API.
+# Where users of the seller's app, who have no login here, are led by e-mails.
+APP_URL = env.str("APP_URL", default="")
 RETURN_ORIGINS = env.list("RETURN_ORIGINS", default=[])
 # The catalogue preset that `stripe_bootstrap` pushes when none is named.
 CATALOGUE_PRESET = env.str("CATALOGUE_PRESET", default="demo")

@@ -10,8 +10,10 @@ from django.views import defaults
 from api import identity_webhooks, keys, problem_codes, problems, tokens
 from api.docs import DocsView, SchemaView
 from billing.api import (
+    accounts,
     catalogue,
     checkouts,
+    customer_sessions,
     invoices,
     orders,
     portal_sessions,
@@ -29,7 +31,7 @@ from usage.api import checks, holds, spend_batches, spends, usage_events, usage_
 RESOURCES = [
     spends, balance, checks, holds, spend_batches, grants, transactions, reversals, explanation, spending_limits,
     usage_events, usage_summary, catalogue, checkouts, orders, top_up, portal_sessions, subscription, invoices, stream,
-    webhook_endpoints, keys, tokens,
+    webhook_endpoints, keys, tokens, accounts, customer_sessions,
 ]  # fmt: skip
 
 v1 = [

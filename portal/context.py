@@ -4,6 +4,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
+from accounts import customer_sessions
 from accounts.models import User
 from branding import brand
 from common.json_types import JsonObject
@@ -16,6 +17,8 @@ def site(request: HttpRequest) -> JsonObject:
     return {
         "brand": SimpleLazyObject(brand.current),
         "is_sandbox": settings.SANDBOX,
+        "is_guest": customer_sessions.is_guest(request),
+        "return_url": SimpleLazyObject(lambda: request.session.get(customer_sessions.RETURN_URL, "")),
         "acting": SimpleLazyObject(lambda: _acting(request)),
         "header_balance": SimpleLazyObject(lambda: _balance(request)),
     }

@@ -53,7 +53,7 @@ def shown(request: HttpRequest, account: Account | None = None) -> JsonObject:
     items: list[Plan | Pack] = [*packs, *plans]
     currencies = sorted({price.currency for item in items for price in item.prices.all()})
     # A team has no free credits of its own.
-    has_free = account is None or account.kind == Account.Kind.PERSONAL
+    has_free = account is None or account.kind != Account.Kind.TEAM
     free_daily = max((plan.daily_credits for plan in plans if plan.is_default and has_free), default=0)
     interval, chosen = _interval(request, subscription), request.GET.get("plan", "")
     plan_offers = [

@@ -6,6 +6,7 @@ from portal import (
     billing_details,
     checkout,
     close_account,
+    customer_sessions,
     data_export,
     example_ai,
     history,
@@ -70,6 +71,8 @@ urlpatterns = [
     path("team/members/<int:membership_id>/remove", team.remove, name="remove-member"),
     path("invitations/<str:link>", team.invitation, name="invitation"),
     path("stop-looking", impersonation.stop_impersonating, name="stop-looking"),
+    path("enter/<str:token>", customer_sessions.enter, name="customer-session"),
+    path("leave", customer_sessions.leave, name="leave"),
     path("live", views.live, name="live"),
     path("balance", views.header_balance, name="header-balance"),
 ]

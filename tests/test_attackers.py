@@ -45,6 +45,12 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("GET", "schema"): Operation(PUBLIC),
     ("GET", "docs"): Operation(PUBLIC),
     ("GET", "billing/catalogue"): Operation(PUBLIC),
+    ("GET", "accounts"): Operation(Scope.ACCOUNTS_WRITE, whose=Side.SELLER),
+    ("POST", "accounts"): Operation(Scope.ACCOUNTS_WRITE, {"external_id": "mine"}, whose=Side.SELLER),
+    ("GET", "accounts/{}"): Operation(Scope.ACCOUNTS_WRITE, own=("acc",), whose=Side.SELLER),
+    ("PATCH", "accounts/{}"): Operation(Scope.ACCOUNTS_WRITE, {"name": "Mine"}, own=("acc",), whose=Side.SELLER),
+    ("DELETE", "accounts/{}"): Operation(Scope.ACCOUNTS_WRITE, own=("acc",), whose=Side.SELLER),
+    ("POST", "customer-sessions"): Operation(Scope.BILLING_WRITE, {}, whose=Side.SELLER),
     ("POST", "auth/tokens"): Operation(ANYBODY, {}),
     ("GET", "api-keys"): Operation(SESSION),
     ("POST", "api-keys"): Operation(SESSION, {"name": "Mine"}),
@@ -138,6 +144,7 @@ def victim(present: datetime, local_stripe: LocalStripe, db: None) -> Victim:
     ids = {
         "txn": tokens.public_id("txn", spent.transaction_id), "hold": tokens.public_id("hold", on_hold.hold_id),
         "co": order.public_id, "key": key.public_id, "whk": endpoint.public_id, "dlv": delivery.public_id,
+        "acc": account.public_id,
     }  # fmt: skip
     return Victim(account, ids)
 
@@ -228,7 +235,7 @@ def test_what_is_the_seller_s_is_refused_to_every_buyer(
 
     codes = {key: (answer.status_code, answer.json()["code"]) for key, answer in answers.items()}
     assert set(codes.values()) == {(403, "seller_only")}
-    assert len(codes) == 5 * 4
+    assert len(codes) == 11 * 4
 
 
 def test_every_route_has_an_entry() -> None:
@@ -343,7 +350,10 @@ def test_an_address_with_an_id_that_is_none_is_404(ask: Ask, victim: Victim, cli
             continue
         for rubbish in ("x", "txn_", "hold_" + "z" * 26, "%00", "..%2f", "é" * 10, "1' OR '1'='1"):
             path = route.format(*[rubbish] * route.count("{}"))
-            sent = {**(OPERATIONS[method, route].body or {}), **(named if is_sellers else {})}
+            sent = {
+                **(OPERATIONS[method, route].body or {}),
+                **(named if is_sellers and "acc" not in OPERATIONS[method, route].own else {}),
+            }
             body = json.dumps(sent) if method in ("POST", "PATCH") else ""
             answer = client.generic(method, f"/api/v1/{path}", body, content_type="application/json", headers=headers)
             assert answer.status_code == 404, (method, path, answer.status_code)

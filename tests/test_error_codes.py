@@ -144,6 +144,15 @@ def too_many_keys(kit: Kit) -> Any:
     return kit.client.post("/api/v1/api-keys", {"name": "x"}, content_type="application/json")
 
 
+def account_exists(kit: Kit) -> Any:
+    kit.ask("POST", "accounts", {"external_id": "u1"}, bearer=kit.service)
+    return kit.ask("POST", "accounts", {"external_id": "u1"}, bearer=kit.service)
+
+
+def account_has_login(kit: Kit) -> Any:
+    return kit.ask("PATCH", f"accounts/{kit.account.public_id}", {"name": "Other"}, bearer=kit.service)
+
+
 def key_not_working(kit: Kit) -> Any:
     key = kit.account.api_keys.get()
     keys.revoke_key(key=key, now=clock.now())
@@ -291,6 +300,8 @@ PROVOKED: dict[str, Callable[[Kit], Any]] = {
     "not_found": lambda kit: kit.ask("GET", "credits/transactions/txn_" + "0" * 26),
     "unauthenticated": lambda kit: kit.spend(bearer="tg_test_nobody"),
     "key_revoked": key_revoked,
+    "account_exists": account_exists,
+    "account_has_login": account_has_login,
     "token_expired": token_expired,
     "insufficient_scope": lambda kit: kit.ask("GET", "usage/events", bearer=kit.key(kit.account, "credits:read")),
     "rate_limited": rate_limited,

@@ -10,6 +10,7 @@ from stdnum.util import clean
 from accounts.models import Account
 from billing.checkout.providers.stripe import customer_of
 from billing.errors import TaxNumberRefusedError
+from billing.models import StripeCustomer
 from billing.stripe import djstripe_store, stripe_client
 
 # Two letters that a VAT number of the union starts with where they are not the country's own (VIES).
@@ -65,6 +66,7 @@ def save(account: Account, details: BillingProfile) -> None:
     address = {name: getattr(details, name) for name in ("line1", "line2", "postal_code", "city", "country")}
     changed = stripe_client.update_customer(customer_id, name=details.name, address=address)
     djstripe_store.store("customer", changed)
+    StripeCustomer.objects.filter(pk=customer_id).update(name="")  # theirs now, and not the account's
 
 
 def tax_number(text: str, *, country: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from babel.dates import format_date
+from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 from django.utils import timezone, translation
@@ -45,10 +46,16 @@ class Mail:
     notice: str = ""  # of which kind it is, if the account may do without it (Account.Notice)
 
 
+# What is of no use to a user of an app: they were welcomed there, and have no keys here.
+OF_LOGINS = ("account.opened", "key.created")
+
+
 def send(event: OutboxEvent) -> None:
     """Mail the event's account about it; nothing when there is nothing to say, or nobody to say it to."""
     mail, account = _mail_for(event), event.account
     if mail is None or account is None or mail.notice in account.muted or clock.now() - event.happened_at > NEWS:
+        return
+    if account.kind == Account.Kind.EXTERNAL and event.name in OF_LOGINS:
         return
     to = event.data.get("mail_to") or account.email
     if not to:
@@ -68,7 +75,8 @@ def send_again(event: OutboxEvent) -> str:
 
 def _send(mail: Mail, event: OutboxEvent, account: Account, to: str) -> None:
     with translation.override(account.language), timezone.override(ZoneInfo(account.time_zone)):
-        message = render(mail, _in_language(event.data), to=to, name=account.name)
+        has_login = account.kind != Account.Kind.EXTERNAL
+        message = render(mail, _in_language(event.data), to=to, name=account.name, has_login=has_login)
         message.extra_headers["X-Entity-Ref-ID"] = event.public_id  # mail programs then do not fold them together
         message.send()
 
@@ -82,16 +90,18 @@ def subject_of(event: OutboxEvent) -> str:
     return _(mail.subject) % {**data, **_in_words(data), "site_name": brand.current().name}
 
 
-def render(mail: Mail, data: Data, *, to: str, name: str) -> EmailMultiAlternatives:
-    """The message in the language that is active."""
+def render(mail: Mail, data: Data, *, to: str, name: str, has_login: bool = True) -> EmailMultiAlternatives:
+    """The message in the language that is active. Who has no login here is led to the app that they know (APP_URL)."""
     facts = {**data, **_in_words(data)}
     url, button = mail.target(data), _(mail.button)
+    if not has_login and url.startswith(settings.BASE_URL):
+        url, button = settings.APP_URL, _("Open the app")
     look = brand.current()
     shared = {"site_name": look.name, "support_email": look.support_email, "name": name, "url": url, "button": button}
     text = render_to_string(f"mails/{mail.template}.txt", {**facts, **shared}).strip()
     paragraphs = [paragraph.strip() for paragraph in text.split("\n\n") if paragraph.strip()]
-    settings_url = absolute_url("notifications") if mail.notice else ""
-    plain = "\n\n".join([*paragraphs, f"{button}: {url}", look.name])
+    settings_url = absolute_url("notifications") if mail.notice and has_login else ""
+    plain = "\n\n".join([*paragraphs, *([f"{button}: {url}"] if url else []), look.name])
     subject = " ".join((_(mail.subject) % {**facts, "site_name": look.name}).split())
     message = EmailMultiAlternatives(subject, plain, to=[to])
     attach_html(message, paragraphs, url=url, button=button, settings_url=settings_url)

@@ -160,12 +160,14 @@ def _find_account(customer_id: str) -> Account | None:
     return result.merged_into or result if result else None
 
 
-def record_customer(customer_id: str, account: Account | None, *, email: str = "", now: datetime) -> None:
+def record_customer(
+    customer_id: str, account: Account | None, *, email: str = "", name: str = "", now: datetime
+) -> None:
     """Remember whose a customer at Stripe is: an account's, or (None) nobody's of ours. What is known stays.
 
-    `email` is the address that Stripe has of it.
+    `email` is the address that Stripe has of it, and `name` the account's name if it has that.
     """
-    about = {"account": account, "created_at": now, "email": email}
+    about = {"account": account, "created_at": now, "email": email, "name": name}
     StripeCustomer.objects.get_or_create(customer_id=customer_id, defaults=about)
     if account is not None:
         StripeCustomer.objects.filter(customer_id=customer_id, account=None).update(account=account)

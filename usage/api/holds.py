@@ -104,7 +104,7 @@ class HoldsView(APIView):
         fields = checked(HoldRequest, request.data)
         account = account_of(request, now=now)
         expiry = timedelta(seconds=fields["expires_in"]) if "expires_in" in fields else DEFAULT_EXPIRY
-        with with_buy_hint(account, now=now):
+        with with_buy_hint(account, caller_of(request), now=now):
             on_hold = spending.hold(
                 account=account,
                 work=work_of(fields, side=caller_of(request).side),

@@ -1,6 +1,5 @@
 """`/credits/spend`: credits spent on a feature, or a plain number of them."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -12,9 +11,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts import customer_sessions
 from accounts.models import Account, Scope
-from api.authentication import account_of, caller_of
-from api.fields import ACCOUNT_PARAMETER, MAX_METADATA_BYTES, AccountField, PrintableField, WholeNumberField, checked
+from api.authentication import Caller, account_of, caller_of
+from api.fields import ACCOUNT_PARAMETER, AccountField, MetadataField, PrintableField, WholeNumberField, checked
 from api.idempotency import KEY_PARAMETER, idempotency_key, made
 from api.schema import refuses
 from api.serializers import Serializer
@@ -37,27 +37,13 @@ class SpendRequest(Serializer):
     feature = PrintableField(required=False, max_length=64)
     quantity = WholeNumberField(required=False)
     description = PrintableField(required=False, max_length=255, allow_blank=True, default="")
-    metadata = serializers.DictField(required=False, default=dict)
+    metadata = MetadataField(required=False, default=dict)
     usage = UsageSerializer(required=False)
     account = AccountField()
 
     default_error_messages = {
         "either": "Send either amount, or feature (and quantity).",
-        "large": f"Metadata is limited to {MAX_METADATA_BYTES} bytes of JSON.",
-        "nul": "PostgreSQL keeps no NUL characters.",
     }
-
-    def validate_metadata(self, value: JsonObject) -> JsonObject:
-        try:
-            text = json.dumps(value, allow_nan=False)
-            text.encode()
-        except ValueError:
-            self.fail("nul")
-        if "\\u0000" in text:
-            self.fail("nul")
-        if len(text) > MAX_METADATA_BYTES:
-            self.fail("large")
-        return value
 
     def validate(self, attrs: JsonObject) -> JsonObject:
         if ("amount" in attrs) == ("feature" in attrs) or ("amount" in attrs and "quantity" in attrs):
@@ -109,18 +95,29 @@ def work_data(spent: ledger.SpendResult, done: spending.Work) -> JsonObject:
 
 
 @contextmanager
-def with_buy_hint(account: Account, *, now: datetime) -> Iterator[None]:
-    """Has a refusal for lack of credits say where there are more, and when some come by themselves."""
+def with_buy_hint(account: Account, caller: Caller, *, now: datetime) -> Iterator[None]:
+    """Has a refusal for lack of credits say where there are more, and when some come by themselves.
+
+    The seller of a user without a login gets a link that lets them in (accounts.customer_sessions).
+    """
     try:
         yield
     except InsufficientCreditsError as error:
         refill = selectors.balance(account_id=account.pk, now=now).next_refill
         error.extra |= {
             "next_refill": RefillSerializer(refill).data if refill else None,
-            "buy_url": absolute_url("credits"),
+            "buy_url": _buy_url(account, caller, now=now),
             "retryable": False,
         }
         raise
+
+
+def _buy_url(account: Account, caller: Caller, *, now: datetime) -> str:
+    if caller.side == Side.SELLER and Scope.BILLING_WRITE in caller.scopes:
+        known = Account.objects.get(pk=account.pk)  # (a token's was not read)
+        if known.kind == Account.Kind.EXTERNAL:
+            return customer_sessions.create_link(known, page="credits", now=now).url
+    return absolute_url("credits")
 
 
 class SpendView(APIView):
@@ -140,7 +137,7 @@ class SpendView(APIView):
         fields = checked(SpendRequest, request.data)
         account = account_of(request, now=now, is_checked_later=True)
         wanted = work_of(fields, side=caller_of(request).side)
-        with with_buy_hint(account, now=now):
+        with with_buy_hint(account, caller_of(request), now=now):
             spent = spending.spend(
                 account=account,
                 work=wanted,

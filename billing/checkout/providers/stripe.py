@@ -61,7 +61,7 @@ def customer_of(account: Account) -> str:
         email=account.email,
         name=account.name or account.public_id,
     )
-    djstripe_store.record_customer(str(created["id"]), account, email=account.email, now=clock.now())
+    djstripe_store.record_customer(str(created["id"]), account, email=account.email, name=account.name, now=clock.now())
     djstripe_store.store("customer", created)
     return str(created["id"])
 

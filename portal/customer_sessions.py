@@ -1,0 +1,58 @@
+"""Users of the seller's app on the hosted pages: in by a link, for an hour, and to what is theirs here."""
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.contrib.auth import login, logout
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts import customer_sessions
+from common import clock
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
+# What takes a login: settings of one, keys, teams, the console. A guest has none.
+CLOSED = ("/accounts/", "/admin/", "/settings", "/keys", "/team", "/invitations/", "/api/v1/api-keys", "/api/v1/auth/")
+
+
+@never_cache
+@require_safe
+def enter(request: HttpRequest, token: str) -> HttpResponse:
+    """Let the user of an app in. A browser that only fetches ahead does not use up the link."""
+    if request.method == "HEAD" or "prefetch" in request.headers.get("Sec-Purpose", ""):
+        return HttpResponse(status=204)
+    try:
+        visit = customer_sessions.open_link(token, now=clock.now())
+    except customer_sessions.LinkOverError:
+        return render(request, "portal/session_over.html", status=410)
+    login(request, visit.user, backend=BACKEND)
+    request.session.set_expiry(int(customer_sessions.SESSION_FOR.total_seconds()))
+    request.session[customer_sessions.RETURN_URL] = visit.return_url
+    answer = redirect(visit.page)
+    answer.headers["Referrer-Policy"] = "no-referrer"
+    language = visit.account.language
+    answer.set_cookie(settings.LANGUAGE_COOKIE_NAME, language, samesite="Lax", secure=settings.USES_TLS)
+    return answer
+
+
+@require_POST
+def leave(request: HttpRequest) -> HttpResponse:
+    """Back to the app."""
+    back = request.session.get(customer_sessions.RETURN_URL, "") if customer_sessions.is_guest(request) else ""
+    logout(request)
+    return redirect(back or "home")
+
+
+def keep_guests_to_their_pages(get_response: GetResponse) -> GetResponse:
+    """Refuses a guest what belongs to somebody with a login."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.path.startswith(CLOSED) and customer_sessions.is_guest(request):
+            return render(request, "portal/not_for_guests.html", status=403)
+        return get_response(request)
+
+    return middleware
