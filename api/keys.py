@@ -1,4 +1,4 @@
-"""`/api-keys`: an account's keys, made, rotated and revoked by who is signed in."""
+"""`/api-keys`: an account's keys, made, rotated and revoked by who is signed in, or by the app's backend."""
 
 from datetime import datetime
 
@@ -10,8 +10,9 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts import keys
-from accounts.models import ApiKey, User
-from api.authentication import BrowserSessionAuthentication, IsCaller, account_of
+from accounts.errors import InsufficientScopeError
+from accounts.models import ApiKey, Scope, User
+from api.authentication import IsCaller, account_of, caller_of
 from api.fields import MomentField, PrintableField, checked, identifier_of, timestamp
 from api.pagination import list_of, listing
 from api.schema import refuses
@@ -19,6 +20,7 @@ from api.serializers import Serializer
 from common import clock
 from common.errors import FieldProblem, InvalidRequestError, NotFoundError
 from common.json_types import JsonObject
+from common.sides import Side
 
 
 class KeyRequest(Serializer):
@@ -48,14 +50,25 @@ class NewKeySerializer(KeySerializer):
     secret = serializers.CharField(help_text="The key itself, this once.")
 
 
-class _SessionView(APIView):
-    """What only somebody who has signed in may do: a key that leaked makes no other keys."""
+class MayManageKeys(IsCaller):
+    """Somebody who has signed in, or a service key that looks after accounts. An account's key makes no other keys."""
 
-    authentication_classes = [BrowserSessionAuthentication]
-    permission_classes = [IsCaller]
+    def has_permission(self, request: Request, view: object) -> bool:
+        super().has_permission(request, view)
+        caller = caller_of(request)
+        if caller.actor.startswith("user:"):
+            return True
+        if caller.side == Side.SELLER and Scope.ACCOUNTS_WRITE in caller.scopes:
+            return True
+        detail = "Keys are made by who has signed in, or by a service key with accounts:write."
+        raise InsufficientScopeError(detail, required_scope=Scope.ACCOUNTS_WRITE)
 
 
-class ApiKeysView(_SessionView):
+class _KeysView(APIView):
+    permission_classes = [MayManageKeys]
+
+
+class ApiKeysView(_KeysView):
     @extend_schema(operation_id="list_api_keys", responses=list_of(KeySerializer))
     def get(self, request: Request) -> Response:
         """Your account's keys, latest first; never their secrets."""
@@ -81,7 +94,7 @@ class ApiKeysView(_SessionView):
         return _new_key(created)
 
 
-class ApiKeyView(_SessionView):
+class ApiKeyView(_KeysView):
     @extend_schema(operation_id="revoke_api_key", responses={204: None})
     def delete(self, request: Request, key_id: str) -> Response:
         """Revoke a key: it stops working at once."""
@@ -90,7 +103,7 @@ class ApiKeyView(_SessionView):
         return Response(status=204)
 
 
-class RotateKeyView(_SessionView):
+class RotateKeyView(_KeysView):
     @refuses(keys.TooManyKeysError, keys.KeyNotWorkingError)
     @extend_schema(operation_id="rotate_api_key", request=None, responses={201: NewKeySerializer})
     def post(self, request: Request, key_id: str) -> Response:

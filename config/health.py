@@ -11,6 +11,8 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from common.version import VERSION
+
 PROBE_TIMEOUT_S = 2
 
 
@@ -22,7 +24,7 @@ class HealthMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if request.path == "/healthz":
-            return JsonResponse({"status": "ok"})
+            return JsonResponse({"status": "ok", "version": VERSION})
         if request.path == "/readyz":
             result = {"database": _database(), "migrations": _migrations(), "redis": _redis()}
             is_ready = all(answer == "ok" for answer in result.values())

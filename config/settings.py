@@ -453,6 +453,7 @@ SPECTACULAR_SETTINGS = {
         "CheckoutStatusEnum": "billing.models.Order.Status",
         "PaymentStateEnum": "billing.models.PaymentRecord.State",
         "BlockCodeEnum": "credits.api.balance.BLOCK_CODES",
+        "PlanIntervalEnum": "billing.api.subscription.INTERVALS",
     },
     "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
     "SERVE_AUTHENTICATION": [],

@@ -7,7 +7,7 @@ from django.shortcuts import render
 from django.urls import include, path
 from django.views import defaults
 
-from api import identity_webhooks, keys, problem_codes, problems, tokens
+from api import identity_webhooks, keys, problem_codes, problems, tokens, version
 from api.docs import DocsView, SchemaView
 from billing.api import (
     accounts,
@@ -25,13 +25,13 @@ from billing.api import (
 from console import dashboard
 from credits.api import balance, explanation, grants, reversals, spending_limits, transactions
 from outbox.api import webhook_endpoints
-from usage.api import checks, holds, spend_batches, spends, usage_events, usage_summary
+from usage.api import checks, holds, rate_card, spend_batches, spends, usage_events, usage_summary
 
 # Each resource of the API has its addresses beside its views.
 RESOURCES = [
     spends, balance, checks, holds, spend_batches, grants, transactions, reversals, explanation, spending_limits,
     usage_events, usage_summary, catalogue, checkouts, orders, top_up, portal_sessions, subscription, invoices, stream,
-    webhook_endpoints, keys, tokens, accounts, customer_sessions,
+    webhook_endpoints, keys, tokens, accounts, customer_sessions, rate_card, version,
 ]  # fmt: skip
 
 v1 = [

@@ -21,6 +21,7 @@ from pytest_django import Settings
 
 from accounts.models import Account
 from common import clock
+from common.version import VERSION
 from config import guards, health, heartbeats, logs, sentry
 from credits import ledger
 from credits.errors import InsufficientCreditsError
@@ -136,7 +137,7 @@ def test_the_demo_refuses_a_live_key(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_the_process_is_up_whatever_else_is_not(client: Client) -> None:
-    assert client.get("/healthz", headers={"Host": "any.example"}).json() == {"status": "ok"}
+    assert client.get("/healthz", headers={"Host": "any.example"}).json() == {"status": "ok", "version": VERSION}
 
 
 def test_ready_means_database_migrations_and_redis(client: Client, db: None) -> None:

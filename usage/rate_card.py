@@ -110,6 +110,43 @@ def price(
     return result
 
 
+@dataclass(frozen=True, kw_only=True)
+class PricedModel:
+    """What a feature costs now, for one AI model, or (None) for every other."""
+
+    model: str | None
+    basis: str
+    credits: int
+    output_credits: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PricedFeature:
+    """A feature on offer, and its prices."""
+
+    code: str
+    name: str
+    unit: str
+    prices: list[PricedModel]
+
+
+def on_offer(*, now: datetime) -> list[PricedFeature]:
+    """Every feature that can be spent on, with what it costs at that moment."""
+    card = _card()
+    result = []
+    for feature in Feature.objects.filter(is_active=True).order_by("code"):
+        models = sorted(model for code, model in card if code == feature.code)
+        rates = [(model, _rate(card, feature.code, model, now)) for model in models]
+        prices = [
+            PricedModel(model=model or None, basis=rate.basis, credits=rate.credits, output_credits=rate.output_credits)
+            for model, rate in rates
+            if rate is not None
+        ]
+        if prices:
+            result.append(PricedFeature(code=feature.code, name=feature.name, unit=feature.unit, prices=prices))
+    return result
+
+
 def set_price(
     *,
     feature: Feature,

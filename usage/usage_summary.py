@@ -22,20 +22,20 @@ WITH used AS (
     SELECT starts_at AS at, feature, actor AS key, model, uses, quantity, credits, returned,
            input_tokens, output_tokens, provider_cost_micros
     FROM usage_usageslot
-    WHERE account_id = %(account_id)s AND starts_at >= %(since)s AND starts_at < %(until)s AND %(has_slots)s
+    WHERE {whose} AND starts_at >= %(since)s AND starts_at < %(until)s AND {slots}
     UNION ALL
     SELECT created_at, feature, actor, coalesce(usage ->> 'model', ''), 1, coalesce(quantity, 0), -amount, 0,
            coalesce((usage ->> 'input_tokens')::bigint, 0), coalesce((usage ->> 'output_tokens')::bigint, 0),
            coalesce((usage ->> 'provider_cost_micros')::bigint, 0)
     FROM credits_transaction
-    WHERE account_id = %(account_id)s AND kind = 'spend' AND id > %(mark)s
+    WHERE {whose} AND kind = 'spend' AND id > {mark}
           AND created_at >= %(since)s AND created_at < %(until)s
     UNION ALL
     SELECT spent.created_at, spent.feature, spent.actor, coalesce(spent.usage ->> 'model', ''), 0, 0, 0, given.amount,
            0, 0, 0
     FROM credits_transaction given
     JOIN credits_transaction spent ON spent.account_id = given.account_id AND spent.id = given.reverses_id
-    WHERE given.account_id = %(account_id)s AND given.reverses_id IS NOT NULL AND given.id > %(mark)s
+    WHERE {given} AND given.reverses_id IS NOT NULL AND given.id > {given_mark}
           AND spent.kind = 'spend' AND spent.created_at >= %(since)s AND spent.created_at < %(until)s
 )
 SELECT {columns}
@@ -43,6 +43,17 @@ SELECT {columns}
 FROM used
 {grouping}
 """
+# Of one account, whose mark is known; or of all of them, each with its own.
+OF_ONE = {
+    "whose": "account_id = %(account_id)s", "given": "given.account_id = %(account_id)s", "slots": "%(has_slots)s",
+    "mark": "%(mark)s", "given_mark": "%(mark)s",
+}  # fmt: skip
+_MARK = """coalesce((SELECT m.rolled_to FROM usage_usagemark m
+              WHERE m.account_id = {}.account_id AND m.minute = %(minute)s AND %(has_slots)s), %(mark)s)"""
+OF_ALL = {
+    "whose": "true", "given": "true", "mark": _MARK.format("credits_transaction"), "given_mark": _MARK.format("given"),
+    "slots": "%(has_slots)s AND account_id IN (SELECT account_id FROM usage_usagemark WHERE minute = %(minute)s)",
+}  # fmt: skip
 COUNTED = (
     "uses", "quantity", "credits", "returned", "input_tokens", "output_tokens", "provider_cost_micros",
 )  # fmt: skip
@@ -69,16 +80,22 @@ class UsageTotals:
 
 
 def summarize(
-    *, account_id: uuid.UUID, since: datetime, until: datetime, zone: str, group_by: tuple[str, ...] = ()
+    *, account_id: uuid.UUID | None, since: datetime, until: datetime, zone: str, group_by: tuple[str, ...] = ()
 ) -> list[UsageTotals]:
-    """What an account used from `since` until `until`: a row a group (of GROUPS), in their order; else one row."""
+    """What an account used from `since` until `until`: a row a group (of GROUPS), in their order; else one row.
+
+    Without an account, what all of them used together.
+    """
     columns = "".join(f"{GROUPS[name]} AS {name}, " for name in group_by)
     places = ", ".join(str(number + 1) for number in range(len(group_by)))
     grouping = f"GROUP BY {places} ORDER BY {places}" if group_by else ""
-    statement = SUMMARY.format(columns=columns, sums=SUMS, grouping=grouping)
-    mark = UsageMark.objects.filter(account_id=account_id).first()
-    has_slots = mark is not None and _fits(mark.minute, since, until, zone)
+    whose = OF_ALL if account_id is None else OF_ONE
+    statement = SUMMARY.format(columns=columns, sums=SUMS, grouping=grouping, **whose)
+    mark = UsageMark.objects.filter(account_id=account_id).first() if account_id is not None else None
+    minute = mark.minute if mark else minute_of(zone, since)
+    has_slots = (mark is not None or account_id is None) and _fits(minute, since, until, zone)
     fields: JsonObject = {
+        "minute": minute,
         "account_id": account_id,
         "since": since,
         "until": until,

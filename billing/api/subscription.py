@@ -1,4 +1,6 @@
-"""`/billing/subscription`: an account's plan, as it runs."""
+"""`/billing/subscription`: an account's plan, as it runs; changed, stopped and resumed."""
+
+from datetime import datetime
 
 from django.urls import path
 from drf_spectacular.utils import extend_schema
@@ -7,15 +9,29 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.models import Scope
+from accounts.models import Account, Scope
 from api.authentication import account_of
-from api.fields import ACCOUNT_PARAMETER, timestamp
+from api.fields import ACCOUNT_PARAMETER, AccountField, PrintableField, checked, timestamp
+from api.schema import refuses
 from api.serializers import Serializer
 from billing.catalogue import price_list
+from billing.errors import (
+    AlreadySubscribedError,
+    ArchivedItemError,
+    NotSubscribedError,
+    PaymentActionRequiredError,
+    PaymentDeclinedError,
+    PaymentProviderUnavailableError,
+    PlanNotPaidError,
+    PriceNotSellableError,
+    WorkUnderWayError,
+)
 from billing.models import Price, Subscription
-from billing.subscriptions import plan_changes
+from billing.subscriptions import plan_changes, previews
 from common import clock
 from common.json_types import JsonObject
+
+INTERVALS = (Price.Interval.MONTH.value, Price.Interval.YEAR.value)
 
 
 class PlanStateSerializer(Serializer):
@@ -37,6 +53,39 @@ class PlanStateSerializer(Serializer):
     trial_ends_at = serializers.DateTimeField(allow_null=True)
 
 
+class AccountOnly(Serializer):
+    account = AccountField()
+
+
+class PlanChoice(Serializer):
+    item = PrintableField(max_length=64, help_text="The plan's code.")
+    interval = serializers.ChoiceField(choices=INTERVALS)
+    account = AccountField()
+
+
+class PlanChangePreviewSerializer(Serializer):
+    """What a change would come to. Amounts in the currency's minor units."""
+
+    plan = serializers.CharField(help_text="Its code.")
+    interval = serializers.CharField()
+    amount = serializers.IntegerField(help_text="From then on, each month or year.")
+    currency = serializers.CharField()
+    is_at_once = serializers.BooleanField(help_text="Else when the running period ends.")
+    starts_at = serializers.DateTimeField()
+    due_now = serializers.IntegerField(help_text="Charged at once.")
+    credited = serializers.IntegerField(help_text="For the rest of the running period; taken off in `due_now`.")
+    credits_now = serializers.IntegerField(help_text="Credits that come with the change.")
+    credits_gone = serializers.IntegerField(help_text="Credits that make way for them.")
+    credits_monthly = serializers.IntegerField()
+
+
+CHANGING = (
+    NotSubscribedError, AlreadySubscribedError, PlanNotPaidError, PaymentDeclinedError, PaymentActionRequiredError,
+    PriceNotSellableError, ArchivedItemError, WorkUnderWayError, PaymentProviderUnavailableError,
+)  # fmt: skip
+STOPPING = (NotSubscribedError, WorkUnderWayError, PaymentProviderUnavailableError)
+
+
 class SubscriptionView(APIView):
     required_scope = Scope.CREDITS_READ
 
@@ -45,6 +94,77 @@ class SubscriptionView(APIView):
         """The account's plan, when it renews, and what comes after."""
         account = account_of(request, now=clock.now())
         return Response(plan_data(plan_changes.find_running(account)))
+
+
+class PreviewView(APIView):
+    required_scope = Scope.BILLING_WRITE
+
+    @refuses(*CHANGING)
+    @extend_schema(operation_id="preview_plan_change", request=PlanChoice, responses={200: PlanChangePreviewSerializer})
+    def post(self, request: Request) -> Response:
+        """What changing to a plan would cost now, and what becomes of the credits. Nothing is changed."""
+        account, price, now = _chosen(request)
+        preview = previews.preview_change(account=account, price=price, now=now)
+        return Response(
+            {
+                "plan": preview.price.plan.code if preview.price.plan else "",
+                "interval": preview.price.interval,
+                "amount": preview.price.amount_minor,
+                "currency": preview.price.currency,
+                "is_at_once": preview.is_at_once,
+                "starts_at": timestamp(preview.starts_at),
+                "due_now": preview.due_now_minor,
+                "credited": preview.credited_minor,
+                "credits_now": preview.credits_now,
+                "credits_gone": preview.credits_gone,
+                "credits_monthly": preview.credits_monthly,
+            }
+        )
+
+
+class ChangeView(APIView):
+    required_scope = Scope.BILLING_WRITE
+
+    @refuses(*CHANGING)
+    @extend_schema(operation_id="change_plan", request=PlanChoice, responses={200: PlanStateSerializer})
+    def post(self, request: Request) -> Response:
+        """Go on with another plan: a dearer one now, a cheaper one when the period ends.
+
+        A payment that the customer's bank wants to see approved is 402 `payment_action_required`: send them to the
+        billing page (a customer session, for users without a login). Repeated, it is 409 `already_subscribed`.
+        """
+        account, price, now = _chosen(request)
+        return Response(plan_data(plan_changes.change(account=account, price=price, now=now)))
+
+
+class CancelView(APIView):
+    required_scope = Scope.BILLING_WRITE
+
+    @refuses(*STOPPING)
+    @extend_schema(operation_id="cancel_plan", request=AccountOnly, responses={200: PlanStateSerializer})
+    def post(self, request: Request) -> Response:
+        """Let the plan end with the period that is paid for. Repeated, nothing changes."""
+        checked(AccountOnly, request.data)
+        now = clock.now()
+        return Response(plan_data(plan_changes.cancel(account=account_of(request, now=now), now=now)))
+
+
+class ResumeView(APIView):
+    required_scope = Scope.BILLING_WRITE
+
+    @refuses(*STOPPING)
+    @extend_schema(operation_id="resume_plan", request=AccountOnly, responses={200: PlanStateSerializer})
+    def post(self, request: Request) -> Response:
+        """Go on after all. Repeated, nothing changes."""
+        checked(AccountOnly, request.data)
+        now = clock.now()
+        return Response(plan_data(plan_changes.resume(account=account_of(request, now=now), now=now)))
+
+
+def _chosen(request: Request) -> tuple[Account, Price, datetime]:
+    fields, now = checked(PlanChoice, request.data), clock.now()
+    account = account_of(request, now=now)
+    return account, price_list.find_price_for(account, item=fields["item"], interval=fields["interval"]), now
 
 
 def plan_data(running: Subscription | None) -> JsonObject:
@@ -70,4 +190,8 @@ def plan_data(running: Subscription | None) -> JsonObject:
 
 urlpatterns = [
     path("billing/subscription", SubscriptionView.as_view()),
+    path("billing/subscription/preview", PreviewView.as_view()),
+    path("billing/subscription/change", ChangeView.as_view()),
+    path("billing/subscription/cancel", CancelView.as_view()),
+    path("billing/subscription/resume", ResumeView.as_view()),
 ]

@@ -270,7 +270,8 @@ def test_dates_and_money_are_written_as_the_language_does(shop: Shop, customer: 
 
     assert "€\xa00,25 per credit" in shown
     assert "€\xa05,00" in shown
-    month = ["jan", "feb", "mrt", "apr", "mei", "jun", "jul", "aug", "sep", "okt", "nov", "dec"][clock.now().month - 1]
+    months = ["jan.", "feb.", "mrt.", "apr.", "mei", "juni", "juli", "aug.", "sep.", "okt.", "nov.", "dec."]
+    month = months[clock.now().month - 1]
     assert f" {month} {clock.now().year}" in history
 
 

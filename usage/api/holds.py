@@ -14,6 +14,7 @@ from accounts.models import Scope
 from api.authentication import account_of, caller_of
 from api.fields import ACCOUNT_PARAMETER, AccountField, WholeNumberField, checked, identifier_of, timestamp
 from api.idempotency import KEY_PARAMETER, idempotency_key, made
+from api.pagination import PAGE_NAMES, PAGE_PARAMETERS, InvalidCursorError, list_of, listing, page
 from api.schema import refuses
 from api.serializers import Serializer
 from common import clock
@@ -83,9 +84,29 @@ class CapturedSerializer(TransactionSerializer):
     missing = serializers.IntegerField(help_text="Credits of the cost that were neither held nor there any more.")
 
 
+class HoldFilters(Serializer):
+    status = serializers.ChoiceField(choices=Hold.Status.choices, required=False)
+
+
 class HoldsView(APIView):
-    required_scope = Scope.CREDITS_SPEND
-    is_seller_only = True
+    @property
+    def required_scope(self) -> str:
+        return Scope.CREDITS_SPEND if self.request.method == "POST" else Scope.CREDITS_READ
+
+    @property
+    def is_seller_only(self) -> bool:
+        return self.request.method == "POST"
+
+    @refuses(InvalidCursorError)
+    @extend_schema(
+        operation_id="list_holds", parameters=[HoldFilters, *PAGE_PARAMETERS], responses=list_of(HoldSerializer)
+    )
+    def get(self, request: Request) -> Response:
+        """The account's holds, latest first."""
+        asked = checked(HoldFilters, request.query_params.dict(), others=PAGE_NAMES)
+        rows = Hold.objects.filter(account=account_of(request, now=clock.now()), **asked)
+        holds, following = page(request, rows.order_by("-id"), "hold")
+        return Response(listing([hold_data(row) for row in holds], following))
 
     @refuses(SellerOnlyError, *WITH_A_KEY, *SPENDING, rate_card.UnknownFeatureError, TooManyHoldsError)
     @extend_schema(

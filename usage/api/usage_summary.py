@@ -4,6 +4,7 @@ from dataclasses import asdict
 from datetime import date, timedelta
 from zoneinfo import ZoneInfo, available_timezones
 
+from django.conf import settings
 from django.urls import path
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
@@ -12,12 +13,13 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from accounts.models import Scope
-from api.authentication import account_of
+from api.authentication import account_of, caller_of
 from api.fields import ACCOUNT_PARAMETER, AccountField, DayField, checked
 from api.serializers import Serializer
 from common import clock
 from common.errors import FieldProblem, InvalidRequestError
 from common.json_types import JsonObject
+from common.sides import Side
 from credits.calendar import first_instant
 from usage import usage_summary
 
@@ -88,14 +90,16 @@ class UsageSummaryView(APIView):
         responses=SummarySerializer,
     )
     def get(self, request: Request) -> Response:
-        """What was used over some days, in groups and in all."""
+        """What was used over some days, in groups and in all. A service key that names no account: by all of them."""
         now = clock.now()
         fields = checked(SummaryRequest, request.query_params.dict(), others=("account", "format"))
-        account = account_of(request, now=now)
-        zone = fields.get("tz") or account.time_zone
+        caller = caller_of(request)
+        is_for_all = caller.side == Side.SELLER and not request.query_params.get("account")
+        account = None if is_for_all else account_of(request, now=now)
+        zone = fields.get("tz") or (account.time_zone if account else settings.DEFAULT_ACCOUNT_TIME_ZONE)
         first, last = _days(fields, now.astimezone(ZoneInfo(zone)).date())
         period: JsonObject = {
-            "account_id": account.pk,
+            "account_id": account.pk if account else None,
             "since": first_instant(first, zone),
             "until": first_instant(last + timedelta(days=1), zone),
             "zone": zone,

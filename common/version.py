@@ -1,0 +1,3 @@
+"""The version of the product, in the one place where it stands."""
+
+VERSION = "0.2.0"
