@@ -16,11 +16,12 @@ from django.shortcuts import get_object_or_404, redirect
 from django.urls import path, reverse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
-from django.utils.text import format_lazy
+from django.utils.text import capfirst, format_lazy
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from unfold.admin import TabularInline
 from unfold.decorators import action
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from accounts.models import User
 from billing import catalogue_changes
@@ -86,13 +87,13 @@ def translated(form: type[Any], model: type[TranslatedTexts]) -> type[Any]:
     for language, name in OTHER_LANGUAGES.items():
         for text in model.TRANSLATED:
             column = cast("models.Field[Any, Any]", model._meta.get_field(text))
-            box = forms.Textarea(attrs={"rows": 4}) if isinstance(column, models.TextField) else None
+            is_long = isinstance(column, models.TextField)
             fields[f"{text}_{language}"] = forms.CharField(
                 required=False,
-                label=format_lazy("{} ({})", column.verbose_name, name),
+                label=format_lazy("{} ({})", capfirst(str(column.verbose_name)), name),
                 max_length=column.max_length,
-                help_text=gettext_lazy("Empty: as above."),
-                widget=box or forms.TextInput,
+                help_text=gettext_lazy("Empty: the first language's."),
+                widget=UnfoldAdminTextareaWidget if is_long else UnfoldAdminTextInputWidget,
             )
     return type(f"Translated{form.__name__}", (form,), {**fields, "texts": model.TRANSLATED})
 

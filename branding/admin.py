@@ -121,13 +121,14 @@ class BrandAdmin(OperatorAdmin):
             raise Http404
         if not self.has_view_permission(request, row):
             raise PermissionDenied
-        lines = [_("Thank you for your purchase."), _("20 credits are on your account, for € 5.00.")]
+        lines = [_("Thank you for your purchase."), _("20 credits are on your account, for €5.00.")]
         return self._page(
             request,
             "branding/version.html",
             title=row.name,
             row=row,
             paragraphs=lines,
+            sender=brand.sender_of(row),
             effects=_effects(_in_use(), row),
             is_in_use=self.is_in_use(row),
             may_publish=self.has_add_permission(request),

@@ -1,6 +1,7 @@
 """The brand that counts now: the version published last, or what the environment says (SITE_NAME and others)."""
 
 import time
+from email.utils import formataddr, parseaddr
 
 from django.conf import settings
 from django.db import Error
@@ -53,5 +54,12 @@ def from_settings() -> Brand:
 
 
 def sender() -> str:
-    """Who e-mails come from."""
-    return current().sender or str(settings.DEFAULT_FROM_EMAIL)
+    """Who e-mails come from: as the brand says, or under its name from the address of DEFAULT_FROM_EMAIL."""
+    return sender_of(current())
+
+
+def sender_of(look: Brand) -> str:
+    """Who e-mails would come from under a brand."""
+    if look.sender or look._state.adding:
+        return look.sender or str(settings.DEFAULT_FROM_EMAIL)
+    return formataddr((look.name, parseaddr(settings.DEFAULT_FROM_EMAIL)[1]))

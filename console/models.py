@@ -68,7 +68,7 @@ class Approval(models.Model):
     """Something that an operator asked for and that takes a second person."""
 
     class State(models.TextChoices):
-        PENDING = "pending", _("Waits")
+        PENDING = "pending", _("Waiting")
         APPROVED = "approved", _("Approved")
         REFUSED = "refused", _("Refused")
 

@@ -72,7 +72,10 @@ def billing_details(request: HttpRequest) -> HttpResponse:
     except BillingError as refusal:
         messages.error(request, _(str(refusal)))
         return redirect("billing")
-    return render(request, "portal/billing_details.html", {"form": DetailsForm(initial=asdict(known))})
+    shown = asdict(known)
+    if shown["name"] == account.public_id:  # what Stripe has of somebody without a name
+        shown["name"] = account.name
+    return render(request, "portal/billing_details.html", {"form": DetailsForm(initial=shown)})
 
 
 def _countries() -> list[tuple[str, str]]:

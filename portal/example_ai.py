@@ -7,6 +7,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from common import clock
 from common.json_types import JsonObject
@@ -38,7 +39,6 @@ def example_ai(request: HttpRequest) -> HttpResponse:
                 account=account,
                 work=Work(
                     feature=FEATURE,
-                    description=" ".join(shown["prompt"].split())[:60],
                     # One token is for one question: another question is another spend.
                     metadata={"prompt_sha256": hashlib.sha256(shown["prompt"].encode()).hexdigest()},
                 ),
@@ -81,4 +81,5 @@ def _answer(prompt: str) -> str:
     words = prompt.split()
     if not words or words == ["fail"]:
         return ""
-    return f"You wrote {len(words)} words, “{' '.join(words[:5])}” first. (A stand-in for an AI wrote this.)"
+    said = ngettext("You wrote %(n)d word, “%(first)s” first.", "You wrote %(n)d words, “%(first)s” first.", len(words))
+    return f"{said % {'n': len(words), 'first': ' '.join(words[:5])}} {_('(A stand-in for an AI wrote this.)')}"

@@ -26,6 +26,7 @@ class PlanOffer:
     is_chosen: bool  # before they signed up
     trial_days: int
     daily_credits: int  # its own, or the free ones, which go on beside it
+    free_monthly: int  # that go on beside every plan
     has_free: bool  # whether this account gets free credits
 
     @property
@@ -55,6 +56,7 @@ def shown(request: HttpRequest, account: Account | None = None) -> JsonObject:
     # A team has no free credits of its own.
     has_free = account is None or account.kind != Account.Kind.TEAM
     free_daily = max((plan.daily_credits for plan in plans if plan.is_default and has_free), default=0)
+    free_monthly = max((plan.monthly_credits for plan in plans if plan.is_default and has_free), default=0)
     interval, chosen = _interval(request, subscription), request.GET.get("plan", "")
     plan_offers = [
         _offer(
@@ -65,6 +67,7 @@ def shown(request: HttpRequest, account: Account | None = None) -> JsonObject:
             currency=currency,
             chosen=chosen,
             free_daily=free_daily,
+            free_monthly=free_monthly,
             has_free=has_free,
         )
         for plan in plans
@@ -100,6 +103,7 @@ def _offer(
     currency: str,
     chosen: str,
     free_daily: int,
+    free_monthly: int,
     has_free: bool,
 ) -> PlanOffer:
     running = subscription.price if subscription else None
@@ -124,5 +128,6 @@ def _offer(
         is_chosen=plan.code == chosen and not is_current,
         trial_days=one_time_benefits.trial_days(plan, account) if price else 0,
         daily_credits=(plan.daily_credits if has_free or not plan.is_default else 0) or free_daily,
+        free_monthly=free_monthly,
         has_free=has_free,
     )

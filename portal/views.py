@@ -75,7 +75,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
             "invitations": _invitations(request, now=now),
             "has_key": has_key,
             "has_spent": has_spent,
-            "is_new": not (has_key and has_spent),
+            "is_new": not has_spent,
             "base_url": settings.BASE_URL,
             **_month(account, now=now),
         },

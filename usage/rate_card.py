@@ -89,6 +89,7 @@ class _Kept:
     """The rate card as this process read it last."""
 
     card: Card = {}
+    names: Mapping[str, str] = {}
     read_at: float | None = None
 
 
@@ -147,6 +148,12 @@ def on_offer(*, now: datetime) -> list[PricedFeature]:
     return result
 
 
+def name_of(feature: str) -> str:
+    """What a feature is called on pages; its code, if it is on no card."""
+    _card()
+    return _Kept.names.get(feature, feature)
+
+
 def set_price(
     *,
     feature: Feature,
@@ -201,5 +208,6 @@ def _card(*, force_refresh: bool = False) -> Card:
                     is_on_offer=row.feature.is_active,
                 )
             )
+        _Kept.names = dict(Feature.objects.values_list("code", "name"))
         _Kept.card, _Kept.read_at = dict(card), moment
     return _Kept.card

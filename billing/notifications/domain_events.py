@@ -50,9 +50,17 @@ def order_paid(order: Order, *, now: datetime) -> None:
         "currency": order.currency,
         "receipt_url": order.receipt_url,
         "is_plan": order.is_for_a_plan,
+        "interval": order.price.interval,
+        "renews_at": _renewal_of(order),
         **_trial_of(order),
     }
     _publish("order.paid", str(order.pk), order.account_id, data, now=now)
+
+
+def _renewal_of(order: Order) -> str:
+    """When the plan that an order began is paid next; empty for a pack."""
+    begun = Subscription.objects.filter(stripe_subscription_id=order.stripe_subscription_id or None).first()
+    return begun.current_period_end.isoformat() if begun else ""
 
 
 def _trial_of(order: Order) -> JsonObject:

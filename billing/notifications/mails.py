@@ -134,6 +134,9 @@ def _order(data: Data) -> Order | None:
     return Order.objects.select_related("price__plan", "price__pack").filter(pk=key).first()
 
 
+LOCALES = {"nl": "nl"}  # whose dates a language of the pages has; others write 28 December 2026
+
+
 def _in_words(data: Data) -> Data:
     """Amounts and days as the reader knows them."""
     words: Data = {}
@@ -148,11 +151,12 @@ def _in_words(data: Data) -> Data:
     if "from_minor" in data:
         words["old_price"] = amount_in_words(data["from_minor"], data["currency"])
     for word, name in (
-        ("when", "at"), ("when", "ends_at"), ("next_try", "next_try_at"), ("trial_ends", "trial_ends_at")
+        ("when", "at"), ("when", "ends_at"), ("next_try", "next_try_at"), ("trial_ends", "trial_ends_at"),
+        ("renews", "renews_at"),
     ):  # fmt: skip
         if data.get(name):
             local = timezone.localtime(datetime.fromisoformat(data[name]))
-            words[word] = format_date(local, "long", locale=get_language() or "en")
+            words[word] = format_date(local, "long", locale=LOCALES.get(get_language() or "", "en_GB"))
     return words
 
 

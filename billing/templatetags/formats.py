@@ -16,6 +16,7 @@ from billing.money import amount_in_words
 from billing.subscriptions import price_moves
 from common import currencies
 from credits.models import Transaction
+from usage import rate_card
 
 register = template.Library()
 
@@ -160,14 +161,15 @@ def in_words(row: Transaction) -> str:
     if row.description:
         return row.description
     if row.feature:
-        return f"{row.quantity} × {row.feature}" if row.quantity and row.quantity > 1 else row.feature
+        name = rate_card.name_of(row.feature)
+        return f"{row.quantity} × {name}" if row.quantity and row.quantity > 1 else name
     return str(row.get_kind_display())
 
 
 @register.filter
 def in_words_alone(row: Transaction) -> str:
     """What one of several spends was: its feature without a quantity."""
-    return row.feature or row.description or str(row.get_kind_display())
+    return rate_card.name_of(row.feature) if row.feature else row.description or str(row.get_kind_display())
 
 
 @register.filter

@@ -347,4 +347,4 @@ def test_days_in_mails_are_the_accounts_own(shop: Shop, customer: Account) -> No
     )
     post()
 
-    assert "December 22, 2026" in mail.outbox[0].body
+    assert "22 December 2026" in mail.outbox[0].body

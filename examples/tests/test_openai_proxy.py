@@ -75,7 +75,7 @@ def test_too_few_credits_is_an_openai_style_error(account: Callable[..., Any]) -
 
     error = answer.json()["error"]
     assert (answer.status_code, error["type"], error["code"]) == (402, "insufficient_quota", "insufficient_credits")
-    assert "/credits" in error["message"]
+    assert "/enter/" in error["message"]  # a link that lets them in
     assert left(customer) == 8
 
 
