@@ -136,6 +136,13 @@ PROBLEM = {
         "available": {"type": "integer"},
         "shortfall": {"type": "integer"},
         "buy_url": {"type": "string", "description": "Where there are more credits."},
+        "next_refill": {
+            "type": ["object", "null"],
+            "description": "With insufficient_credits: what comes by itself.",
+            "properties": {"amount": {"type": "integer"}, "at": {"type": "string", "format": "date-time"}},
+            "required": ["amount", "at"],
+        },
+        "account": {"type": "string", "description": "With account_exists: the one that there is."},
         "required_scope": {"type": "string", "description": "With insufficient_scope."},
         "debt": {"type": "integer", "description": "With account_in_debt: the credits owed."},
         "resets_at": {

@@ -17,6 +17,7 @@ from django.templatetags.static import static
 from django.urls import reverse_lazy
 from django.utils.translation import gettext_lazy as _
 
+from common.version import VERSION
 from config import guards, logs, renamed_settings, sentry
 
 # A process makes some hundred thousand objects as it starts, which all stay: the collector need not look through them
@@ -442,12 +443,13 @@ REST_FRAMEWORK = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Tegoed API",
     "DESCRIPTION": "Check, spend and buy credits. Errors are RFC 9457 problems with a stable `code`.",
-    "VERSION": "1",
+    "VERSION": VERSION,
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "api.problem_codes.describe",
+        "config.openapi.complete",
     ],
     "ENUM_NAME_OVERRIDES": {
         "CheckoutStatusEnum": "billing.models.Order.Status",

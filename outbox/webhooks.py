@@ -240,12 +240,24 @@ def _check_often(count: int, most: int) -> None:
 
 def payload(event: OutboxEvent) -> JsonObject:
     """What is sent: the event as it happened, with the account's names."""
-    data = dict(event.data)
+    data = _in_api_names(event.data)
     if event.account is not None:
         data["account"] = event.account.public_id
         named = ExternalIdentity.objects.filter(account=event.account, issuer="").values_list("subject", flat=True)
         data["external_id"] = named.first()
     return {"type": event.name, "timestamp": event.happened_at.isoformat().replace("+00:00", "Z"), "data": data}
+
+
+# What an event is stored with, and what the API calls the same.
+API_NAMES = {"plan": "plan_name", "plan_code": "plan", "whose": "name", "from_minor": "from_amount"}
+
+
+def _in_api_names(data: JsonObject) -> JsonObject:
+    """An event's data with the names that the API has for the same things: `amount`, not `amount_minor`."""
+    return {
+        API_NAMES.get(name, name.removesuffix("_minor")): _in_api_names(value) if isinstance(value, dict) else value
+        for name, value in data.items()
+    }
 
 
 def _deliver(endpoint: WebhookEndpoint, event: OutboxEvent, *, now: datetime) -> WebhookDelivery:

@@ -81,6 +81,7 @@ OPERATIONS: dict[tuple[str, str], Operation] = {
     ("GET", "credits/grants"): Operation(Scope.CREDITS_READ),
     ("POST", "credits/grants"): Operation(Scope.CREDITS_GRANT, {"amount": 1, "reason": "Mine"}),
     ("GET", "credits/transactions"): Operation(Scope.CREDITS_READ),
+    ("GET", "credits/transactions.csv"): Operation(Scope.CREDITS_READ),
     ("GET", "credits/transactions/{}"): Operation(Scope.CREDITS_READ, own=("txn",)),
     ("POST", "credits/transactions/{}/reverse"): Operation(
         Scope.CREDITS_SPEND, {"reason": "Mine"}, own=("txn",), whose=Side.SELLER

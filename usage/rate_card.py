@@ -198,7 +198,9 @@ def _card(*, force_refresh: bool = False) -> Card:
     moment = time.monotonic()
     if force_refresh or _Kept.read_at is None or moment - _Kept.read_at > settings.RATE_CARD_MAX_AGE_S:
         card: dict[tuple[str, str], list[Rate]] = defaultdict(list)
+        names: dict[str, str] = {}
         for row in FeaturePrice.objects.order_by("-effective_from").select_related("feature"):
+            names[row.feature.code] = row.feature.name
             card[row.feature.code, row.model].append(
                 Rate(
                     basis=row.basis,
@@ -208,6 +210,5 @@ def _card(*, force_refresh: bool = False) -> Card:
                     is_on_offer=row.feature.is_active,
                 )
             )
-        _Kept.names = dict(Feature.objects.values_list("code", "name"))
-        _Kept.card, _Kept.read_at = dict(card), moment
+        _Kept.card, _Kept.names, _Kept.read_at = dict(card), names, moment
     return _Kept.card

@@ -10,7 +10,7 @@ from rest_framework.views import APIView
 
 from accounts.models import Scope
 from api.authentication import account_of, caller_of
-from api.fields import AccountField, TextField, WholeNumberField, checked, identifier_of, timestamp
+from api.fields import ACCOUNT_PARAMETER, AccountField, TextField, WholeNumberField, checked, identifier_of, timestamp
 from api.idempotency import KEY_PARAMETER, idempotency_key, made
 from api.schema import refuses
 from api.serializers import Serializer
@@ -23,6 +23,7 @@ from billing.models import Order
 from common import clock
 from common.errors import FieldProblem, InvalidRequestError, NotFoundError
 from common.json_types import JsonObject
+from common.sides import Side
 from credits.api.refusals import WITH_A_KEY
 
 
@@ -110,11 +111,13 @@ class CheckoutsView(APIView):
 class CheckoutView(APIView):
     required_scope = Scope.CREDITS_READ
 
-    @extend_schema(operation_id="get_checkout", responses=CheckoutSerializer)
+    @extend_schema(operation_id="get_checkout", parameters=[ACCOUNT_PARAMETER], responses=CheckoutSerializer)
     def get(self, request: Request, checkout_id: str) -> Response:
-        """How a purchase stands; poll this."""
-        account = account_of(request, now=clock.now())
-        order = Order.objects.filter(account=account, pk=identifier_of("co", checkout_id, "checkout")).first()
+        """How a purchase stands; poll this. A service key need not name the account."""
+        orders = Order.objects.filter(pk=identifier_of("co", checkout_id, "checkout"))
+        if caller_of(request).side == Side.BUYER or "account" in request.query_params:
+            orders = orders.filter(account=account_of(request, now=clock.now()))
+        order = orders.first()
         if order is None:
             raise NotFoundError("There is no such checkout.")
         return Response(checkout_data(order))

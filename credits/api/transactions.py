@@ -72,13 +72,10 @@ class TransactionsView(APIView):
             OpenApiParameter("type", str, enum=list(Transaction.Kind.values)),
             *FILTER_PARAMETERS,
         ],
-        responses={
-            (200, "application/json"): list_of(TransactionSerializer),
-            (200, "text/csv"): OpenApiTypes.STR,
-        },
+        responses=list_of(TransactionSerializer),
     )
     def get(self, request: Request) -> Response | StreamingHttpResponse:
-        """The account's ledger, latest first. With `Accept: text/csv`, all of it as one file, oldest first."""
+        """The account's ledger, latest first."""
         now = clock.now()
         account = account_of(request, now=now)
         history = filtered(request, account, now=now)
@@ -86,6 +83,26 @@ class TransactionsView(APIView):
             return as_csv(account, history)
         rows, following = page(request, selectors.with_returned(history).prefetch_related("entries__grant"), "txn")
         return Response(listing([transaction_data(row) for row in rows], following))
+
+
+class TransactionsFileView(APIView):
+    required_scope = Scope.CREDITS_READ
+    renderer_classes = [CsvRenderer, JSONRenderer]
+
+    @extend_schema(
+        operation_id="download_transactions",
+        parameters=[
+            ACCOUNT_PARAMETER,
+            OpenApiParameter("type", str, enum=list(Transaction.Kind.values)),
+            *FILTER_PARAMETERS,
+        ],
+        responses={(200, "text/csv"): OpenApiTypes.STR},
+    )
+    def get(self, request: Request) -> StreamingHttpResponse:
+        """The account's ledger as one file, oldest first."""
+        now = clock.now()
+        account = account_of(request, now=now)
+        return as_csv(account, filtered(request, account, now=now))
 
 
 class TransactionView(APIView):
@@ -138,6 +155,7 @@ def csv_rows(rows: QuerySet[Transaction]) -> Iterator[tuple[Any, ...]]:
 
 
 urlpatterns = [
+    path("credits/transactions.csv", TransactionsFileView.as_view()),
     path("credits/transactions", TransactionsView.as_view()),
     path("credits/transactions/<str:transaction_id>", TransactionView.as_view()),
 ]
