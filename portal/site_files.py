@@ -1,15 +1,18 @@
 """What browsers and search engines ask of a site beside its pages."""
 
+from pathlib import Path
+
+from django.contrib.staticfiles import finders
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.templatetags.static import static
 from django.views.decorators.cache import cache_control
-from django.views.decorators.http import require_GET
+from django.views.decorators.http import require_GET, require_safe
 
 from branding import brand
 from branding.models import Brand
 from common.urls import absolute_url
 
-DAY_S = 86_400
+HOUR_S, DAY_S = 3_600, 86_400
 # What is somebody's own, or for machines: nothing of it belongs in a search engine.
 PRIVATE = ("/admin/", "/api/", "/accounts/", "/billing/", "/settings/", "/invitations/")
 GREEN, PAPER = "#236857", "#ffffff"  # as portal/static/portal/site.css has them
@@ -39,6 +42,19 @@ def manifest(_request: HttpRequest) -> JsonResponse:
         "icons": [icon],
     }
     return JsonResponse(about, content_type="application/manifest+json")
+
+
+@require_safe
+@cache_control(public=True, max_age=HOUR_S)
+def embed(_request: HttpRequest) -> HttpResponse:
+    """The custom elements for other sites' pages: the address stays, and what it gives only grows."""
+    path = finders.find("portal/embed/v1.js")
+    return HttpResponse(
+        Path(str(path)).read_bytes(),
+        content_type="text/javascript; charset=utf-8",
+        # A module of another origin is fetched with CORS. There is nobody's data in it.
+        headers={"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"},
+    )
 
 
 @require_GET

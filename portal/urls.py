@@ -26,6 +26,7 @@ urlpatterns = [
     path("", views.home, name="home"),
     path("robots.txt", site_files.robots),
     path("favicon.ico", site_files.favicon),
+    path("embed/v1.js", site_files.embed, name="embed"),
     path("manifest.webmanifest", site_files.manifest, name="manifest"),
     path("pricing", views.pricing, name="pricing"),
     path("dashboard", views.dashboard, name="dashboard"),

@@ -43,7 +43,7 @@ def spend(demo: Demo, key: str, amount: int = 1, account: str = "") -> tuple[int
 def sign_up(demo: Demo, page: Page, email: str) -> None:
     page.goto(f"{demo.base_url}/")
     page.get_by_role("link", name="Start for free").first.click()
-    page.get_by_label("Email").fill(email)
+    page.get_by_label("E-mail address").fill(email)
     page.get_by_label("Password").fill("correct horse battery")
     page.get_by_role("button", name="Sign Up").click()
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
@@ -260,7 +260,7 @@ def test_staff_sees_customer_order_ledger_and_webhook(demo: Demo, page: Page) ->
     wait_until_completed(demo, service, customer["account"], checkout["id"])
 
     page.goto(f"{demo.base_url}/admin/")
-    page.get_by_label("Email").fill(operator["email"])
+    page.get_by_label("E-mail address").fill(operator["email"])
     page.get_by_label("Password").fill(operator["password"])
     page.get_by_role("button", name="Sign In").click()
     page.goto(f"{demo.base_url}/admin/accounts/account/?q={customer['email']}")

@@ -80,7 +80,7 @@ export interface AccountEvent {
   low: boolean;
   frozen: boolean;
   changed: string | null;
-  orders: Record<string, string>;
+  orders: { id: string; status: string }[];
 }
 
 type Work = { amount?: number; feature?: string; quantity?: number; account?: string };
