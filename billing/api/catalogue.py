@@ -1,6 +1,11 @@
 """`/billing/catalogue`: what is for sale; `/billing/sync-prices` fetches its prices from Stripe."""
 
+from datetime import datetime
+
 from django.urls import path
+from django.utils import translation
+from django.utils.cache import patch_vary_headers
+from django.utils.translation import get_language_from_request
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.permissions import AllowAny
@@ -8,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.models import Scope
+from accounts.models import Account, Scope
 from api.authentication import Caller, account_of
 from api.fields import ACCOUNT_PARAMETER
 from api.schema import refuses
@@ -28,7 +33,7 @@ class PriceSerializer(serializers.Serializer[Price]):
 
 class PlanSerializer(Serializer):
     code = serializers.CharField()
-    name = serializers.CharField()
+    name = serializers.CharField(source="local_name")
     credits = serializers.IntegerField(source="monthly_credits", help_text="A month.")
     daily_credits = serializers.IntegerField(help_text="A day; gone at its end.")
     trial_days = serializers.IntegerField(help_text="Before the first payment; once for each person.")
@@ -69,15 +74,24 @@ class CatalogueView(APIView):
         responses=CatalogueSerializer,
     )
     def get(self, request: Request) -> Response:
-        """What is for sale: for anybody, or (with a key) with the promotions that the account gets."""
+        """What is for sale: for anybody, or (with a key) with the promotions that the account gets.
+
+        Names and features are in the account's language, or that of Accept-Language.
+        """
         now = clock.now()
         caller: object = request.user
         is_for_one = isinstance(caller, Caller) and (caller.account or request.query_params.get("account"))
         account = account_of(request, now=now) if is_for_one else None
+        with translation.override(account.language if account else get_language_from_request(request._request)):
+            answer = Response(self._on_sale(account, now=now))
+        patch_vary_headers(answer, ["Accept-Language"])
+        return answer
+
+    def _on_sale(self, account: Account | None, *, now: datetime) -> JsonObject:
         packs = [
             {
                 "code": pack.code,
-                "name": pack.name,
+                "name": pack.local_name,
                 "credits": pack.credits,
                 "bonus": pack.bonus_credits,
                 "amount": price.amount_minor,
@@ -87,7 +101,7 @@ class CatalogueView(APIView):
             for pack in price_list.packs()
             for price in pack.prices.all()
         ]
-        return Response({"plans": PlanSerializer(price_list.plans(), many=True).data, "packs": packs})
+        return {"plans": PlanSerializer(price_list.plans(), many=True).data, "packs": packs}
 
 
 class SyncSerializer(Serializer):

@@ -120,3 +120,17 @@ def test_orders_and_invoices_say_what_became_of_their_money(shop: Shop, customer
     assert (rows[0]["item"], rows[0]["credits"], rows[0]["paid"]) == ("credits-20", 20, 500)
     (invoice,) = get("invoices")["data"]
     assert (invoice["money"], invoice["refunded"], invoice["total"]) == ("partly_refunded", 500, 2000)
+
+
+def test_catalogue_speaks_the_language_of_who_asks(client: Client, shop: Shop, customer: Account, get: Any) -> None:
+    def words(told: Any) -> str:
+        return " ".join(next(plan["features"] for plan in told["plans"] if plan["code"] == "pro"))
+
+    english = client.get("/api/v1/billing/catalogue")
+    assert "Stop whenever you like" in words(english.json())
+    assert "Accept-Language" in english.headers["Vary"]
+    dutch = client.get("/api/v1/billing/catalogue", headers={"Accept-Language": "nl-BE,nl;q=0.9"})
+    assert "Stop wanneer je wilt" in words(dutch.json())
+    customer.language = "nl"
+    customer.save(update_fields=["language"])
+    assert "Stop wanneer je wilt" in words(get("catalogue"))

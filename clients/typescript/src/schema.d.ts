@@ -170,6 +170,8 @@ export interface paths {
         /**
          * What is for sale
          * @description What is for sale: for anybody, or (with a key) with the promotions that the account gets.
+         *
+         *     Names and features are in the account's language, or that of Accept-Language.
          */
         get: operations["get_catalogue"];
         put?: never;

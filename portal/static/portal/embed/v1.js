@@ -66,7 +66,9 @@ svg { display: block; width: 100%; height: 6em; }
 rect { fill: var(--a); }
 dialog { width: min(46em, calc(100vw - 2em)); max-height: calc(100vh - 4em); overflow: auto; border: 1px solid var(--l); border-radius: var(--r); padding: 1.2em; color: var(--tegoed-text, #16241f); background: var(--tegoed-dialog, #fff); }
 dialog::backdrop { background: rgb(0 0 0 / 45%); }
-.head { display: flex; justify-content: space-between; align-items: center; gap: 1em; margin-bottom: 1em; }
+dialog h2 { margin: 0; }
+dialog h3 { margin: 1.2em 0 .5em; }
+.head { display: flex; justify-content: space-between; align-items: center; gap: 1em; }
 .hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 `);
 
