@@ -19,6 +19,7 @@ WORDS = {
     r"AsyncClient": "Client",
     r"AsyncTegoed": "Tegoed",
     r"AsyncHold": "Hold",
+    r"if inspect\.isasyncgenfunction": "if inspect.isgeneratorfunction",
     r"Awaitable\[R\]": "R",
     r", Awaitable\b": "",
     r", Generator\b": "",

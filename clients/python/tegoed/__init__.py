@@ -15,13 +15,16 @@ from tegoed.errors import (
     ApiError,
     ConnectionFailed,
     DailyCapReached,
+    ForgedWebhook,
     HoldNotOpen,
     InsufficientCredits,
+    InvalidAnswer,
     InvalidRequest,
     KeyReused,
     NotAllowed,
     NotFound,
     RateLimited,
+    ServerError,
     SpendingLimitReached,
     TegoedError,
     Unauthenticated,
@@ -42,6 +45,8 @@ from tegoed.models import (
     UsageSummary,
 )
 from tegoed.synchronous import Hold, Tegoed
+from tegoed.version import __version__
+from tegoed.webhooks import verify_webhook
 
 __all__ = [
     "AccountInDebt",
@@ -55,17 +60,20 @@ __all__ = [
     "Checkout",
     "ConnectionFailed",
     "DailyCapReached",
+    "ForgedWebhook",
     "Grant",
     "Hold",
     "HoldNotOpen",
     "HoldState",
     "InsufficientCredits",
+    "InvalidAnswer",
     "InvalidRequest",
     "KeyReused",
     "Lot",
     "NotAllowed",
     "NotFound",
     "RateLimited",
+    "ServerError",
     "SpendingLimitReached",
     "Tegoed",
     "TegoedError",
@@ -75,4 +83,6 @@ __all__ = [
     "Usage",
     "UsageRow",
     "UsageSummary",
+    "__version__",
+    "verify_webhook",
 ]

@@ -2,19 +2,23 @@
 
 import asyncio
 import functools
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable, Mapping
+import inspect
+import logging
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Mapping
 from datetime import date, datetime
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import Any, Self, TypeVar, cast
 
 import httpx2
 
 from tegoed import calls, errors, models
 from tegoed.calls import Call, Metadata
 from tegoed.models import Usage
+from tegoed.version import __version__
 
-P = ParamSpec("P")
-R = TypeVar("R")
+logger = logging.getLogger("tegoed")
+
+F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
 Account = str | Callable[..., str] | None
@@ -24,14 +28,14 @@ class AsyncTegoed:
     """A client of one server. It keeps its connections: make one, and share it between tasks.
 
     `account` is whose credits a service key spends, in every call that names no other: `acc_…`, or `ext:` and your own
-    user's id.
+    user's id. Key and address come from TEGOED_API_KEY and TEGOED_BASE_URL, if they are not given.
     """
 
     def __init__(
         self,
-        api_key: str,
+        api_key: str | None = None,
         *,
-        base_url: str,
+        base_url: str | None = None,
         account: str | None = None,
         timeout_s: float = 10.0,
         max_retries: int = 2,
@@ -40,11 +44,11 @@ class AsyncTegoed:
         self._account = account
         self._max_retries = max_retries
         self._http = httpx2.AsyncClient(
-            base_url=base_url,
-            auth=calls.KeyAuth(api_key),
+            base_url=calls.configured("base_url", base_url, "TEGOED_BASE_URL"),
+            auth=calls.KeyAuth(calls.configured("api_key", api_key, "TEGOED_API_KEY")),
             timeout=timeout_s,
             transport=transport,
-            headers={"User-Agent": "tegoed-python/0.1"},
+            headers={"User-Agent": f"tegoed-python/{__version__}"},
         )
 
     async def __aenter__(self) -> Self:
@@ -280,31 +284,101 @@ class AsyncTegoed:
         """A token of at most ten minutes, for a phone or a browser."""
         return await self._run(calls.token(scopes=scopes, ttl=ttl, account=account or self._account))
 
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        query: Mapping[str, Any] | None = None,
+        idempotency_key: str | None = None,
+    ) -> calls.Answer:
+        """Any operation of the API, with its headers: `ask("GET", "billing/invoices", query={"account": "ext:42"})`.
+
+        Writes that want an idempotency key get one, the same for all tries, if none is given.
+        """
+        key = idempotency_key or (calls.new_key() if method != "GET" else None)
+        call = calls.anything(method, path, body=body, query=query or {}, idempotency_key=key)
+        response = await self._send(call)
+        return calls.Answer(data=call.answer(response), status=response.status_code, headers=response.headers)
+
     def costs(
-        self, feature: str, *, quantity: int | None = None, account: Account = None
-    ) -> Callable[[Callable[P, Awaitable[R]]], Callable[P, Awaitable[R]]]:
+        self,
+        feature: str,
+        *,
+        quantity: int | None = None,
+        account: Account = None,
+        failed: Callable[[Any], bool] | None = None,
+    ) -> Callable[[F], F]:
         """Have each call of a function spend on a feature; what fails is given back.
 
-        `account` may be a function of the call's own arguments: `account=lambda user, text: f"ext:{user.id}"`.
+        `account` may be a function of the call's own arguments: `account=lambda user, text: f"ext:{user.id}"`. `failed`
+        says of a result that it is a failure, such as a response of 500. A generator that fails on its way gives back,
+        too; one that nobody reads to its end has been paid for.
         """
 
-        def decorate(function: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
-            @functools.wraps(function)
-            async def charged(*args: P.args, **kwargs: P.kwargs) -> R:
-                whose = account(*args, **kwargs) if callable(account) else account
-                spent = await self.spend(feature=feature, quantity=quantity, account=whose)
-                try:
-                    return await function(*args, **kwargs)
-                except BaseException as error:
-                    await self.reverse(spent.id, reason=f"{type(error).__name__}"[:255], account=whose)
-                    raise
+        async def charge(*args: Any, **kwargs: Any) -> tuple[str, str | None]:
+            whose = account(*args, **kwargs) if callable(account) else account
+            return (await self.spend(feature=feature, quantity=quantity, account=whose)).id, whose
 
-            return charged
+        def decorate(function: F) -> F:
+            if inspect.isasyncgenfunction(function):
+                return cast(F, self._charged_stream(function, charge))
+            # Asynchronous:
+            if not inspect.iscoroutinefunction(function):
+                raise TypeError("AsyncTegoed.costs is for async functions; use Tegoed.costs here.")
+            # Synchronous:
+            # if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            #     raise TypeError("This would not wait for an async function; use the asynchronous client's.")
+            # Both:
+
+            @functools.wraps(function)
+            async def charged(*args: Any, **kwargs: Any) -> Any:
+                spent = await charge(*args, **kwargs)
+                try:
+                    result = await function(*args, **kwargs)
+                except BaseException as error:
+                    await self._give_back(*spent, error)
+                    raise
+                if failed is not None and failed(result):
+                    await self._give_back(*spent, None)
+                return result
+
+            return cast(F, charged)
 
         return decorate
 
+    def _charged_stream(self, function: Callable[..., Any], charge: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        async def streamed(*args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+            transaction_id, whose = await charge(*args, **kwargs)
+            try:
+                async for part in function(*args, **kwargs):
+                    yield part
+            except GeneratorExit:
+                raise  # nobody reads on: what came was paid for
+            except BaseException as error:
+                await self._give_back(transaction_id, whose, error)
+                raise
+
+        return streamed
+
+    async def _give_back(self, transaction_id: str, account: str | None, error: BaseException | None) -> None:
+        """Give a spend back; where that fails as well, the first error counts, and says so."""
+        reason = type(error).__name__[:255] if error is not None else "failed"
+        try:
+            await self.reverse(transaction_id, reason=reason, account=account)
+        except errors.TegoedError as second:
+            logger.warning("spend %s was not given back: %s", transaction_id, second)
+            if error is not None:
+                error.add_note(f"The spend {transaction_id} was not given back: {second}")
+
     async def _run(self, call: Call[T]) -> T:
-        """Carry a call out, and again with the same key when that may help."""
+        """Carry a call out, and read its answer. Raises ApiError and others."""
+        return call.answer(await self._send(call))
+
+    async def _send(self, call: Call[Any]) -> httpx2.Response:
+        """Send a call, and again with the same key when that may help."""
         for tries in range(1, self._max_retries + 2):
             response: httpx2.Response | None = None
             try:
@@ -315,7 +389,8 @@ class AsyncTegoed:
                     raise errors.ConnectionFailed(reason, idempotency_key=call.idempotency_key) from error
             seconds = calls.pause(response, tries=tries)
             if response is not None and (seconds is None or tries > self._max_retries):
-                return call.answer(response)
+                return response
+            logger.info("%s %s is tried again in %.1f s", call.method, call.path, seconds or 0)
             await asyncio.sleep(seconds or 0)
         raise AssertionError("the last try answers or raises")
 

@@ -3,6 +3,7 @@
 `Tegoed` and `AsyncTegoed` carry the calls out.
 """
 
+import os
 import random
 import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping
@@ -48,15 +49,44 @@ class Call(Generic[T]):
     def answer(self, response: httpx2.Response) -> T:
         """What came back. Raises ApiError."""
         if response.is_success:
-            return self.read(response.json() if response.content else None)
-        try:
-            problem = response.json()
-        except ValueError:
-            problem = {}
-        if not isinstance(problem, dict):
-            problem = {}
-        problem.setdefault("detail", response.reason_phrase)
+            return self.read(self._json(response) if response.content else None)
+        problem = self._json(response)
+        if not isinstance(problem, dict) or "code" not in problem:
+            raise self._invalid(response)
         raise errors.of(response.status_code, problem, retry_after_s=_retry_after(response))
+
+    def _json(self, response: httpx2.Response) -> Any:
+        try:
+            return response.json()
+        except ValueError:
+            raise self._invalid(response) from None
+
+    def _invalid(self, response: httpx2.Response) -> errors.InvalidAnswer:
+        shown = response.text[:80].strip() or "nothing"
+        reason = f"{response.status_code} from something that is not the server: {shown}"
+        return errors.InvalidAnswer(reason, status=response.status_code, idempotency_key=self.idempotency_key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What any operation answers, as it came."""
+
+    data: Any
+    status: int
+    headers: Mapping[str, str]
+
+    @property
+    def request_id(self) -> str:
+        return self.headers.get("Request-Id", "")
+
+
+def anything(
+    method: str, path: str, *, body: Mapping[str, Any] | None, query: Mapping[str, Any], idempotency_key: str | None
+) -> Call[Any]:
+    return Call(
+        method=method, path=path.removeprefix("/").removeprefix("api/v1/"), body=body, query=query,
+        idempotency_key=idempotency_key, read=lambda data: data,
+    )  # fmt: skip
 
 
 def pause(response: httpx2.Response | None, *, tries: int) -> float | None:
@@ -82,6 +112,14 @@ class KeyAuth(httpx2.Auth):
     def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
         request.headers["Authorization"] = f"Bearer {self._key}"
         yield request
+
+
+def configured(name: str, given: str | None, variable: str) -> str:
+    """What was given, or what the environment says."""
+    value = given or os.environ.get(variable)
+    if not value:
+        raise ValueError(f"{name} is missing: give it, or set {variable}.")
+    return value
 
 
 def balance(account: str | None) -> Call[models.Balance]:

@@ -2,6 +2,7 @@
 
 TegoedError
     ConnectionFailed         nobody answered, after all tries; sending the same key again is safe
+    InvalidAnswer            what answered is not the server: a proxy's page, or nothing
     ApiError                 the server refused: `status`, `code`, `detail`, `request_id`, and all else in `problem`
         InsufficientCredits  402  `required`, `available`, `shortfall`, `buy_url`
         AccountInDebt        402
@@ -14,6 +15,8 @@ TegoedError
         Unauthenticated      401
         NotAllowed           403
         NotFound             404
+        ServerError          5xx, after all tries
+    ForgedWebhook            a webhook that is not signed as it should be
 """
 
 from typing import Any
@@ -28,6 +31,19 @@ class ConnectionFailed(TegoedError):
 
     def __init__(self, reason: str, *, idempotency_key: str | None) -> None:
         super().__init__(reason)
+        self.idempotency_key = idempotency_key
+
+
+class ForgedWebhook(TegoedError):
+    """A webhook that is not signed as it should be, or not about now: do not act on it."""
+
+
+class InvalidAnswer(TegoedError):
+    """What answered is not the server: a proxy's page, or nothing. Whether the call was done is unknown."""
+
+    def __init__(self, reason: str, *, status: int, idempotency_key: str | None) -> None:
+        super().__init__(reason)
+        self.status = status
         self.idempotency_key = idempotency_key
 
 
@@ -108,6 +124,10 @@ class NotFound(ApiError):
     """It is not there, or not this key's."""
 
 
+class ServerError(ApiError):
+    """The server failed, or is away, after all tries. Sending the same key again is safe."""
+
+
 BY_CODE: dict[str, type[ApiError]] = {
     "insufficient_credits": InsufficientCredits,
     "account_in_debt": AccountInDebt,
@@ -118,10 +138,12 @@ BY_CODE: dict[str, type[ApiError]] = {
     "hold_not_open": HoldNotOpen,
     "hold_expired": HoldNotOpen,
 }
+FAILURES_FROM = 500
 BY_STATUS: dict[int, type[ApiError]] = {400: InvalidRequest, 401: Unauthenticated, 403: NotAllowed, 404: NotFound}
 
 
 def of(status: int, problem: dict[str, Any], *, retry_after_s: int | None) -> ApiError:
     """The exception for a problem."""
-    kind = BY_CODE.get(str(problem.get("code"))) or BY_STATUS.get(status, ApiError)
+    otherwise = ServerError if status >= FAILURES_FROM else ApiError
+    kind = BY_CODE.get(str(problem.get("code"))) or BY_STATUS.get(status, otherwise)
     return kind(status, problem, retry_after_s=retry_after_s)

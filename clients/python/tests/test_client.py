@@ -1,8 +1,11 @@
 """The client against a running server, and against one that fails."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+import base64
+import tomllib
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -12,22 +15,28 @@ from tegoed import (
     AsyncTegoed,
     ConnectionFailed,
     DailyCapReached,
+    ForgedWebhook,
     HoldNotOpen,
     InsufficientCredits,
+    InvalidAnswer,
     InvalidRequest,
     KeyReused,
     NotAllowed,
     NotFound,
     RateLimited,
+    ServerError,
     Tegoed,
     Unauthenticated,
     Usage,
+    __version__,
     calls,
+    verify_webhook,
 )
 
 from accounts import keys
 from accounts.models import Account
-from common import clock
+from common import clock, webhook_signatures
+from common.version import VERSION
 from credits import ledger, limits
 from credits.models import Source, Transaction, Wallet
 from usage.models import FeaturePrice
@@ -139,7 +148,7 @@ def test_charged_function_spends_and_failure_is_reversed(service: Tegoed) -> Non
     with pytest.raises(InsufficientCredits) as refused:
         reply("42", fails=False)
     assert (refused.value.required, refused.value.available, refused.value.shortfall) == (2, 1, 1)
-    assert refused.value.buy_url.endswith("/credits")
+    assert refused.value.buy_url.startswith("http")
 
 
 def test_many_are_spent_in_one_call(service: Tegoed) -> None:
@@ -267,12 +276,150 @@ def test_what_the_server_asks_for_is_waited() -> None:
     assert all(0.25 <= (calls.pause(None, tries=tries) or 0) <= 8 for tries in range(1, 20))
 
 
-def test_an_answer_that_is_no_json_is_still_an_error(connect: Callable[..., Tegoed]) -> None:
-    line = Flaky(lambda _request: httpx2.Response(404, text="<h1>proxy</h1>"))
+@pytest.mark.parametrize(("status", "text"), [(200, "<h1>captive</h1>"), (404, "<h1>proxy</h1>"), (500, "")])
+def test_answer_of_something_else_is_an_error_of_its_own(
+    connect: Callable[..., Tegoed], status: int, text: str
+) -> None:
+    line = Flaky(lambda _request: httpx2.Response(status, text=text))
 
-    with pytest.raises(NotFound) as missing:
+    with pytest.raises(InvalidAnswer) as wrong:
+        connect(transport=line).spend(amount=1, idempotency_key="mine")
+    assert (wrong.value.status, wrong.value.idempotency_key) == (status, "mine")
+
+
+def test_failing_server_is_told_from_a_refusal(connect: Callable[..., Tegoed]) -> None:
+    problem = {"code": "internal_error", "detail": "Our mistake"}
+    line = Flaky(lambda _request: httpx2.Response(500, json=problem))
+
+    with pytest.raises(ServerError):
         connect(transport=line).balance()
-    assert missing.value.detail == "Not Found"
+
+
+def test_any_operation_can_be_asked_with_its_headers(connect: Callable[..., Tegoed]) -> None:
+    client = connect()
+
+    answer = client.ask("GET", "rate-card")
+    assert (answer.status, answer.data["has_more"]) == (200, False)
+    assert answer.request_id
+    with pytest.raises(InvalidRequest):
+        client.ask("POST", "credits/check", body={"amuont": 1})
+
+
+def test_key_and_address_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TEGOED_API_KEY", raising=False)
+    with pytest.raises(ValueError, match="TEGOED_BASE_URL"):
+        Tegoed("tg_test_x")
+    monkeypatch.setenv("TEGOED_BASE_URL", "https://credits.example.com")
+    with pytest.raises(ValueError, match="TEGOED_API_KEY"):
+        Tegoed()
+    monkeypatch.setenv("TEGOED_API_KEY", "tg_test_x")
+    Tegoed().close()
+
+
+TRANSACTION = {
+    "id": "txn_1", "type": "spend", "amount": -1, "balance_after": 1, "lots": [], "created": "2026-11-28T09:00:00Z",
+}  # fmt: skip
+
+
+def charged_client() -> tuple[Tegoed, list[str]]:
+    """A client of a server that notes what is charged and given back."""
+    done: list[str] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        done.append("back" if request.url.path.endswith("/reverse") else "charge")
+        return httpx2.Response(201, json=TRANSACTION)
+
+    return Tegoed("k", base_url="http://x", transport=httpx2.MockTransport(answer)), done
+
+
+def test_stream_that_fails_on_its_way_is_given_back() -> None:
+    client, done = charged_client()
+
+    @client.costs("chat")
+    def words(*, fails: bool) -> Iterator[str]:
+        yield "one"
+        if fails:
+            raise RuntimeError("the AI failed")
+        yield "two"
+
+    assert list(words(fails=False)) == ["one", "two"]
+    assert done == ["charge"]
+    with pytest.raises(RuntimeError):
+        list(words(fails=True))
+    assert done == ["charge", "charge", "back"]
+    for word in words(fails=True):
+        assert word == "one"
+        break  # nobody reads on: what came was paid for
+    assert done[3:] == ["charge"]
+
+
+def test_result_that_says_failure_is_given_back() -> None:
+    client, done = charged_client()
+
+    @client.costs("chat", failed=lambda answer: answer[1] >= 500)
+    def view(status: int) -> tuple[str, int]:
+        return "", status
+
+    assert view(200) == ("", 200)
+    assert view(502) == ("", 502)
+    assert done == ["charge", "charge", "back"]
+
+
+def test_decorator_of_the_wrong_kind_is_refused_before_it_charges() -> None:
+    client, done = charged_client()
+
+    async def later() -> None: ...
+    async def stream() -> AsyncIterator[str]:
+        yield ""
+
+    def now() -> None: ...
+
+    for function in (later, stream):
+        with pytest.raises(TypeError, match="asynchronous"):
+            client.costs("chat")(function)
+    with pytest.raises(TypeError, match="async functions"):
+        AsyncTegoed("k", base_url="http://x").costs("chat")(now)
+    assert done == []
+
+
+def test_first_error_counts_when_giving_back_fails_too() -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/reverse"):
+            return httpx2.Response(503, json={"code": "busy"}, headers={"Retry-After": "99"})
+        return httpx2.Response(201, json=TRANSACTION)
+
+    client = Tegoed("k", base_url="http://x", transport=httpx2.MockTransport(answer))
+
+    @client.costs("chat")
+    def fails() -> None:
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine") as raised:
+        fails()
+    assert "was not given back" in raised.value.__notes__[0]
+
+
+def test_webhook_is_taken_from_who_has_the_secret_alone() -> None:
+    secret = webhook_signatures.PREFIX + base64.b64encode(b"x" * 24).decode()
+    body, now = b'{"type": "credits.low", "data": {"left": 2}}', 1_795_860_000
+    signature = webhook_signatures.sign(secret=secret, message_id="evt_1", timestamp=now, body=body)
+    headers = {"Webhook-Id": "evt_1", "Webhook-Timestamp": str(now), "Webhook-Signature": f"v1,AAAA {signature}"}
+
+    assert verify_webhook(body, headers, ["whsec_AAAA", secret], now=now)["data"] == {"left": 2}
+    for wrong in (
+        {"body": body.replace(b"2", b"9")}, {"secrets": "whsec_AAAA"}, {"now": now + 301}, {"now": now - 301},
+        {"headers": {**headers, "Webhook-Signature": ""}}, {"headers": {}},
+        {"headers": {**headers, "Webhook-Timestamp": "x"}},
+    ):  # fmt: skip
+        with pytest.raises(ForgedWebhook):
+            verify_webhook(**({"body": body, "headers": headers, "secrets": secret, "now": now} | wrong))
+
+
+def test_package_is_of_this_release() -> None:
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+
+    assert (project["version"], project["name"]) == (VERSION, "tegoed-client")
+    assert __version__ == VERSION
 
 
 def test_the_same_with_await(live_server: LiveServer, secret: str, ada_account: Account) -> None:
