@@ -85,7 +85,8 @@ def forget_used(*, before: datetime) -> int:
 
 def is_guest(request: HttpRequest) -> bool:
     """Whether somebody is here by a customer session."""
-    return isinstance(request.user, User) and request.user.is_guest
+    user = getattr(request, "user", None)  # none yet, where a page is answered before anybody is looked for
+    return isinstance(user, User) and user.is_guest
 
 
 def _guest_of(account: Account, *, now: datetime) -> User:

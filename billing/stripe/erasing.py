@@ -58,7 +58,7 @@ def redact_stored(account: Account) -> None:
         djstripe_store.change_objects_of(customer_id, redacted)
     for row in InboxEvent.objects.filter(customer_id__in=customer_ids).iterator(BATCH):
         InboxEvent.objects.filter(pk=row.pk).update(payload=redacted(row.payload))
-    StripeCustomer.objects.filter(account=account).update(email="")
+    StripeCustomer.objects.filter(account=account).update(email="", name="")
     Order.objects.filter(account=account).update(receipt_url="", checkout_url="", success_url="", cancel_url="")
 
 
