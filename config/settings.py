@@ -142,6 +142,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
     "console.middleware.second_factor_for_staff",
+    "portal.refusals.AnswerRefusals",
     "portal.time_zone.forget_time_zone",
     "portal.impersonation.refuse_changes_while_impersonating",
     "portal.customer_sessions.keep_guests_to_their_pages",
