@@ -16,10 +16,10 @@ OWN = ("name", "email")
 def create(*, subject: str, fields: dict[str, Any], now: datetime) -> Account:
     """Open the account of an app's user, with what is known of them. Raises AccountExistsError."""
     with transaction.atomic():
-        account, is_new = opening.open_external(subject=subject, now=now)
+        account, is_new = opening.open_external(subject=subject, now=now, about=fields)
         if not is_new:
             raise AccountExistsError(account.public_id)
-        return update(account=account, fields=fields)
+        return account
 
 
 def update(*, account: Account, fields: dict[str, Any]) -> Account:

@@ -1,7 +1,9 @@
 """Opening accounts: a user's own at sign-up, and one for an app's user on first sight."""
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -73,12 +75,13 @@ def external_account(*, subject: str, now: datetime) -> Account:
     return open_external(subject=subject, now=now)[0]
 
 
-def open_external(*, subject: str, now: datetime) -> tuple[Account, bool]:
-    """The account of an app's user, and whether this call opened it."""
+def open_external(*, subject: str, now: datetime, about: Mapping[str, Any] | None = None) -> tuple[Account, bool]:
+    """The account of an app's user, and whether this call opened it: then with what is known `about` them."""
     if account := find_external_account(subject):
         return account, False
     with transaction.atomic():
-        account = Account.objects.create(kind=Account.Kind.EXTERNAL, name=subject[:LONGEST_NAME], created_at=now)
+        known = {"name": subject[:LONGEST_NAME], **(about or {})}
+        account = Account.objects.create(kind=Account.Kind.EXTERNAL, created_at=now, **known)
         _, is_new = ExternalIdentity.objects.get_or_create(issuer="", subject=subject, defaults={"account": account})
         if is_new:
             account_opened.send(sender=Account, account=account, now=now, is_proven=True)

@@ -140,8 +140,8 @@ class InvalidAmountError(CreditsError):
     code = "invalid_amount"
     title = "Not a number of credits"
 
-    def __init__(self, amount: object) -> None:
-        super().__init__(f"{amount!r} is not a whole number of credits from 1 to {LARGEST_AMOUNT}.")
+    def __init__(self, amount: object, detail: str = "") -> None:
+        super().__init__(detail or f"{amount!r} is not a whole number of credits from 1 to {LARGEST_AMOUNT}.")
 
 
 class InvalidHoldTimeError(CreditsError):

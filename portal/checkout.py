@@ -6,16 +6,17 @@ from csp.decorators import csp_update
 from django.conf import settings
 from django.contrib import messages
 from django.core.signing import BadSignature
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import trigger_client_event
 
+from accounts.models import Account
 from api.throttling import RateLimitedError
 from billing.catalogue import price_list
-from billing.checkout import purchases, rate_limit
+from billing.checkout import purchases, rate_limit, return_addresses
 from billing.errors import BillingError, FulfilmentError, PaymentProviderUnavailableError
 from billing.models import Order
 from billing.stripe.discounts import may_differ_from_list
@@ -23,7 +24,6 @@ from billing.subscriptions import plan_changes
 from common import clock
 from common.public_ids import MalformedIdError, parse_id
 from common.sides import Side
-from common.urls import absolute_url
 from credits import selectors
 from portal.current_account import admins_only, current_account
 
@@ -79,10 +79,21 @@ def buy(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @require_GET
+def checkout_status(request: HttpRequest, checkout_id: str) -> HttpResponseBase:
+    """Where the customer comes back to: waits for the payment's webhook, then shows the new balance.
+
+    A user of an app has no login: whoever has the link then sees how the payment stands, and no balance.
+    """
+    order = _order_by_link(request, checkout_id)
+    return _status(request, order, is_by_link=True) if order else _own_status(request, checkout_id)
+
+
 @admins_only
-def checkout_status(request: HttpRequest, checkout_id: str) -> HttpResponse:
-    """Where the customer comes back to: waits for the payment's webhook, then shows the new balance."""
-    order, now = _own_order(request, checkout_id), clock.now()
+def _own_status(request: HttpRequest, checkout_id: str) -> HttpResponse:
+    return _status(request, _own_order(request, checkout_id))
+
+
+def _status(request: HttpRequest, order: Order, *, is_by_link: bool = False) -> HttpResponse:
     try:
         waited = min(max(0, int(request.GET.get("waited", "0")[:9])), LONGEST_WAIT_S)
     except ValueError:
@@ -97,7 +108,8 @@ def checkout_status(request: HttpRequest, checkout_id: str) -> HttpResponse:
         "portal/parts/checkout_status.html" if is_fragment else "portal/checkout.html",
         {
             "order": order,
-            "balance": selectors.balance(account_id=order.account_id, now=now),
+            "balance": None if is_by_link else selectors.balance(account_id=order.account_id, now=clock.now()),
+            "app_url": settings.APP_URL,
             "trial": plan_changes.trial_of(order),
             "may_differ": may_differ_from_list(),
             "is_polling": order.is_waiting and timedelta(seconds=waited) < POLL_UNTIL,
@@ -109,13 +121,21 @@ def checkout_status(request: HttpRequest, checkout_id: str) -> HttpResponse:
     return trigger_client_event(answer, "credits-changed") if is_fragment and not order.is_waiting else answer
 
 
-@csp_update(CARD_FORM_CSP)
+@csp_update(CARD_FORM_CSP)  # type: ignore[arg-type]  # typed for views without arguments
 @never_cache
 @require_GET
-@admins_only
-def card_form(request: HttpRequest, checkout_id: str) -> HttpResponse:
+def card_form(request: HttpRequest, checkout_id: str) -> HttpResponseBase:
     """Pay with a card on our own page: Stripe's script takes the card, and we never see it."""
-    order = _own_order(request, checkout_id)
+    order = _order_by_link(request, checkout_id)
+    return _card_form(request, order) if order else _own_card_form(request, checkout_id)
+
+
+@admins_only
+def _own_card_form(request: HttpRequest, checkout_id: str) -> HttpResponse:
+    return _card_form(request, _own_order(request, checkout_id))
+
+
+def _card_form(request: HttpRequest, order: Order) -> HttpResponse:
     try:
         payment = purchases.card_form(order)
     except BillingError as error:
@@ -129,7 +149,8 @@ def card_form(request: HttpRequest, checkout_id: str) -> HttpResponse:
         "total_minor": payment.total_minor,
         "script_url": settings.STRIPE_JS_URL,
         "publishable_key": settings.STRIPE_PUBLISHABLE_KEY,
-        "return_url": absolute_url("checkout", order.public_id),
+        "return_url": return_addresses.after_payment(order),
+        "cancel_url": return_addresses.without_payment(order),
     }
     return render(request, "portal/card_form.html", shown)
 
@@ -169,14 +190,26 @@ def billing_portal(request: HttpRequest) -> HttpResponse:
 
 
 def _own_order(request: HttpRequest, checkout_id: str) -> Order:
-    try:
-        result = Order.objects.filter(account=current_account(request), pk=parse_id("co", checkout_id))
-    except MalformedIdError:
-        raise Http404 from None
-    order = result.with_related().first()
-    if order is None:
+    order = _find(checkout_id)
+    if order is None or order.account_id != current_account(request).pk:
         raise Http404
     return order
+
+
+def _order_by_link(request: HttpRequest, checkout_id: str) -> Order | None:
+    """An order of an account without a login, for a visitor who is not in that account as its guest."""
+    order = _find(checkout_id)
+    if order is None or order.account.kind != Account.Kind.EXTERNAL:
+        return None
+    is_inside = request.user.is_authenticated and current_account(request).pk == order.account_id
+    return None if is_inside else order
+
+
+def _find(checkout_id: str) -> Order | None:
+    try:
+        return Order.objects.filter(pk=parse_id("co", checkout_id)).with_related().first()
+    except MalformedIdError:
+        return None
 
 
 def _quantity(text: str) -> int:

@@ -31,7 +31,7 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
         return render(request, "portal/session_over.html", status=410)
     login(request, visit.user, backend=BACKEND)
     request.session.set_expiry(int(customer_sessions.SESSION_FOR.total_seconds()))
-    request.session[customer_sessions.RETURN_URL] = visit.return_url
+    request.session[customer_sessions.RETURN_URL] = visit.return_url or settings.APP_URL
     answer = redirect(visit.page)
     answer.headers["Referrer-Policy"] = "no-referrer"
     language = visit.account.language

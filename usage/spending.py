@@ -112,6 +112,10 @@ def capture(
         on_hold = selectors.find_hold(account.pk, hold_id)
         if on_hold is None:
             raise HoldNotFoundError("There is no such hold.")
+        if not on_hold.feature:
+            raise InvalidAmountError(
+                None, "This hold is of a number of credits: capture an `amount` (or hold a feature)."
+            )
         work = Work(feature=on_hold.feature, quantity=quantity, usage=usage or {})
         priced = work.priced(at=on_hold.created_at, allow_retired=True)
         amount, quantity = priced.credits, priced.quantity

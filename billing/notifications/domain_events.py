@@ -4,16 +4,20 @@ An event's data is complete: the amounts and names of that moment, as JSON. E-ma
 """
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from accounts.models import Account, ApiKey, Invitation, User
 from billing.models import Order, Price, Subscription
 from billing.stripe.discounts import may_differ_from_list
 from common.json_types import JsonObject
 from common.public_ids import parse_id
+from credits.models import Grant
 from credits.spending_limits import LimitUse
 from outbox import alerts, publishing
-from outbox.models import Alert
+from outbox.models import Alert, OutboxEvent
+
+# A balance that falls below its limit again within this time, without new credits, is no news.
+QUIET = timedelta(days=1)
 
 
 def account_opened(account: Account, *, now: datetime) -> None:
@@ -165,6 +169,8 @@ def card_expiring(account_id: uuid.UUID, card: JsonObject, *, card_id: str, now:
 
 
 def credits_low(account_id: uuid.UUID, *, left: int, now: datetime) -> None:
+    if not _is_news("credits.low", account_id, now=now):
+        return
     _publish("credits.low", f"{account_id}:{now.isoformat()}", account_id, {"left": left}, now=now)
 
 
@@ -194,7 +200,16 @@ def _name_of(account_id: uuid.UUID, subject: str) -> str:
     return key.name if key else ""
 
 
+def _is_news(name: str, account_id: uuid.UUID, *, now: datetime) -> bool:
+    """Whether a limit is crossed anew: not with credits that a failed call gave back, and the next one took."""
+    told = OutboxEvent.objects.filter(account=account_id, name=name, happened_at__gt=now - QUIET)
+    last = told.order_by("-happened_at").values_list("happened_at", flat=True).first()
+    return last is None or Grant.objects.filter(account=account_id, effective_at__gt=last).exists()
+
+
 def credits_exhausted(account_id: uuid.UUID, *, now: datetime) -> None:
+    if not _is_news("credits.exhausted", account_id, now=now):
+        return
     _publish("credits.exhausted", f"{account_id}:{now.isoformat()}", account_id, {"left": 0}, now=now)
 
 

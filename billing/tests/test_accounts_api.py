@@ -5,6 +5,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+import stripe
 from django.core import mail
 from django.test import Client
 from pytest_django import Settings
@@ -19,6 +20,7 @@ from billing.tests.test_mails import post as send_mails
 from common import clock
 from credits import ledger
 from credits.models import Source
+from outbox.models import OutboxEvent
 from sandbox.clock import SandboxClock
 
 ALL = [Scope.ACCOUNTS_WRITE, Scope.BILLING_WRITE, Scope.CREDITS_READ, Scope.CREDITS_SPEND, Scope.USAGE_READ]
@@ -211,6 +213,12 @@ class TestCustomerSessions:
         assert "Back to the app" in page
         bought = browser.post("/buy", {"item": "credits-20", "key": "k", "currency": "eur"})
         assert bought.status_code == 302
+        order = Order.objects.get()
+        shop.pay(order)
+        shop.deliver()
+        thanks = browser.get(f"/billing/checkout/{order.public_id}").content.decode()
+        assert 'class="button" href="https://app.example.com/account"' in thanks
+        assert "Try the example" not in thanks
         for path in ("/dashboard", "/usage", "/transactions", "/billing", "/credits/why"):
             assert browser.get(path).status_code == 200, path
             assert "guest.invalid" not in browser.get(path).content.decode()
@@ -336,3 +344,112 @@ class TestCustomerSessions:
         browser.get(self.link(backend))
 
         assert timedelta(0) < timedelta(seconds=browser.session.get_expiry_age()) <= timedelta(hours=1)
+
+
+class TestTelling:
+    def told(self, name: str) -> list[dict[str, Any]]:
+        return [row.data for row in OutboxEvent.objects.filter(name=name).order_by("happened_at")]
+
+    def test_opening_tells_who_it_is(self, backend: Backend) -> None:
+        opened(backend, name="Piet Klaassen", email="piet@app.example")
+
+        assert [row["name"] for row in self.told("account.opened")] == ["Piet Klaassen"]
+
+    @pytest.fixture
+    def spend(self, backend: Backend, django_capture_on_commit_callbacks: Any) -> Any:
+        def spend(amount: int, key: str) -> Any:
+            with django_capture_on_commit_callbacks(execute=True):
+                return backend.call("post", "credits/spend", {"amount": amount, "account": "ext:u1"}, key=key).json()
+
+        return spend
+
+    def test_call_that_fails_and_is_made_again_tells_nothing_twice(self, backend: Backend, spend: Any) -> None:
+        """An app gives back what a failed call had cost; its user is not mailed at each try."""
+        opened(backend)
+        for number in range(3):
+            spent = spend(8, f"s{number}")
+            reversal = {"reason": "Failed", "account": "ext:u1"}
+            backend.call("post", f"credits/transactions/{spent['id']}/reverse", reversal, key=f"r{number}")
+
+        assert (len(self.told("credits.low")), len(self.told("credits.exhausted"))) == (1, 1)
+
+    def test_new_credits_that_are_used_up_are_told_of(self, backend: Backend, spend: Any, clock_file: Any) -> None:
+        opened(backend)
+        account = Account.objects.get(kind="external")
+        for number in range(2):
+            SandboxClock(clock_file).advance(60)
+            ledger.grant(
+                account_id=account.pk, amount=20, source=Source.PURCHASE, source_key=f"t{number}", now=clock.now()
+            )
+            SandboxClock(clock_file).advance(60)
+            has = backend.call("get", "credits/balance?account=ext:u1").json()["available"]
+            spend(has, f"s{number}")
+
+        assert len(self.told("credits.exhausted")) == 2
+
+
+class TestPaying:
+    """A user of an app pays, and has no login here to come back with."""
+
+    def bought(self, backend: Backend, **fields: Any) -> Order:
+        opened(backend, name="Ada")
+        wanted = {"item": "credits-20", "account": "ext:u1", **fields}
+        answer = backend.call("post", "billing/checkouts", wanted, key="k")
+        assert answer.status_code == 201, answer.json()
+        return Order.objects.get()
+
+    def test_page_after_paying_opens_without_a_login(self, backend: Backend, shop: Shop) -> None:
+        order = self.bought(backend)
+        session = stripe.checkout.Session.retrieve(order.stripe_session_id or "")
+        shop.pay(order)
+
+        waiting = Client().get(urlsplit(session.success_url or "").path)
+        shop.deliver()
+        paid = Client().get(urlsplit(session.success_url or "").path)
+
+        assert (waiting.status_code, paid.status_code) == (200, 200)
+        shown = paid.content.decode()
+        assert "Thank you, it is paid" in shown
+        assert "go back to the app that sent you here" in shown
+        assert "credits to spend now" not in shown  # whoever has the link may know of the payment, not of the account
+        assert "/dashboard" not in shown
+
+    def test_who_turns_back_is_asked_for_no_login(self, backend: Backend) -> None:
+        session = stripe.checkout.Session.retrieve(self.bought(backend).stripe_session_id or "")
+        assert Client().get(urlsplit(session.cancel_url or "").path).status_code == 200
+
+    def test_page_leads_to_the_app(self, backend: Backend, shop: Shop, settings: Settings) -> None:
+        settings.APP_URL = "https://app.example.com/"
+        order = self.bought(backend)
+        shop.pay(order)
+        shop.deliver()
+
+        shown = Client().get(f"/billing/checkout/{order.public_id}").content.decode()
+
+        assert 'href="https://app.example.com/"' in shown
+        assert stripe.checkout.Session.retrieve(order.stripe_session_id or "").cancel_url == settings.APP_URL
+
+    def test_card_form_opens_without_a_login(self, backend: Backend, settings: Settings) -> None:
+        order = self.bought(backend, ui="elements")
+
+        shown = Client().get(urlsplit(order.checkout_url).path)
+
+        assert shown.status_code == 200
+        assert f'data-return="{settings.BASE_URL}/billing/checkout/{order.public_id}"' in shown.content.decode()
+
+    def test_somebody_else_who_is_signed_in_sees_no_more(self, backend: Backend, customer: Account, ada: User) -> None:
+        order = self.bought(backend)
+        browser = Client()
+        browser.force_login(ada)
+
+        shown = browser.get(f"/billing/checkout/{order.public_id}")
+
+        assert shown.status_code == 200
+        assert "credits to spend now" not in shown.content.decode()
+
+    def test_orders_of_those_with_a_login_stay_theirs(self, shop: Shop, customer: Account) -> None:
+        order = shop.checkout(customer)
+
+        for path in ("", "/pay", "/qr"):
+            answer = Client().get(f"/billing/checkout/{order.public_id}{path}")
+            assert answer.headers["Location"].startswith("/accounts/login/")

@@ -73,6 +73,15 @@ def test_a_capture_says_one_way_what_it_cost(call: Call, body: object) -> None:
     assert call("GET", f"credits/holds/{hold['id']}").json()["status"] == "open"
 
 
+def test_tokens_of_a_plain_hold_are_refused_with_what_to_send(call: Call) -> None:
+    hold = call("POST", "credits/holds", {"amount": 5}).json()
+
+    refused = call("POST", f"credits/holds/{hold['id']}/capture", {"usage": TOLD})
+
+    assert (refused.status_code, refused.json()["code"]) == (400, "invalid_amount")
+    assert "capture an `amount`" in refused.json()["detail"]
+
+
 def test_a_summary_is_grouped_and_its_total_is_what_was_spent(call: Call) -> None:
     call("POST", "credits/spend", {"feature": "chat", "usage": TOLD})
     call("POST", "credits/spend", {"feature": "chat", "usage": {**TOLD, "model": "small"}})

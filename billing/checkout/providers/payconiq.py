@@ -16,6 +16,7 @@ import requests
 from django.conf import settings
 from django.utils.dateparse import parse_datetime
 
+from billing.checkout import return_addresses
 from billing.checkout.providers import Opened
 from billing.clawbacks import clawbacks
 from billing.errors import PaymentProviderUnavailableError, PriceNotSellableError, RefundRefusedError
@@ -60,7 +61,6 @@ class PayconiqProvider:
     def open(self, order: Order) -> Opened:
         if order.currency != CURRENCY or not 0 < order.amount_minor <= MOST_MINOR:
             raise PriceNotSellableError("Payconiq takes euros, up to 9,999.99.")
-        back = absolute_url("checkout", order.public_id)
         created = _call(
             "POST",
             "/v3/payments",
@@ -70,7 +70,7 @@ class PayconiqProvider:
                 "description": order.description[:LONGEST_DESCRIPTION],
                 "reference": order.public_id[:LONGEST_REFERENCE],
                 "callbackUrl": callback_url(),
-                "returnUrl": order.success_url or back,
+                "returnUrl": return_addresses.after_payment(order),
             },
         )
         return Opened(

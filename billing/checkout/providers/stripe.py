@@ -6,6 +6,7 @@ from django.conf import settings
 
 from accounts.models import Account
 from billing.catalogue import one_time_benefits
+from billing.checkout import return_addresses
 from billing.checkout.providers import Opened
 from billing.errors import StaleCustomerError
 from billing.models import Order, TopUp
@@ -15,7 +16,7 @@ from branding import brand
 from branding.images import SVG
 from common import clock
 from common.json_types import JsonObject
-from common.urls import absolute, absolute_url
+from common.urls import absolute
 
 # A payment that was not answered within this time is looked for before it is made again. (All calls of one attempt,
 # each with its own tries, are over by then.)
@@ -106,7 +107,6 @@ def amounts(order: Order, customer_id: str, *, kind: str) -> JsonObject:
 
 
 def _open_page(order: Order, customer_id: str) -> Opened:
-    back = absolute_url("checkout", order.public_id)
     metadata = identity(order)
     session = stripe_client.create_session(
         order=order.public_id,
@@ -117,8 +117,8 @@ def _open_page(order: Order, customer_id: str) -> Opened:
         currency=order.currency,  # else a price with prices in other currencies is paid in the visitor's own
         client_reference_id=order.public_id,
         metadata=metadata,
-        success_url=order.success_url or back,
-        cancel_url=order.cancel_url or f"{absolute_url('credits')}?left={order.public_id}",
+        success_url=return_addresses.after_payment(order),
+        cancel_url=return_addresses.without_payment(order),
         **(_for_a_plan(order, metadata) if order.is_for_a_plan else _for_a_pack(order, metadata)),
         **_tax(),
         **_brand(),
