@@ -10,6 +10,7 @@ import secrets
 import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -250,14 +251,24 @@ def payload(event: OutboxEvent) -> JsonObject:
 
 # What an event is stored with, and what the API calls the same.
 API_NAMES = {"plan": "plan_name", "plan_code": "plan", "whose": "name", "from_minor": "from_amount"}
+# Stored as an empty text where there is none, for which the API has null.
+NULLABLE = {"next_try_at", "receipt_url", "renews_at", "url"}
 
 
 def _in_api_names(data: JsonObject) -> JsonObject:
-    """An event's data with the names that the API has for the same things: `amount`, not `amount_minor`."""
+    """An event's data as the API says the same things: `amount`, not `amount_minor`; null for none; times with a Z."""
     return {
-        API_NAMES.get(name, name.removesuffix("_minor")): _in_api_names(value) if isinstance(value, dict) else value
-        for name, value in data.items()
+        API_NAMES.get(name, name.removesuffix("_minor")): _in_api_terms(name, value) for name, value in data.items()
     }
+
+
+def _in_api_terms(name: str, value: Any) -> Any:
+    if isinstance(value, dict):
+        return _in_api_names(value)
+    if value == "" and name in NULLABLE:
+        return None
+    is_time = isinstance(value, str) and f"_{name}".endswith("_at")
+    return value.replace("+00:00", "Z") if is_time else value
 
 
 def _deliver(endpoint: WebhookEndpoint, event: OutboxEvent, *, now: datetime) -> WebhookDelivery:

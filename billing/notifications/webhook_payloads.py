@@ -1,6 +1,7 @@
 """What the webhook of each event holds, as JSON Schema: for the API's description, in the API's names."""
 
 from common.json_types import JsonObject
+from outbox.webhooks import TEST_EVENT
 
 MINOR = "In the currency's minor units."
 
@@ -21,6 +22,10 @@ def _moment(about: str = "") -> JsonObject:
     return {**_text(about), "format": "date-time"}
 
 
+def _or_null(field: JsonObject) -> JsonObject:
+    return {**field, "type": [field["type"], "null"]}
+
+
 PLAN = {
     "plan": _text("Its code."), "plan_name": _text(), "interval": _text("", "month", "year"),
     "credits": _number("A month."), "amount": _number(MINOR), "currency": _text(),
@@ -37,14 +42,14 @@ PAYLOADS: dict[str, dict[str, JsonObject]] = {
     "credits.low": {"left": _number("Credits.")},
     "order.paid": {
         "order": _text("co_…"), "description": _text(), "credits": _number("With every bonus."),
-        "amount": _number(f"As paid. {MINOR}"), "currency": _text(), "receipt_url": _text("Empty without one."),
+        "amount": _number(f"As paid. {MINOR}"), "currency": _text(), "receipt_url": _or_null(_text()),
         "is_plan": _flag("The first payment of a plan."), "interval": _text("", "once", "month", "year"),
-        "renews_at": _text("Of a plan: when it is paid next; else empty."), "is_trial": _flag(),
+        "renews_at": _or_null(_moment("Of a plan: when it is paid next.")), "is_trial": _flag(),
         **FIRST_CHARGE,
     },
     "payment.failed": {
-        **PLAN, "invoice": _text("The provider's."), "url": _text("Where it can be paid; empty without one."),
-        "needs_owner": _flag("The bank wants its owner to confirm."), "next_try_at": _text("Empty for none."),
+        **PLAN, "invoice": _text("The provider's."), "url": _or_null(_text("Where it can be paid.")),
+        "needs_owner": _flag("The bank wants its owner to confirm."), "next_try_at": _or_null(_moment()),
     },
     "payment.refunded": {
         "description": _text(), "refunded": _number(f"In all. {MINOR}"), "currency": _text(),
@@ -69,11 +74,13 @@ PAYLOADS: dict[str, dict[str, JsonObject]] = {
         "why": _text("Money went back, or the pack costs more now.", "money_back", "price"), "pack": _text(),
         "from_amount": _number(MINOR), "amount": _number(MINOR), "currency": _text(),
     },
+    "webhook.test": {"message": _text()},
 }  # fmt: skip
-# What is there only in some: the trial of an order, the price of a top-up.
+# What is there only in some: the trial of an order, the price of a top-up, the account of an endpoint that is one's.
 OPTIONAL = {
     "order.paid": set(FIRST_CHARGE) - {"currency"},
     "top_up.stopped": {"pack", "from_amount", "amount", "currency"},
+    "webhook.test": {"account", "external_id"},
 }
 
 
@@ -98,7 +105,8 @@ def _operation(event: str, fields: dict[str, JsonObject]) -> JsonObject:
         },
         "required": ["type", "timestamp", "data"],
     }
-    about = f"Sent to endpoints that listen to `{event}`. Verify `webhook-signature`, and see each `webhook-id` once."
+    when = "when they are tested" if event == TEST_EVENT else f"that listen to `{event}`"
+    about = f"Sent to endpoints {when}. Verify `webhook-signature`, and see each `webhook-id` once."
     return {
         "operationId": f"on_{event.replace('.', '_')}",
         "summary": event,

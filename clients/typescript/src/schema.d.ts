@@ -171,7 +171,7 @@ export interface paths {
          * What is for sale
          * @description What is for sale: for anybody, or (with a key) with the promotions that the account gets.
          *
-         *     Names and features are in the account's language, or that of Accept-Language.
+         *     Names and features are in the language of Accept-Language, if it is spoken here; else in the account's.
          */
         get: operations["get_catalogue"];
         put?: never;
@@ -1286,6 +1286,26 @@ export interface webhooks {
          * @description Sent to endpoints that listen to `top_up.stopped`. Verify `webhook-signature`, and see each `webhook-id` once.
          */
         post: operations["on_top_up_stopped"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "webhook.test": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * webhook.test
+         * @description Sent to endpoints when they are tested. Verify `webhook-signature`, and see each `webhook-id` once.
+         */
+        post: operations["on_webhook_test"];
         delete?: never;
         options?: never;
         head?: never;
@@ -10208,14 +10228,16 @@ export interface operations {
                         /** @description As paid. In the currency's minor units. */
                         amount: number;
                         currency: string;
-                        /** @description Empty without one. */
-                        receipt_url: string;
+                        receipt_url: string | null;
                         /** @description The first payment of a plan. */
                         is_plan: boolean;
                         /** @enum {string} */
                         interval: "once" | "month" | "year";
-                        /** @description Of a plan: when it is paid next; else empty. */
-                        renews_at: string;
+                        /**
+                         * Format: date-time
+                         * @description Of a plan: when it is paid next.
+                         */
+                        renews_at: string | null;
                         is_trial: boolean;
                         /** @description Its code. */
                         plan?: string;
@@ -10274,12 +10296,12 @@ export interface operations {
                         currency: string;
                         /** @description The provider's. */
                         invoice: string;
-                        /** @description Where it can be paid; empty without one. */
-                        url: string;
+                        /** @description Where it can be paid. */
+                        url: string | null;
                         /** @description The bank wants its owner to confirm. */
                         needs_owner: boolean;
-                        /** @description Empty for none. */
-                        next_try_at: string;
+                        /** Format: date-time */
+                        next_try_at: string | null;
                     };
                 };
             };
@@ -10672,6 +10694,43 @@ export interface operations {
                         /** @description In the currency's minor units. */
                         amount?: number;
                         currency?: string;
+                    };
+                };
+            };
+        };
+        responses: {
+            /** @description Taken. Every other answer is tried again for three days. */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    on_webhook_test: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": {
+                    /** @enum {string} */
+                    type: "webhook.test";
+                    /**
+                     * Format: date-time
+                     * @description When it happened.
+                     */
+                    timestamp: string;
+                    data: {
+                        /** @description acc_… */
+                        account?: string;
+                        /** @description Your own user id. */
+                        external_id?: string | null;
+                        message: string;
                     };
                 };
             };
