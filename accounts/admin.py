@@ -1,12 +1,13 @@
 """Users and keys. Accounts themselves are shown by the console, with what the other apps know of them."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 # Imported first: what they register is taken back below.
 from allauth.mfa import admin as allauth_mfa_admin
 from allauth.mfa.models import Authenticator
 from allauth.usersessions import admin as allauth_sessions_admin
 from allauth.usersessions.models import UserSession
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin as StockGroupAdmin
 from django.contrib.auth.admin import UserAdmin as StockUserAdmin
@@ -34,8 +35,23 @@ assert allauth_mfa_admin and allauth_sessions_admin  # noqa: S101, PT018 - so th
 admin.site.unregister([Group, Authenticator, UserSession])
 
 
+class OriginField(forms.CharField):
+    """What people copy from an address bar, as browsers write an origin."""
+
+    def to_python(self, value: Any) -> str:
+        return str(super().to_python(value) or "").lower().removesuffix("/")
+
+
+class AppOriginForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for the type checker only
+    class Meta:
+        model = AppOrigin
+        fields = ("origin", "may_call", "may_return")
+        field_classes: ClassVar = {"origin": OriginField}
+
+
 @admin.register(AppOrigin)
 class AppOriginAdmin(OperatorAdmin):
+    form = AppOriginForm
     tells_values = True
     list_display = ("origin", "may_call", "may_return")
     search_fields = ("origin",)

@@ -14,6 +14,7 @@ from django.urls import URLPattern, path
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
+from unfold.widgets import UnfoldAdminFileFieldWidget
 
 from branding import brand, images
 from branding.models import IMAGES, Brand
@@ -42,7 +43,8 @@ class BrandForm(forms.ModelForm):  # type: ignore[type-arg]  # generic for the t
         self.before = before
         for name, help_text in LOOKS.items():
             label = capfirst(_label(name))
-            widget = forms.FileInput(attrs={"accept": ACCEPTED})
+            # Unfold's own: its script writes a chosen file's name into the text field beside it, whatever that is.
+            widget = UnfoldAdminFileFieldWidget(attrs={"accept": ACCEPTED})
             self.fields[name] = forms.FileField(required=False, label=label, help_text=help_text, widget=widget)
             if name in before.images:
                 self.fields[f"no_{name}"] = forms.BooleanField(required=False, label=_("Leave out: %s") % label)

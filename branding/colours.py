@@ -8,6 +8,7 @@ LIGHT_GROUND, DARK_GROUND = "#eef3f0", "#1f2a26"
 WHITE, INK = "#ffffff", "#0a201c"
 READABLE = 4.5  # WCAG 2.2, success criterion 1.4.3: text against what is behind it
 STEP = 0.03
+SEEN = 12  # of 255, in one channel
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ def contrast(one: str, other: str) -> float:
     """How far two colours are apart, from 1 to 21 (WCAG's contrast ratio)."""
     brighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
     return (brighter + 0.05) / (darker + 0.05)
+
+
+def is_another(one: str, other: str) -> bool:
+    """Whether an eye tells two colours apart, roughly."""
+    return any(abs(a - b) > SEEN for a, b in zip(_channels(one), _channels(other), strict=True))
 
 
 def mixed(ground: str, colour: str, share: float) -> str:

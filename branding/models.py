@@ -14,15 +14,22 @@ from branding import colours
 from branding.images import SVG
 
 IMAGES = ("logo", "dark_logo", "icon")
-web_address = URLValidator(schemes=["https", "http"])
+web_address = URLValidator(
+    schemes=["https", "http"], message=_("Write a whole address, such as https://acme.com/terms.")
+)
 hex_colour = RegexValidator(r"^#[0-9a-fA-F]{6}\Z", _("Write a colour as #236857."))
 
 
 def validate_sender(text: str) -> None:
     """`Name <address>`, or an address alone."""
     name, address = parseaddr(text)
-    validate_email(address)
-    if not text.isprintable() or formataddr((name, address)) not in (text, f'"{name}" <{address}>', address):
+    try:
+        validate_email(address)
+    except ValidationError:
+        is_right = False
+    else:
+        is_right = text.isprintable() and formataddr((name, address)) in (text, f'"{name}" <{address}>', address)
+    if not is_right:
         raise ValidationError(_("Write a sender as: Acme <billing@acme.com>"))
 
 
@@ -75,6 +82,11 @@ class Brand(models.Model):
     @property
     def light(self) -> colours.Shades | None:
         return colours.light(self.accent) if self.accent else None
+
+    @property
+    def is_shaded(self) -> bool:
+        """Whether links on light pages are in another colour than was asked for, as an eye sees it."""
+        return self.light is not None and colours.is_another(self.accent.lower(), self.light.accent)
 
     @property
     def dark(self) -> colours.Shades | None:

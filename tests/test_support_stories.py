@@ -123,3 +123,22 @@ def test_questions_about_plans_and_people(desk: Desk) -> None:
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     page.get_by_role("button", name="Stop looking").click()
     expect(page.locator("ol.timeline")).to_contain_text("view-as")
+
+
+def test_new_logo_changes_nothing_else_of_the_brand(demo: Demo, page: Page) -> None:
+    """A script of the console's theme wrote a chosen file's name into the first text field: the shop's name."""
+    tour.sign_in(demo, page, demo.told["operator"]["email"], demo.told["operator"]["password"])
+    page.goto(f"{demo.base_url}/admin/branding/brand/add/")
+    before = page.locator("[name=name]").input_value()
+    image = b"<svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'></svg>"
+    for name in ("logo", "dark_logo", "icon"):
+        page.locator(f"[name={name}]").set_input_files(
+            {"name": f"{name}.svg", "mimeType": "image/svg+xml", "buffer": image}
+        )
+
+    assert page.locator("[name=name]").input_value() == before
+    page.get_by_role("button", name="Show what it looks like").click()
+    expect(page.get_by_role("heading", name=before).first).to_be_visible()
+    expect(page.locator("body")).to_contain_text("an image")
+    page.get_by_role("link", name="Discard the draft").click()
+    page.get_by_role("button", name="Yes").click()
