@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.conftest import Demo
 from tests.test_flow import call
@@ -33,10 +33,13 @@ class App:
     def __init__(self, demo: Demo, account: str) -> None:
         self.demo, self.account = demo, account
         self.key = demo.told["service_api_key"]
+        self.asked: list[str] = []
+        self.refuses = ""
         app = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                app.asked.append(self.path)
                 if self.path == "/token":
                     _, made = call(demo, "POST", "/auth/tokens", app.key, {"account": account})
                     return self._answer(json.dumps({"token": made["token"]}), "application/json")
@@ -45,14 +48,18 @@ class App:
 
             def do_POST(self) -> None:
                 wanted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                body = {**wanted, "account": account, "success_url": f"{app.url}/", "cancel_url": f"{app.url}/"}
+                if app.refuses:
+                    self._answer(json.dumps({"detail": app.refuses}), "application/json", 409)
+                    return
+                back = wanted.pop("return_url")
+                body = {**wanted, "account": account, "success_url": back, "cancel_url": back}
                 _, made = call(
                     demo, "POST", "/billing/checkouts", app.key, body, **{"Idempotency-Key": str(id(wanted))}
                 )
                 self._answer(json.dumps(made), "application/json")
 
-            def _answer(self, text: str, kind: str) -> None:
-                self.send_response(200)
+            def _answer(self, text: str, kind: str, status: int = 200) -> None:
+                self.send_response(status)
                 self.send_header("Content-Type", kind)
                 self.end_headers()
                 self.wfile.write(text.encode())
@@ -84,6 +91,11 @@ def test_credits_are_live_and_bought_on_another_site(demo: Demo, app: App, page:
     expect(credits).to_contain_text("8 credits")
     expect(credits).to_contain_text("3/3 today")
     expect(page.locator("tegoed-warning")).to_be_hidden()
+    expect(page.locator("tegoed-packs")).to_contain_text("Buy 20 credits")
+    assert app.asked.count("/token") == 1  # ten elements, one token
+
+    credits.get_by_text("8 credits").click()
+    expect(credits).to_contain_text("Free today: 3")
 
     app.spend(2, "embedded-1")
     expect(credits).to_contain_text("6 credits")
@@ -103,9 +115,20 @@ def test_credits_are_live_and_bought_on_another_site(demo: Demo, app: App, page:
     expect(page.locator("tegoed-history")).to_contain_text("20 credits")
 
 
+def test_what_the_app_refuses_is_told_as_it_says_it(demo: Demo, app: App, browser: Browser) -> None:
+    app.refuses = "Only on weekdays."
+    page = browser.new_page()  # its console is told of the refusal
+    page.goto(app.url)
+    for _ in range(2):
+        page.get_by_role("button", name="Buy 20 credits").click()
+        expect(page.locator("tegoed-packs").get_by_role("alert")).to_have_text("Only on weekdays.")
+    page.close()
+
+
 def test_elements_pass_axe_in_dutch(demo: Demo, app: App, page: Page) -> None:
     page.goto(f"{app.url}/nl")
     expect(page.locator("tegoed-plans")).to_contain_text("Kies Pro")
+    expect(page.locator("tegoed-plans")).to_contain_text("Elke dag 3 gratis credits")  # what the server says as well
     expect(page.locator("tegoed-packs")).to_contain_text("Koop 20 credits")
     expect(page.locator("tegoed-history")).not_to_contain_text("Laden")
 

@@ -5,7 +5,8 @@ from datetime import datetime
 from django.urls import path
 from django.utils import translation
 from django.utils.cache import patch_vary_headers
-from django.utils.translation import get_language_from_request
+from django.utils.translation import get_language_from_request, get_supported_language_variant
+from django.utils.translation.trans_real import parse_accept_lang_header
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.permissions import AllowAny
@@ -76,13 +77,13 @@ class CatalogueView(APIView):
     def get(self, request: Request) -> Response:
         """What is for sale: for anybody, or (with a key) with the promotions that the account gets.
 
-        Names and features are in the account's language, or that of Accept-Language.
+        Names and features are in the language of Accept-Language, if it is spoken here; else in the account's.
         """
         now = clock.now()
         caller: object = request.user
         is_for_one = isinstance(caller, Caller) and (caller.account or request.query_params.get("account"))
         account = account_of(request, now=now) if is_for_one else None
-        with translation.override(account.language if account else get_language_from_request(request._request)):
+        with translation.override(_language(request, account)):
             answer = Response(self._on_sale(account, now=now))
         patch_vary_headers(answer, ["Accept-Language"])
         return answer
@@ -116,6 +117,16 @@ class SyncPricesView(APIView):
     def post(self, request: Request) -> Response:
         """Pull products and prices from Stripe, and say what changed. (Only a service key has this scope.)"""
         return Response({"changes": price_sync.pull()})
+
+
+def _language(request: Request, account: Account | None) -> str:
+    """As asked for. What names no language of ours (a backend sends none, or "*") gets the account's."""
+    for tag, _weight in parse_accept_lang_header(request.headers.get("Accept-Language", "")):
+        try:
+            return get_supported_language_variant(tag)
+        except LookupError:
+            continue
+    return account.language if account else get_language_from_request(request._request)
 
 
 def _offer(promotion: Promotion | None) -> JsonObject | None:

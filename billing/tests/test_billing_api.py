@@ -21,7 +21,11 @@ def get(client: Client, customer: Account) -> Any:
     secret = keys.create_key(
         account=customer, name="t", scopes=keys.ACCOUNT_KEY_SCOPES, created_by=None, now=clock.now()
     ).secret
-    return lambda path: client.get(f"/api/v1/billing/{path}", headers={"Authorization": f"Bearer {secret}"}).json()
+
+    def get(path: str, **headers: str) -> Any:
+        return client.get(f"/api/v1/billing/{path}", headers={"Authorization": f"Bearer {secret}", **headers}).json()
+
+    return get
 
 
 def test_without_a_plan_there_is_the_free_one(get: Any) -> None:
@@ -134,3 +138,6 @@ def test_catalogue_speaks_the_language_of_who_asks(client: Client, shop: Shop, c
     customer.language = "nl"
     customer.save(update_fields=["language"])
     assert "Stop wanneer je wilt" in words(get("catalogue"))
+    # A page says its own language; a backend's library sends "*", or its system's, which is nobody's wish.
+    for asked, said in (("en-GB,en;q=0.9,nl;q=0.5", "Stop whenever"), ("*", "Stop wanneer"), ("fr", "Stop wanneer")):
+        assert said in words(get("catalogue", **{"Accept-Language": asked})), asked

@@ -6,31 +6,34 @@
  *     <tegoed-credits></tegoed-credits> <tegoed-warning></tegoed-warning> <tegoed-packs></tegoed-packs>
  *   </tegoed-provider>
  *
- * `token-url` is your backend's: it answers {"token": …} for who is signed in (POST /auth/tokens). `checkout-url` is as well: it is posted
- * {"item": …} and answers {"url": …} (POST /billing/checkouts). Without it, buying is done with the token, which then needs billing:write.
+ * `token-url` is your backend's: a GET, with the page's cookies, answers {"token": …} for who is signed in (POST /auth/tokens). `checkout-url` is
+ * as well: it is posted {"item": …, "interval": "month" | "year" for a plan, "return_url": this page} and answers {"url": …} (POST
+ * /billing/checkouts, with return_url as success_url and cancel_url). `csrf-token` is sent along as X-CSRFToken. Without a checkout-url, buying is
+ * done with the token, which then needs billing:write. `token` is a token that you keep fresh, instead of token-url.
  * Colours and fonts are CSS variables: --tegoed-accent, --tegoed-on-accent, --tegoed-text, --tegoed-soft, --tegoed-line, --tegoed-ground, --tegoed-radius.
  */
 
 const HOME = new URL(import.meta.url).origin;
+const KEPT_MS = 5 * 60_000; // a token whose end is not told
 
 const TEXTS = {
   en: {
     credits: (n) => `${n} ${n === 1 ? "credit" : "credits"}`, today: (left, of) => `${left}/${of} today`, buy: "Buy credits", buyThis: "Buy", choose: "Choose", loading: "Loading…",
-    low: (n) => (n ? `Only ${n} ${n === 1 ? "credit" : "credits"} left.` : "You are out of credits."), retry: "Try again", failed: "This cannot be shown right now.", close: "Close", onTop: (n) => `${n} on top`,
+    low: (n) => (n ? `Only ${n} ${n === 1 ? "credit" : "credits"} left.` : "You are out of credits."), retry: "Try again", failed: "This cannot be shown right now.", notBought: "The purchase could not be started. Nothing was charged; try again.", close: "Close", onTop: (n) => `${n} on top`,
     blocked: { account_frozen: "Spending is stopped for now.", account_in_debt: "Credits are owed. Buy some to go on.", daily_cap_reached: "Today's limit of paid credits is reached.", insufficient_credits: "You are out of credits." },
     kinds: { free_daily: "Free today", free_monthly: "Free this month", plan: "From your plan", purchased: "Bought", promo: "Bonus", grant: "Given to you" },
-    once: "", month: "a month", year: "a year", free: "Free", yours: "Your plan", monthly: "Monthly", yearly: "Yearly", interval: "Billed", noPlan: "No plan", renews: (day) => `Renews on ${day}`, ends: (day) => `Ends on ${day}`,
+    until: (day) => `until ${day}`, once: "", month: "a month", year: "a year", free: "Free", yours: "Your plan", monthly: "Monthly", yearly: "Yearly", interval: "Billed", noPlan: "No plan", renews: (day) => `Renews on ${day}`, ends: (day) => `Ends on ${day}`,
     trial: (day) => `On trial until ${day}`, status: { past_due: "Payment failed", unpaid: "Unpaid", paused: "Paused" }, date: "Date", what: "What", amount: "Amount", state: "Status", invoice: "Invoice", receipt: "Receipt", nothing: "Nothing yet.",
-    used: (n, days) => `${n} ${n === 1 ? "credit" : "credits"} in ${days} days`, day: "Day", history: "Billing history", usage: "Usage", packs: "Packs", plans: "Plans", days: (n) => `${n} days free`, more: (n) => `${n} more to come`,
+    used: (n, days) => `${n} ${n === 1 ? "credit" : "credits"} in ${days} days`, day: "Day", most: (n) => `at most ${n} a day`, history: "Billing history", usage: "Usage", packs: "Packs", plans: "Plans", days: (n) => `${n} days free`, more: (n) => `${n} more to come`,
   },
   nl: {
     credits: (n) => `${n} ${n === 1 ? "credit" : "credits"}`, today: (left, of) => `${left}/${of} vandaag`, buy: "Credits kopen", buyThis: "Koop", choose: "Kies", loading: "Laden…",
-    low: (n) => (n ? `Nog maar ${n} ${n === 1 ? "credit" : "credits"}.` : "Je credits zijn op."), retry: "Probeer opnieuw", failed: "Dit kan nu niet worden getoond.", close: "Sluiten", onTop: (n) => `${n} erbovenop`,
+    low: (n) => (n ? `Nog maar ${n} ${n === 1 ? "credit" : "credits"}.` : "Je credits zijn op."), retry: "Probeer opnieuw", failed: "Dit kan nu niet worden getoond.", notBought: "Het kopen is niet begonnen. Er is niets betaald; probeer het opnieuw.", close: "Sluiten", onTop: (n) => `${n} erbovenop`,
     blocked: { account_frozen: "Je kunt nu even geen credits gebruiken.", account_in_debt: "Er staan credits open. Koop er om verder te gaan.", daily_cap_reached: "De daglimiet van betaalde credits is bereikt.", insufficient_credits: "Je credits zijn op." },
     kinds: { free_daily: "Gratis vandaag", free_monthly: "Gratis deze maand", plan: "Van je abonnement", purchased: "Gekocht", promo: "Bonus", grant: "Gekregen" },
-    once: "", month: "per maand", year: "per jaar", free: "Gratis", yours: "Je abonnement", monthly: "Per maand", yearly: "Per jaar", interval: "Betalen", noPlan: "Geen abonnement", renews: (day) => `Wordt verlengd op ${day}`, ends: (day) => `Loopt tot ${day}`,
+    until: (day) => `tot ${day}`, once: "", month: "per maand", year: "per jaar", free: "Gratis", yours: "Je abonnement", monthly: "Per maand", yearly: "Per jaar", interval: "Betalen", noPlan: "Geen abonnement", renews: (day) => `Wordt verlengd op ${day}`, ends: (day) => `Loopt tot ${day}`,
     trial: (day) => `Proefperiode tot ${day}`, status: { past_due: "Betaling mislukt", unpaid: "Niet betaald", paused: "Gepauzeerd" }, date: "Datum", what: "Wat", amount: "Bedrag", state: "Status", invoice: "Factuur", receipt: "Bon", nothing: "Nog niets.",
-    used: (n, days) => `${n} ${n === 1 ? "credit" : "credits"} in ${days} dagen`, day: "Dag", history: "Betaalgeschiedenis", usage: "Verbruik", packs: "Pakketten", plans: "Abonnementen", days: (n) => `${n} dagen gratis`, more: (n) => `nog ${n}`,
+    used: (n, days) => `${n} ${n === 1 ? "credit" : "credits"} in ${days} dagen`, day: "Dag", most: (n) => `hoogstens ${n} per dag`, history: "Betaalgeschiedenis", usage: "Verbruik", packs: "Pakketten", plans: "Abonnementen", days: (n) => `${n} dagen gratis`, more: (n) => `nog ${n}`,
   },
 };
 
@@ -45,10 +48,17 @@ p { margin: .25em 0; }
 ul { margin: .5em 0; padding-left: 1.2em; }
 .soft { color: var(--s); }
 .pill { display: inline-flex; gap: .5em; align-items: baseline; padding: .3em .8em; border: 1px solid var(--l); border-radius: 999px; background: var(--g); font-variant-numeric: tabular-nums; white-space: nowrap; }
+summary { cursor: pointer; list-style: none; }
+summary::-webkit-details-marker { display: none; }
+summary:focus-visible { outline: 3px solid var(--a); outline-offset: 2px; }
+details { position: relative; }
+.lots { position: absolute; z-index: 10; min-width: max-content; margin: .3em 0; padding: .6em 1em; list-style: none; border: 1px solid var(--l); border-radius: var(--r); color: var(--tegoed-text, #16241f); background: var(--tegoed-dialog, #fff); }
 .cards { display: grid; gap: .8em; grid-template-columns: repeat(auto-fit, minmax(min(12em, 100%), 1fr)); }
 .card { display: flex; flex-direction: column; gap: .35em; padding: 1em; border: 1px solid var(--l); border-radius: var(--r); background: var(--g); }
 .card.mine { border-color: var(--a); }
-.card button { margin-top: auto; }
+.card button, .yours { margin-top: auto; }
+.yours { min-height: 2.5em; padding: .5em 0; }
+.axis { display: flex; justify-content: space-between; gap: 1em; font-size: .85em; border-top: 1px solid var(--l); padding-top: .2em; }
 .price { font-size: 1.4em; font-weight: 700; }
 button { font: inherit; font-weight: 600; min-height: 2.5em; padding: .4em 1em; border: 1px solid var(--a); border-radius: var(--r); background: var(--a); color: var(--on); cursor: pointer; }
 button.plain { background: none; color: inherit; border-color: var(--l); }
@@ -95,7 +105,7 @@ function safe(url) {
 
 /** What the elements in it share: a token, the account's state, and one stream of its changes. */
 class Provider extends HTMLElement {
-  #token = null;
+  #token = null; // of a promise: elements that start together ask once
   #until = 0;
   #end = null;
   #listeners = new Set();
@@ -128,21 +138,34 @@ class Provider extends HTMLElement {
     const address = this.getAttribute("token-url");
     if (!address) return null;
     if (!this.#token || Date.now() > this.#until) {
-      const response = await fetch(address, { credentials: "same-origin", headers: { Accept: "application/json" } });
-      if (!response.ok) throw new Error(`${address}: ${response.status}`);
-      this.#token = (await response.json()).token;
-      this.#until = Date.now() + 60_000 * 5;
+      this.#until = Date.now() + KEPT_MS;
+      const asked = this.#fetchToken(address);
+      asked.catch(() => this.#forget(asked));
+      this.#token = asked;
     }
     return this.#token;
   }
+  async #fetchToken(address) {
+    const response = await fetch(address, { credentials: "same-origin", headers: { Accept: "application/json" } });
+    if (!response.ok) throw new Error(`${address}: ${response.status}`);
+    const { token, expires_at: expires } = await response.json();
+    // Anew half a minute before it is over, or halfway, if it is a short one.
+    const left = Date.parse(expires) - Date.now();
+    if (left > 0) this.#until = Date.now() + Math.min(KEPT_MS, Math.max(left - 30_000, left / 2));
+    return token;
+  }
+  #forget(token) {
+    if (this.#token === token) this.#token = null;
+  }
   async ask(path, { method = "GET", body, key, signal, stream = false } = {}) {
     const token = await this.token();
-    const headers = { Accept: stream ? "text/event-stream" : "application/json" };
+    const used = this.#token;
+    const headers = { Accept: stream ? "text/event-stream" : "application/json", "Accept-Language": this.language };
     if (token) headers.Authorization = `Bearer ${token}`;
     if (key) headers["Idempotency-Key"] = key;
     if (body) headers["Content-Type"] = "application/json";
     const response = await fetch(`${this.server}/api/v1${path}`, { method, headers, signal, credentials: "omit", body: body && JSON.stringify(body) });
-    if (response.status === 401) this.#token = null;
+    if (response.status === 401) this.#forget(used);
     if (!response.ok) throw Object.assign(new Error(`${path}: ${response.status}`), { status: response.status, problem: await response.json().catch(() => ({})) });
     return stream ? response : response.json();
   }
@@ -154,17 +177,22 @@ class Provider extends HTMLElement {
   /** Go and pay: by the backend's address, else with the token. */
   async buy(item, interval) {
     const wanted = { item, ...(interval && interval !== "once" ? { interval } : {}) };
+    const page = location.href.split("#")[0];
     const address = this.getAttribute("checkout-url");
     let made;
     if (address) {
       const headers = { "Content-Type": "application/json", Accept: "application/json" };
       const csrf = this.getAttribute("csrf-token");
       if (csrf) headers["X-CSRFToken"] = csrf;
-      const response = await fetch(address, { method: "POST", credentials: "same-origin", headers, body: JSON.stringify(wanted) });
-      if (!response.ok) throw new Error(`${address}: ${response.status}`);
+      const response = await fetch(address, { method: "POST", credentials: "same-origin", headers, body: JSON.stringify({ ...wanted, return_url: page }) });
+      if (!response.ok) throw Object.assign(new Error(`${address}: ${response.status}`), { status: response.status, problem: await response.json().catch(() => ({})) });
       made = await response.json();
     } else {
-      made = await this.ask("/billing/checkouts", { method: "POST", body: wanted, key: crypto.randomUUID() });
+      const start = (back) => this.ask("/billing/checkouts", { method: "POST", body: { ...wanted, ...back }, key: crypto.randomUUID() });
+      made = await start({ success_url: page, cancel_url: page }).catch((error) => {
+        if (error.problem?.code !== "foreign_url" && !error.problem?.errors?.some((one) => one.code === "foreign_url")) throw error;
+        return start({}); // the server does not send anybody back to this page: its own then
+      });
     }
     const url = safe(made.url);
     const goes = this.dispatchEvent(new CustomEvent("tegoed-checkout", { detail: { ...made, item }, bubbles: true, cancelable: true }));
@@ -238,27 +266,32 @@ class Part extends HTMLElement {
     return new Intl.DateTimeFormat(this.provider.language, { dateStyle: "medium" }).format(new Date(text));
   }
   buyButton(label, item, interval) {
+    const told = node("p", { role: "alert", hidden: true });
     const button = node("button", { onclick: async () => {
-      button.disabled = true;
+      button.disabled = told.hidden = true;
       try {
         await this.provider.buy(item, interval);
-      } catch {
-        button.after(node("p", { role: "alert" }, this.text.failed));
+      } catch (error) {
+        console.error(error);
+        const detail = error.problem?.detail;
+        told.textContent = typeof detail === "string" && detail ? detail : this.text.notBought;
+        told.hidden = false;
       } finally {
         button.disabled = false;
       }
     } }, label);
-    return button;
+    return [told, button];
   }
 }
 
-/** <tegoed-credits>: what can be spent, what is free today, and (on hover and focus) what it is made of. */
+/** <tegoed-credits>: what can be spent, what is free today, and (opened) what it is made of. */
 class Credits extends Part {
   changed(balance) {
     const today = balance.free_today;
-    const told = balance.buckets.map((bucket) => `${this.text.kinds[bucket.kind]}: ${bucket.remaining}`).join("\n");
-    this.show(node("span", { class: "pill", title: told, tabindex: "0" }, node("strong", {}, this.text.credits(balance.spendable)),
-      today && node("span", { class: "soft" }, this.text.today(today.remaining, today.limit))));
+    const isOpen = this.shown.querySelector("details")?.open;
+    const lots = balance.buckets.map((bucket) => node("li", {}, `${this.text.kinds[bucket.kind] ?? bucket.kind}: ${bucket.remaining}`, bucket.expires_at && ` (${this.text.until(this.date(bucket.expires_at))})`));
+    this.show(node("details", { open: isOpen }, node("summary", { class: "pill" }, node("strong", {}, this.text.credits(balance.spendable)),
+      today && node("span", { class: "soft" }, this.text.today(today.remaining, today.limit))), node("ul", { class: "lots" }, lots.length ? lots : node("li", {}, this.text.nothing))));
   }
 }
 
@@ -301,9 +334,9 @@ class Plans extends Part {
         const price = plan.prices.find((one) => one.interval === interval) ?? plan.prices[0];
         const isMine = plan.code === running.plan;
         return node("section", { class: `card${isMine ? " mine" : ""}`, "aria-label": plan.name }, node("h3", {}, plan.name),
-          node("span", { class: "price" }, price ? this.money(price.amount, price.currency) : this.text.free), price && node("span", { class: "soft" }, this.text[price.interval]),
+          price && [node("span", { class: "price" }, this.money(price.amount, price.currency)), node("span", { class: "soft" }, this.text[price.interval])],
           plan.trial_days ? node("span", { class: "soft" }, this.text.days(plan.trial_days)) : "", node("ul", {}, plan.features.map((line) => node("li", {}, line))),
-          isMine ? node("strong", {}, this.text.yours) : price && this.buyButton(`${this.text.choose} ${plan.name}`, plan.code, price.interval));
+          isMine ? node("strong", { class: "yours" }, this.text.yours) : price && this.buyButton(`${this.text.choose} ${plan.name}`, plan.code, price.interval));
       })));
   }
 }
@@ -389,7 +422,9 @@ class Usage extends Part {
         return node("rect", { x: number * 10 + 1, y: 100 - height, width: 8, height }, node("title", {}, `${this.date(day)}: ${place.get(day) ?? 0}`));
       });
       const told = this.text.used(total.credits - total.returned, days);
-      this.show(node("p", {}, told), node("svg", { viewBox: `0 0 ${days * 10} 100`, preserveAspectRatio: "none", role: "img", "aria-label": told }, bars),
+      if (!data.length) return this.show(node("p", {}, told));
+      const axis = node("div", { class: "axis soft", "aria-hidden": "true" }, node("span", {}, this.date(first)), node("span", {}, this.text.most(most)), node("span", {}, this.date(new Date().toISOString())));
+      this.show(node("p", {}, told), node("svg", { viewBox: `0 0 ${days * 10} 100`, preserveAspectRatio: "none", role: "img", "aria-label": told }, bars), axis,
         node("table", { class: "hidden" }, node("caption", {}, this.text.usage), node("tbody", {}, data.map((row) => node("tr", {}, node("th", { scope: "row" }, row.day), node("td", {}, String(row.credits)))))));
     });
   }
