@@ -9,9 +9,12 @@ from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from django.conf import settings
 from django.core import signing
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.utils.translation import get_language_from_request
+from django.utils.translation import gettext as _
 
 from accounts import opening
 from accounts.models import Account, User
@@ -24,6 +27,7 @@ DEVICE_COOKIE = "known_device"
 PASSWORD_SHOWN = "password_shown"  # in a session: the user whose password this browser knows  # noqa: S105
 AFTER_SIGN_UP = "after_sign_up"  # in a session: an address of ours
 DEVICE_FOR = timedelta(days=365)
+UNREACHABLE = (".invalid", ".invalid.")
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -100,8 +104,18 @@ class AccountAdapter(DefaultAccountAdapter):
         return brand.sender()
 
     def clean_email(self, email: str) -> str:
-        cleaned: str = super().clean_email(email)
-        return cleaned.strip().lower()
+        """Raises ValidationError for a host that no mail reaches: such an address is nobody's (RFC 2606)."""
+        cleaned = str(super().clean_email(email)).strip().lower()
+        if cleaned.endswith(UNREACHABLE):
+            raise ValidationError(_("No mail reaches this address. Check it."))
+        return cleaned
+
+    def pre_login(self, request: HttpRequest, user: User, **how: Any) -> HttpResponse | None:
+        """A guest comes in by the link of their app, and by nothing else."""
+        if user.is_guest:
+            return render(request, "portal/not_for_guests.html", status=403)
+        response: HttpResponse | None = super().pre_login(request, user, **how)
+        return response
 
 
 def _language_of(request: HttpRequest) -> str:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.core import signing
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.http import HttpRequest
 
 from accounts.errors import AccountHasLoginError
 from accounts.models import Account, Membership, UsedCustomerSession, User
+from common.json_types import JsonObject
 from common.urls import absolute_url
 
 LINK_FOR = timedelta(minutes=15)
@@ -61,20 +62,31 @@ def create_link(account: Account, *, page: str = "overview", return_url: str = "
 
 def open_link(token: str, *, now: datetime) -> Visit:
     """Take a link: once, in its time, for an account that is there. Raises LinkOverError."""
-    try:
-        said = signing.loads(token, salt=SALT)
-    except signing.BadSignature as error:
-        raise LinkOverError from error
-    account = Account.objects.filter(pk=uuid.UUID(said["a"]), closed_at=None).first()
-    if account is None or said["e"] < now.timestamp():
+    said, account = _read(token), account_of_link(token)
+    if said is None or account is None or said["e"] < now.timestamp():
         raise LinkOverError
-    try:
-        with transaction.atomic():
-            UsedCustomerSession.objects.create(nonce=said["n"], account=account, used_at=now)
-            user = _guest_of(account, now=now)
-    except IntegrityError as error:
-        raise LinkOverError from error
+    with transaction.atomic():
+        _, is_new = UsedCustomerSession.objects.get_or_create(
+            nonce=said["n"], defaults={"account": account, "used_at": now}
+        )
+        if not is_new:
+            raise LinkOverError
+        user = _guest_of(account, now=now)
     return Visit(user=user, account=account, page=PAGES.get(said["p"], "dashboard"), return_url=said["r"])
+
+
+def account_of_link(token: str) -> Account | None:
+    """Whose pages a link opens; None for what is none, or for an account that is closed."""
+    said = _read(token)
+    return Account.objects.filter(pk=uuid.UUID(said["a"]), closed_at=None).first() if said else None
+
+
+def _read(token: str) -> JsonObject | None:
+    try:
+        said: JsonObject = signing.loads(token, salt=SALT)
+    except signing.BadSignature:
+        return None
+    return said
 
 
 def forget_used(*, before: datetime) -> int:
@@ -90,11 +102,15 @@ def is_guest(request: HttpRequest) -> bool:
 
 
 def _guest_of(account: Account, *, now: datetime) -> User:
-    """The user that stands for the app's user on the pages: made on the first visit."""
-    Account.objects.select_for_update(no_key=True).get(pk=account.pk)  # of two first visits, one makes it
-    known = account.memberships.filter(user__is_guest=True).select_related("user").first()
+    """The user that stands for the app's user on the pages: made on the first visit. Raises LinkOverError."""
+    # Of two first visits, one makes it; and one that waited for the account to be erased makes none.
+    if not Account.objects.select_for_update(no_key=True).filter(pk=account.pk, closed_at=None).exists():
+        raise LinkOverError
+    known = account.memberships.filter(user__is_guest=True, is_personal=True).select_related("user").first()
     if known is not None:
         return known.user
-    user = User.objects.create_user(f"{account.public_id}@{NO_MAIL}", is_guest=True, date_joined=now)
+    # Not to be guessed: whoever signed up with the address would keep the guest out.
+    address = f"{account.public_id}.{secrets.token_hex(8)}@{NO_MAIL}"
+    user = User.objects.create_user(address, is_guest=True, date_joined=now)
     Membership.objects.create(account=account, user=user, role=Membership.Role.OWNER, is_personal=True, created_at=now)
     return user

@@ -112,13 +112,18 @@ class BearerAuthentication(BaseAuthentication):
 
 
 class BrowserSessionAuthentication(SessionAuthentication):
-    """Our own pages: the signed-in user acts for their personal account, with CSRF protection."""
+    """Our own pages: the signed-in user acts for their personal account, with CSRF protection.
+
+    A guest from an app is no caller: the app is, with its key.
+    """
 
     def authenticate(self, request: Request) -> tuple[Caller, None] | None:
         result = super().authenticate(request)
         if result is None:
             return None
         user = result[0]
+        if user.is_guest:
+            return None
         account = opening.personal_account(user=user, now=clock.now())
         return Caller(account=account, scopes=frozenset(keys.ACCOUNT_KEY_SCOPES), actor=f"user:{user.pk}"), None
 

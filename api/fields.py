@@ -121,10 +121,18 @@ class MetadataField(serializers.DictField):
         return value
 
 
+class ExactField(PrintableField):
+    """A name of another system's, exactly as it is there: " a" is not "a"."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(trim_whitespace=False, **kwargs)
+
+
 class AccountField(TextField):
     """Whose credits: a service key names the account."""
 
     def __init__(self, **kwargs: Any) -> None:
+        kwargs["trim_whitespace"] = False  # another system's id is taken as it is
         kwargs.setdefault("help_text", "For service keys: acc_… or ext:<your user id>.")
         kwargs.setdefault("required", False)
         super().__init__(min_length=5, max_length=LONGEST_ACCOUNT, **kwargs)

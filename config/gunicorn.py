@@ -23,6 +23,7 @@ max_requests = 50_000  # a worker is renewed now and then, whatever leaks
 max_requests_jitter = 5_000
 limit_request_line = 8_190
 limit_request_field_size = 8_190
+forwarder_headers = ""  # nobody's header says SCRIPT_NAME or PATH_INFO: FORCE_SCRIPT_NAME is a setting
 accesslog = None  # every request is in the structured log already
 wsgi_app = "config.wsgi:application"
 

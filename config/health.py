@@ -23,9 +23,9 @@ class HealthMiddleware:
         self._get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.path == "/healthz":
+        if request.path_info == "/healthz":
             return JsonResponse({"status": "ok", "version": VERSION})
-        if request.path == "/readyz":
+        if request.path_info == "/readyz":
             result = {"database": _database(), "migrations": _migrations(), "redis": _redis()}
             is_ready = all(answer == "ok" for answer in result.values())
             status = "ok" if is_ready else "not ready"

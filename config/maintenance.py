@@ -19,9 +19,9 @@ def refuse(get_response: GetResponse) -> GetResponse:
     """A middleware of pages and of API calls alike."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if not settings.MAINTENANCE or request.path.startswith(OPEN):
+        if not settings.MAINTENANCE or request.path_info.startswith(OPEN):
             return get_response(request)
-        if request.path.startswith("/api/"):
+        if request.path_info.startswith("/api/"):
             answer: HttpResponse = json_problem(
                 status=503, code="busy", title="Down for maintenance", detail="Try again in a few minutes."
             )

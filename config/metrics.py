@@ -25,7 +25,7 @@ def serve_metrics(get_response: Callable[[HttpRequest], HttpResponse]) -> Callab
     """Answers before hosts and sessions are looked at."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if request.path != "/metrics":
+        if request.path_info != "/metrics":
             return get_response(request)
         sent = request.headers.get("Authorization", "").removeprefix("Bearer ")
         if not settings.METRICS_TOKEN or not constant_time_compare(sent, settings.METRICS_TOKEN):

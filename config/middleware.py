@@ -17,6 +17,7 @@ from common.json_types import JsonObject
 logger = structlog.get_logger(__name__)
 
 LONGEST_REQUEST_ID = 64
+NAMES_AN_ACCOUNT = "/api/v1/accounts/ext:"
 
 # An answer that is data shows nothing, whoever opens it in a browser.
 DATA_CSP = "default-src 'none'; frame-ancestors 'none'"
@@ -99,10 +100,14 @@ def answer_api_call(get_response: GetResponse) -> GetResponse:
 
 
 def take_api_slash(get_response: GetResponse) -> GetResponse:
-    """The API's addresses have no trailing slash; one that was sent all the same is overlooked."""
+    """The API's addresses have no trailing slash; one that was sent all the same is overlooked.
+
+    Not of an account that is named by another system's id: there it is a part of the name.
+    """
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if request.path_info.startswith("/api/") and request.path_info.endswith("/"):
+        path = request.path_info
+        if path.startswith("/api/") and path.endswith("/") and not path.startswith(NAMES_AN_ACCOUNT):
             request.path_info = request.path_info.rstrip("/")
         return get_response(request)
 
@@ -113,7 +118,7 @@ def refuse_nul(get_response: GetResponse) -> GetResponse:
     """Forms and addresses hold no NUL character: PostgreSQL keeps none, nobody types one. (The API sees to its own.)"""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if not request.path.startswith("/api/"):
+        if not request.path_info.startswith("/api/"):
             sent = [
                 value for query in (request.GET, request.POST) for values in dict(query).values() for value in values
             ]
@@ -129,7 +134,7 @@ def relax_console_csp(get_response: GetResponse) -> GetResponse:
 
     def middleware(request: HttpRequest) -> HttpResponse:
         response = get_response(request)
-        if request.path.startswith("/admin/"):
+        if request.path_info.startswith("/admin/"):
             response._csp_update = CONSOLE_CSP  # type: ignore[attr-defined]  # django-csp's own
         return response
 

@@ -13,6 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_POST
 from django_htmx.http import trigger_client_event
 
+from accounts.errors import AccountClosedError
 from accounts.models import Account
 from api.throttling import RateLimitedError
 from billing.catalogue import price_list
@@ -66,7 +67,7 @@ def buy(request: HttpRequest) -> HttpResponse:
             side=Side.BUYER,
             now=clock.now(),
         )
-    except (BillingError, RateLimitedError) as error:
+    except (AccountClosedError, BillingError, RateLimitedError) as error:
         messages.error(request, _(str(error)))
         return redirect("credits")
     order = started.order

@@ -123,7 +123,8 @@ def _found(request: HttpRequest) -> AccountContext:
         rows = list(_memberships(request))
     chosen = request.session.get(CHOSEN, "")
     here = next((row for row in rows if str(row.account_id) == chosen), None)
-    here = here or next(row for row in rows if row.is_personal)
+    # Their own; one that was merged into another is closed, and they are in that.
+    here = here or min(rows, key=lambda row: (row.account.closed_at is not None, not row.is_personal))
     return AccountContext(membership=here, others=tuple(row.account for row in rows if row is not here))
 
 

@@ -7,24 +7,33 @@ from django.contrib.auth import login, logout
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import customer_sessions
 from common import clock
+from portal.current_account import current_account
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
-# What takes a login: settings of one, keys, teams, the console. A guest has none.
-CLOSED = ("/accounts/", "/admin/", "/settings", "/keys", "/team", "/invitations/", "/api/v1/api-keys", "/api/v1/auth/")
+# Where a guest may go: what shows their credits, sells them more, and is open to every visitor. All else takes a login.
+OPEN = (
+    "/balance", "/billing", "/brand/", "/buy", "/credits", "/dashboard", "/embed/", "/enter/", "/favicon.ico", "/leave",
+    "/live", "/manifest.webmanifest", "/pricing", "/robots.txt", "/static/", "/transactions", "/usage", "/api/",
+)  # fmt: skip
 
 
 @never_cache
-@require_safe
+@require_http_methods(["GET", "HEAD", "POST"])
 def enter(request: HttpRequest, token: str) -> HttpResponse:
-    """Let the user of an app in. A browser that only fetches ahead does not use up the link."""
+    """Let the user of an app in. A browser that only fetches ahead does not use up the link.
+
+    Somebody who is signed in is asked first: with a link of a stranger's, they would buy for the stranger.
+    """
     if request.method == "HEAD" or "prefetch" in request.headers.get("Sec-Purpose", ""):
         return HttpResponse(status=204)
+    if request.method == "GET" and _is_somebody_else(request, token):
+        return render(request, "portal/enter.html", {"account": customer_sessions.account_of_link(token)})
     try:
         visit = customer_sessions.open_link(token, now=clock.now())
     except customer_sessions.LinkOverError:
@@ -39,6 +48,14 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
     return answer
 
 
+def _is_somebody_else(request: HttpRequest, token: str) -> bool:
+    """Whether who is signed in here is not the guest that the link lets in."""
+    account = customer_sessions.account_of_link(token)
+    if account is None or not request.user.is_authenticated:
+        return False
+    return not (customer_sessions.is_guest(request) and current_account(request).pk == account.pk)
+
+
 @require_POST
 def leave(request: HttpRequest) -> HttpResponse:
     """Back to the app."""
@@ -51,7 +68,7 @@ def keep_guests_to_their_pages(get_response: GetResponse) -> GetResponse:
     """Refuses a guest what belongs to somebody with a login."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if request.path.startswith(CLOSED) and customer_sessions.is_guest(request):
+        if request.path_info != "/" and not request.path_info.startswith(OPEN) and customer_sessions.is_guest(request):
             return render(request, "portal/not_for_guests.html", status=403)
         return get_response(request)
 

@@ -22,12 +22,12 @@ def refuse_changes_while_impersonating(get_response: GetResponse) -> GetResponse
     """Refuses every change while somebody of the staff looks as a customer."""
 
     def middleware(request: HttpRequest) -> HttpResponse:
-        if not request.session.get(impersonation.KEY) or request.path.startswith(FREE):
+        if not request.session.get(impersonation.KEY) or request.path_info.startswith(FREE):
             return get_response(request)
         if impersonation.impersonated_account(request) is None:
             impersonation.stop(request)
             return get_response(request)
-        if request.method not in READING or request.path.startswith(OWN):
+        if request.method not in READING or request.path_info.startswith(OWN):
             return render(request, "portal/only_looking.html", status=403)
         return get_response(request)
 

@@ -35,6 +35,7 @@ class App:
         self.key = demo.told["service_api_key"]
         self.asked: list[str] = []
         self.refuses = ""
+        self.pages: dict[str, tuple[str, str]] = {}  # by path: what is there, and its type
         app = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -43,6 +44,8 @@ class App:
                 if self.path == "/token":
                     _, made = call(demo, "POST", "/auth/tokens", app.key, {"account": account})
                     return self._answer(json.dumps({"token": made["token"]}), "application/json")
+                if self.path in app.pages:
+                    return self._answer(*app.pages[self.path])
                 language = "nl" if self.path == "/nl" else "en"
                 return self._answer(PAGE.format(server=demo.base_url, language=language), "text/html")
 

@@ -14,7 +14,7 @@ from accounts import app_accounts, opening
 from accounts.errors import AccountClosedError, AccountExistsError, AccountHasLoginError, SellerOnlyError
 from accounts.models import Account, Scope
 from api.authentication import EXTERNAL_PREFIX, LONGEST_SUBJECT, caller_of
-from api.fields import MetadataField, PrintableField, checked, identifier_of, timestamp
+from api.fields import ExactField, MetadataField, PrintableField, checked, identifier_of, timestamp
 from api.pagination import PAGE_NAMES, PAGE_PARAMETERS, InvalidCursorError, list_of, listing, page
 from api.schema import refuses
 from api.serializers import Serializer
@@ -52,13 +52,13 @@ class AccountFields(Serializer):
 
 
 class NewAccountRequest(AccountFields):
-    external_id = PrintableField(max_length=LONGEST_SUBJECT, help_text="Your own user id: the account is ext:<this>.")
+    external_id = ExactField(max_length=LONGEST_SUBJECT, help_text="Your own user id: the account is ext:<this>.")
 
 
 class AccountFilters(Serializer):
     q = PrintableField(required=False, max_length=254, help_text="How a name or an e-mail address begins.")
     email = PrintableField(required=False, max_length=254, help_text="The whole address.")
-    external_id = PrintableField(required=False, max_length=LONGEST_SUBJECT, help_text="Your own user id.")
+    external_id = ExactField(required=False, max_length=LONGEST_SUBJECT, help_text="Your own user id.")
     kind = serializers.ChoiceField(choices=Account.Kind.choices, required=False)
 
 

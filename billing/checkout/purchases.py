@@ -15,6 +15,7 @@ from django.core.signing import Signer
 from django.db import IntegrityError, transaction
 
 from accounts import app_origins
+from accounts.errors import AccountClosedError
 from accounts.models import Account
 from billing.catalogue import promotions
 from billing.checkout import providers
@@ -70,9 +71,11 @@ def start_checkout(
 ) -> StartedCheckout:
     """Open a checkout for one price. A repeated key of the same `side` answers the first order.
 
-    Raises OrderKeyReusedError, AlreadySubscribedError, ForeignUrlError, PriceNotSellableError, or
+    Raises AccountClosedError, OrderKeyReusedError, AlreadySubscribedError, ForeignUrlError, PriceNotSellableError, or
     PaymentProviderUnavailableError: then the same key may be sent again.
     """
+    if account.closed_at is not None:
+        raise AccountClosedError
     for field, url in (("success_url", success_url), ("cancel_url", cancel_url)):
         check_return_url(field, url)
     providers.check_is_on(provider)

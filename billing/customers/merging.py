@@ -12,7 +12,7 @@ import structlog
 from django.db import transaction
 from django.db.models import QuerySet
 
-from accounts.models import Account, ApiKey, ExternalIdentity, Membership
+from accounts.models import Account, ApiKey, ExternalIdentity, Membership, User
 from billing.checkout import top_ups
 from billing.errors import AlreadySubscribedError, BillingError, WorkUnderWayError
 from billing.models import Clawback, Order, PaidInvoice, PaymentRecord, StripeCustomer, Subscription
@@ -95,6 +95,8 @@ def merge(*, source: Account, target: Account, key: str, actor: str, now: dateti
             # As a member: what somebody may do to the account that stays, its owner says.
             Membership.objects.get_or_create(account=target, user=membership.user)
         Membership.objects.filter(account=source, is_personal=False).delete()
+        # A guest of the account that ends is let in no more: the app's next link opens the one that stays.
+        User.objects.filter(is_guest=True, memberships__account=source).update(is_active=False)
         ApiKey.objects.filter(account=source, revoked_at=None).update(revoked_at=now)
         # What was merged into it before is a part of the account that stays as well.
         Account.objects.filter(merged_into=source).update(merged_into=target)
@@ -133,4 +135,4 @@ def _update_stripe_customers(target: Account) -> None:
 def new_members(source: Account, target: Account) -> QuerySet[Membership]:
     """The memberships of people who are no members of the account that stays."""
     known = target.memberships.values("user")
-    return source.memberships.exclude(user__in=known).select_related("user")
+    return source.memberships.filter(user__is_guest=False).exclude(user__in=known).select_related("user")

@@ -7,6 +7,7 @@ from django.test import Client
 from accounts.models import Account
 from billing.checkout import purchases
 from billing.models import InboxEvent, Order, Pack, Price, Subscription
+from billing.stripe import erasing
 from billing.tests.conftest import Shop
 from billing.webhooks import inbox
 from common import clock
@@ -283,6 +284,24 @@ def test_event_is_dead_after_last_attempt_and_can_be_replayed(shop: Shop, custom
     assert inbox.replay(event_id=dead.event_id, now=clock.now()) == "processed"
 
     assert balance(customer) == FREE + 20
+
+
+def test_event_whose_payload_was_forgotten_can_be_replayed_and_holds_up_no_other(shop: Shop, customer: Account) -> None:
+    order = shop.checkout(customer)
+    shop.pay(order)
+    shop.deliver()
+    old = InboxEvent.objects.get(type="checkout.session.completed")
+    shop.advance(days=60)
+    erasing.purge_payloads(now=clock.now())
+    InboxEvent.objects.filter(pk=old.pk).update(state="received", next_attempt_at=clock.now())
+    new = InboxEvent.objects.get(pk=old.pk)
+    new.pk, new.event_id, new._state.adding = None, "evt_new", True
+    new.payload = {"data": {"object": {"id": old.object_id, "object": "checkout.session"}}}
+    new.save()
+
+    assert inbox.process(event_id="evt_new", now=clock.now()) == "processed"
+    assert inbox.replay(event_id=old.event_id, now=clock.now()) == "processed"
+    assert Grant.objects.filter(source=Source.PURCHASE).count() == 1
 
 
 def test_events_of_kinds_we_do_not_follow_are_kept_and_ignored(shop: Shop, client: Client) -> None:

@@ -101,6 +101,16 @@ def test_a_forged_stale_early_or_missing_signature_is_refused(
     assert not InboxEvent.objects.exists()
 
 
+def test_time_that_was_not_signed_makes_no_old_signature_new(send: Send, present: datetime) -> None:
+    """Stripe's library reads the first `t`; whoever read the last took what was signed a hundred days ago."""
+    signed = int(present.timestamp()) - 100 * 86_400
+    old = signature(SECRET, signed, json.dumps(EVENT))
+
+    for header in (f"{old},t={int(present.timestamp())}", f"t={int(present.timestamp())},{old}"):
+        assert send(header=header).status_code == 400
+    assert not InboxEvent.objects.exists()
+
+
 @pytest.mark.parametrize(
     "body",
     [

@@ -16,6 +16,7 @@ from billing.stripe import djstripe_store, erasing, event_types
 from billing.stripe.payloads import reference
 from billing.webhooks import sync
 from common.advisory_locks import BusyError, exclusive
+from common.json_types import JsonObject
 from outbox import alerts
 from outbox.models import Alert
 
@@ -90,8 +91,14 @@ def _others_of_object(row: InboxEvent) -> list[InboxEvent]:
 
 
 def _is_about(kind: str, row: InboxEvent) -> bool:
-    """Whether an event is about an object of this kind, by its type and by what it carries."""
-    return event_types.kind_of(row.type) == kind and bool(row.payload["data"]["object"].get("object") == kind)
+    """Whether an event is about an object of this kind, by its type and by what it carries, while that is kept."""
+    return event_types.kind_of(row.type) == kind and _carried(row).get("object", kind) == kind
+
+
+def _carried(row: InboxEvent) -> JsonObject:
+    """The object that an event carried; empty once its payload was forgotten."""
+    result: JsonObject = row.payload["data"]["object"] if row.payload else {}
+    return result
 
 
 def _record_done(row: InboxEvent, state: InboxEvent.State, *, now: datetime) -> None:
@@ -112,7 +119,7 @@ def _process_object(row: InboxEvent, *, now: datetime) -> InboxEvent.State:
         _notify_not_finalised(row, now=now)
     if kind == "subscription_schedule":
         # What is planned is read with its subscription.
-        about = row.payload["data"]["object"]
+        about = _carried(row)
         subscription_id = reference(about.get("subscription")) or reference(about.get("released_subscription"))
         if not subscription_id:
             return STATE.IGNORED
@@ -132,7 +139,7 @@ def _notify_not_finalised(row: InboxEvent, *, now: datetime) -> None:
     """An invoice cannot be finalised (its tax has no address): nobody is charged for it, or it goes on without tax."""
     account = djstripe_store.account_of_customer(row.customer_id)
     if account is not None:
-        why = (row.payload["data"]["object"].get("last_finalization_error") or {}).get("message") or ""
+        why = (_carried(row).get("last_finalization_error") or {}).get("message") or ""
         detail = f"Stripe could not finalise {row.object_id}: {why}"
         alerts.raise_alert(Alert.Kind.REVIEW, row.object_id, detail=detail, account_id=account.pk, now=now)
 

@@ -100,6 +100,7 @@ export class Tegoed {
 
   constructor(options: TegoedOptions) {
     if (!options.baseUrl) throw new TypeError("baseUrl is missing: where the server is, such as https://credits.example.com");
+    if (/\/api(\/v1)?\/?$/.test(options.baseUrl)) throw new TypeError("baseUrl is the server's own address, without /api/v1");
     this.#options = options;
   }
 
@@ -279,8 +280,19 @@ export class Tegoed {
     return account ? { account } : {};
   }
 
+  /** The call with this client's account, where it takes one and names none. */
+  #named<Name extends Operation>(name: Name, options: CallOptions<Name>): CallOptions<Name> {
+    const place = OPERATIONS[name][2];
+    const account = this.#options.account;
+    const said = [options.query, options.body].some((part) => part && typeof part === "object" && "account" in part);
+    if (!account || !place || said) return options;
+    const part = place === "query" ? options.query : options.body;
+    return { ...options, [place]: { ...(part as object | undefined), account } };
+  }
+
   async #send<Name extends Operation>(name: Name, options: CallOptions<Name>, accept: string): Promise<Response> {
     const [method, template] = OPERATIONS[name];
+    options = this.#named(name, options);
     const parts = (options.path ?? {}) as Record<string, string>;
     const path = template.replace(/\{(\w+)\}/g, (_whole, part: string) => {
       if (parts[part] === undefined) throw new TypeError(`${name} wants path.${part}`);

@@ -1858,7 +1858,7 @@ export interface components {
         };
         KeyRequest: {
             name: string;
-            /** @description All that an account's key may have, if not given. */
+            /** @description If not given, all that an account's key may have; by a service key, of its own. */
             scopes?: components["schemas"]["KeyRequestScopesEnum"][];
             /** Format: date-time */
             expires_at?: string | null;
@@ -3182,7 +3182,10 @@ export interface operations {
     };
     list_api_keys: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description For service keys: acc_… or ext:<your user id>. */
+                account?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -3198,6 +3201,18 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["KeyList"];
+                };
+            };
+            /** @description `invalid_request`: The request cannot be taken as it is. */
+            400: {
+                headers: {
+                    "Request-Id": components["headers"]["Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
                 };
             };
             /** @description `unauthenticated`: No valid key. `key_revoked`: This key no longer works. `token_expired`: This token has expired. */
@@ -3224,8 +3239,32 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `not_found`: Not found. */
+            404: {
+                headers: {
+                    "Request-Id": components["headers"]["Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `not_acceptable`: Answers are JSON. */
             406: {
+                headers: {
+                    "Request-Id": components["headers"]["Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description `account_has_login`: This account is somebody's who signs in. */
+            409: {
                 headers: {
                     "Request-Id": components["headers"]["Request-Id"];
                     RateLimit: components["headers"]["RateLimit"];
@@ -3266,7 +3305,10 @@ export interface operations {
     };
     create_api_key: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description For service keys: acc_… or ext:<your user id>. */
+                account?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -3348,7 +3390,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `too_many_keys`: Enough keys. */
+            /** @description `too_many_keys`: Enough keys. `account_has_login`: This account is somebody's who signs in. */
             409: {
                 headers: {
                     "Request-Id": components["headers"]["Request-Id"];
@@ -3414,7 +3456,10 @@ export interface operations {
     };
     revoke_api_key: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description For service keys: acc_… or ext:<your user id>. */
+                account?: string;
+            };
             header?: never;
             path: {
                 key_id: string;
@@ -3493,6 +3538,18 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description `account_has_login`: This account is somebody's who signs in. */
+            409: {
+                headers: {
+                    "Request-Id": components["headers"]["Request-Id"];
+                    RateLimit: components["headers"]["RateLimit"];
+                    "RateLimit-Policy": components["headers"]["RateLimit-Policy"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description `rate_limited`: Too many requests. */
             429: {
                 headers: {
@@ -3523,7 +3580,10 @@ export interface operations {
     };
     rotate_api_key: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description For service keys: acc_… or ext:<your user id>. */
+                account?: string;
+            };
             header?: never;
             path: {
                 key_id: string;
@@ -3603,7 +3663,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description `too_many_keys`: Enough keys. `key_not_working`: This key no longer works. */
+            /** @description `too_many_keys`: Enough keys. `key_not_working`: This key no longer works. `account_has_login`: This account is somebody's who signs in. */
             409: {
                 headers: {
                     "Request-Id": components["headers"]["Request-Id"];

@@ -49,6 +49,21 @@ test("a misspelt field, a wrong key, and what is not there", async () => {
   await assert.rejects(account.getCheckout(`co_${"0".repeat(26)}`), NotFound);
 });
 
+test("every call is for the client's account", async () => {
+  const account = await rich();
+  const { account: id } = await account.balance();
+  assert.deepEqual((await account.call("list_invoices")).data, []);
+  assert.equal((await account.call("spend_credits", { body: { amount: 1 }, idempotencyKey: "own" })).amount, -1);
+  const other = await rich();
+  const theirs = (await other.balance()).available;
+  await account.call("spend_credits", { body: { amount: 1, account: (await other.balance()).account }, idempotencyKey: "theirs" });
+  assert.equal((await other.balance()).available, theirs - 1);
+  const key = await account.call("create_api_key", { body: { name: "From a backend", scopes: ["credits:read"] } });
+  assert.equal((await new Tegoed({ baseUrl: SERVER, key: key.secret }).balance()).account, id);
+  await assert.rejects(account.call("cancel_plan"), ApiError); // there is none: the account is known
+  assert.throws(() => new Tegoed({ baseUrl: `${SERVER}/api/v1`, key: KEY }), /without \/api\/v1/);
+});
+
 test("work under a hold is charged by what it cost", async () => {
   const account = await rich();
   const before = (await account.balance()).available;

@@ -9,7 +9,8 @@
  * `token-url` is your backend's: a GET, with the page's cookies, answers {"token": …} for who is signed in (POST /auth/tokens). `checkout-url` is
  * as well: it is posted {"item": …, "interval": "month" | "year" for a plan, "return_url": this page} and answers {"url": …} (POST
  * /billing/checkouts, with return_url as success_url and cancel_url). `csrf-token` is sent along as X-CSRFToken. Without a checkout-url, buying is
- * done with the token, which then needs billing:write. `token` is a token that you keep fresh, instead of token-url.
+ * done with the token, which then needs billing:write. `manage-url` is posted {"page": "billing", "return_url": this page} and answers {"url": …} (POST
+ * /customer-sessions): whoever has a plan changes it there, and sees first what that costs. `token` is a token that you keep fresh, instead of token-url.
  * Colours and fonts are CSS variables: --tegoed-accent, --tegoed-on-accent, --tegoed-text, --tegoed-soft, --tegoed-line, --tegoed-ground, --tegoed-radius.
  */
 
@@ -18,7 +19,7 @@ const KEPT_MS = 5 * 60_000; // a token whose end is not told
 
 const TEXTS = {
   en: {
-    credits: (n) => `${n} ${n === 1 ? "credit" : "credits"}`, today: (left, of) => `${left}/${of} today`, buy: "Buy credits", buyThis: "Buy", choose: "Choose", loading: "Loading…",
+    credits: (n) => `${n} ${n === 1 ? "credit" : "credits"}`, today: (left, of) => `${left}/${of} today`, buy: "Buy credits", buyThis: "Buy", choose: "Choose", changeTo: "Change to", manage: "Manage your plan", loading: "Loading…",
     low: (n) => (n ? `Only ${n} ${n === 1 ? "credit" : "credits"} left.` : "You are out of credits."), retry: "Try again", failed: "This cannot be shown right now.", notBought: "The purchase could not be started. Nothing was charged; try again.", close: "Close", onTop: (n) => `${n} on top`,
     blocked: { account_frozen: "Spending is stopped for now.", account_in_debt: "Credits are owed. Buy some to go on.", daily_cap_reached: "Today's limit of paid credits is reached.", insufficient_credits: "You are out of credits." },
     kinds: { free_daily: "Free today", free_monthly: "Free this month", plan: "From your plan", purchased: "Bought", promo: "Bonus", grant: "Given to you" },
@@ -27,7 +28,7 @@ const TEXTS = {
     used: (n, days) => `${n} ${n === 1 ? "credit" : "credits"} in ${days} days`, day: "Day", most: (n) => `at most ${n} a day`, history: "Billing history", usage: "Usage", packs: "Packs", plans: "Plans", days: (n) => `${n} days free`, more: (n) => `${n} more to come`,
   },
   nl: {
-    credits: (n) => `${n} ${n === 1 ? "credit" : "credits"}`, today: (left, of) => `${left}/${of} vandaag`, buy: "Credits kopen", buyThis: "Koop", choose: "Kies", loading: "Laden…",
+    credits: (n) => `${n} ${n === 1 ? "credit" : "credits"}`, today: (left, of) => `${left}/${of} vandaag`, buy: "Credits kopen", buyThis: "Koop", choose: "Kies", changeTo: "Stap over op", manage: "Beheer je abonnement", loading: "Laden…",
     low: (n) => (n ? `Nog maar ${n} ${n === 1 ? "credit" : "credits"}.` : "Je credits zijn op."), retry: "Probeer opnieuw", failed: "Dit kan nu niet worden getoond.", notBought: "Het kopen is niet begonnen. Er is niets betaald; probeer het opnieuw.", close: "Sluiten", onTop: (n) => `${n} erbovenop`,
     blocked: { account_frozen: "Je kunt nu even geen credits gebruiken.", account_in_debt: "Er staan credits open. Koop er om verder te gaan.", daily_cap_reached: "De daglimiet van betaalde credits is bereikt.", insufficient_credits: "Je credits zijn op." },
     kinds: { free_daily: "Gratis vandaag", free_monthly: "Gratis deze maand", plan: "Van je abonnement", purchased: "Gekocht", promo: "Bonus", grant: "Gekregen" },
@@ -41,7 +42,7 @@ const STYLE = new CSSStyleSheet();
 STYLE.replaceSync(`
 :host { --a: var(--tegoed-accent, #236857); --on: var(--tegoed-on-accent, #fff); --t: var(--tegoed-text, inherit); --s: var(--tegoed-soft, #54645e); --l: var(--tegoed-line, #dbe3df); --g: var(--tegoed-ground, transparent); --r: var(--tegoed-radius, 10px); display: block; color: var(--t); font: inherit; line-height: 1.45; }
 :host([hidden]) { display: none; }
-:host(tegoed-credits), :host(tegoed-buy) { display: inline-block; }
+:host(tegoed-credits), :host(tegoed-buy), :host(tegoed-manage) { display: inline-block; }
 * { box-sizing: border-box; }
 h3 { margin: 0; font-size: 1.05em; }
 p { margin: .25em 0; }
@@ -101,6 +102,11 @@ function safe(url) {
   } catch {
     return null;
   }
+}
+
+/** This page, without the place on it. */
+function here() {
+  return location.href.split("#")[0];
 }
 
 /** What the elements in it share: a token, the account's state, and one stream of its changes. */
@@ -174,22 +180,30 @@ class Provider extends HTMLElement {
     for (const listener of this.#listeners) listener(this.balance);
     this.dispatchEvent(new CustomEvent("tegoed-balance", { detail: this.balance, bubbles: true }));
   }
+  /** Ask an address of the app's backend, as its own pages do. */
+  async #post(address, wanted) {
+    const headers = { "Content-Type": "application/json", Accept: "application/json" };
+    const csrf = this.getAttribute("csrf-token");
+    if (csrf) headers["X-CSRFToken"] = csrf;
+    const response = await fetch(address, { method: "POST", credentials: "same-origin", headers, body: JSON.stringify({ ...wanted, return_url: here() }) });
+    if (!response.ok) throw Object.assign(new Error(`${address}: ${response.status}`), { status: response.status, problem: await response.json().catch(() => ({})) });
+    return response.json();
+  }
+  /** To the hosted billing page, where a plan is changed and ended. */
+  async manage() {
+    const url = safe((await this.#post(this.getAttribute("manage-url"), { page: "billing" })).url);
+    if (url) location.assign(url);
+  }
   /** Go and pay: by the backend's address, else with the token. */
   async buy(item, interval) {
     const wanted = { item, ...(interval && interval !== "once" ? { interval } : {}) };
-    const page = location.href.split("#")[0];
     const address = this.getAttribute("checkout-url");
     let made;
     if (address) {
-      const headers = { "Content-Type": "application/json", Accept: "application/json" };
-      const csrf = this.getAttribute("csrf-token");
-      if (csrf) headers["X-CSRFToken"] = csrf;
-      const response = await fetch(address, { method: "POST", credentials: "same-origin", headers, body: JSON.stringify({ ...wanted, return_url: page }) });
-      if (!response.ok) throw Object.assign(new Error(`${address}: ${response.status}`), { status: response.status, problem: await response.json().catch(() => ({})) });
-      made = await response.json();
+      made = await this.#post(address, wanted);
     } else {
       const start = (back) => this.ask("/billing/checkouts", { method: "POST", body: { ...wanted, ...back }, key: crypto.randomUUID() });
-      made = await start({ success_url: page, cancel_url: page }).catch((error) => {
+      made = await start({ success_url: here(), cancel_url: here() }).catch((error) => {
         if (error.problem?.code !== "foreign_url" && !error.problem?.errors?.some((one) => one.code === "foreign_url")) throw error;
         return start({}); // the server does not send anybody back to this page: its own then
       });
@@ -266,15 +280,19 @@ class Part extends HTMLElement {
     return new Intl.DateTimeFormat(this.provider.language, { dateStyle: "medium" }).format(new Date(text));
   }
   buyButton(label, item, interval) {
+    return this.button(label, () => this.provider.buy(item, interval), this.text.notBought);
+  }
+  /** A button that says beside it what went wrong. */
+  button(label, act, failed) {
     const told = node("p", { role: "alert", hidden: true });
     const button = node("button", { onclick: async () => {
       button.disabled = told.hidden = true;
       try {
-        await this.provider.buy(item, interval);
+        await act();
       } catch (error) {
         console.error(error);
         const detail = error.problem?.detail;
-        told.textContent = typeof detail === "string" && detail ? detail : this.text.notBought;
+        told.textContent = typeof detail === "string" && detail ? detail : failed;
         told.hidden = false;
       } finally {
         button.disabled = false;
@@ -332,12 +350,25 @@ class Plans extends Part {
     this.show(intervals.length > 1 && node("div", { class: "switch", role: "group", "aria-label": this.text.interval }, intervals.map(pick)),
       node("div", { class: "cards" }, plans.map((plan) => {
         const price = plan.prices.find((one) => one.interval === interval) ?? plan.prices[0];
-        const isMine = plan.code === running.plan;
+        const isMine = plan.code === running.plan && (!running.interval || !price || price.interval === running.interval);
         return node("section", { class: `card${isMine ? " mine" : ""}`, "aria-label": plan.name }, node("h3", {}, plan.name),
           price && [node("span", { class: "price" }, this.money(price.amount, price.currency)), node("span", { class: "soft" }, this.text[price.interval])],
           plan.trial_days ? node("span", { class: "soft" }, this.text.days(plan.trial_days)) : "", node("ul", {}, plan.features.map((line) => node("li", {}, line))),
-          isMine ? node("strong", { class: "yours" }, this.text.yours) : price && this.buyButton(`${this.text.choose} ${plan.name}`, plan.code, price.interval));
+          isMine ? node("strong", { class: "yours" }, this.text.yours) : price && this.chooseButton(plan, price, running));
       })));
+  }
+  /** Who has a paid plan does not buy a second one: it is changed where its price and its next invoice are shown. */
+  chooseButton(plan, price, running) {
+    if (!running.interval) return this.buyButton(`${this.text.choose} ${plan.name}`, plan.code, price.interval);
+    if (!this.provider.hasAttribute("manage-url")) return null;
+    return this.button(`${this.text.changeTo} ${plan.name}`, () => this.provider.manage(), this.text.failed);
+  }
+}
+
+/** <tegoed-manage>Manage your plan</tegoed-manage>: to the hosted billing page, by the provider's manage-url. */
+class Manage extends Part {
+  start() {
+    this.show(this.button(this.textContent.trim() || this.text.manage, () => this.provider.manage(), this.text.failed));
   }
 }
 
@@ -431,7 +462,7 @@ class Usage extends Part {
 }
 
 for (const [name, kind] of Object.entries({
-  provider: Provider, credits: Credits, warning: Warning, packs: Packs, plans: Plans, buy: Buy, "purchase-dialog": PurchaseDialog,
+  provider: Provider, credits: Credits, warning: Warning, packs: Packs, plans: Plans, buy: Buy, manage: Manage, "purchase-dialog": PurchaseDialog,
   subscription: SubscriptionStatus, history: History, usage: Usage,
 })) {
   if (!customElements.get(`tegoed-${name}`)) customElements.define(`tegoed-${name}`, kind);
