@@ -17,6 +17,8 @@ from credits.money import FREE, Money
 
 # In the source key of what an upgrade adds to a period, where it has no other.
 TOP_UP = ":to:"
+# Of a grant that ends as it begins: two periods at the same instant are never both there for somebody to see.
+SHORTEST = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +249,7 @@ def end_grace(*, account_id: uuid.UUID, series: str, now: datetime) -> None:
             allowance.grace_s = 0
             allowance.save(update_fields=["grace_s"])
             for grant in Grant.objects.filter(allowance=allowance, expires_at__gt=allowance.paid_until):
-                grant.expires_at = max(allowance.paid_until or now, grant.effective_at + timedelta(seconds=1))
+                grant.expires_at = max(allowance.paid_until or now, grant.effective_at + SHORTEST)
                 grant.save(update_fields=["expires_at"])
         settling.store_next_due(wallet)
         settling.settle_locked(wallet, now=now)
@@ -272,7 +274,7 @@ def _take_over(new: Allowance) -> None:
         waiting.grace_s = since
         waiting.save(update_fields=["grace_s"])
         for grant in Grant.objects.filter(allowance=waiting, expires_at__gt=new.anchor):
-            grant.expires_at = max(new.anchor, grant.effective_at + timedelta(seconds=1))
+            grant.expires_at = max(new.anchor, grant.effective_at + SHORTEST)
             grant.save(update_fields=["expires_at"])
     for older in siblings.filter(anchor__lte=new.anchor, paid_until__gt=new.anchor):
         older.paid_until = new.anchor
@@ -280,7 +282,7 @@ def _take_over(new: Allowance) -> None:
         _carry_over(older, new)
         older.save(update_fields=["paid_until", "next_at", "handed_minor", "handed_at"])
         for grant in Grant.objects.filter(allowance=older, expires_at__gt=new.anchor):
-            grant.expires_at = max(new.anchor, grant.effective_at + timedelta(seconds=1))
+            grant.expires_at = max(new.anchor, grant.effective_at + SHORTEST)
             grant.save(update_fields=["expires_at"])
 
 
@@ -379,5 +381,5 @@ def _top_up(
 def _end_rollover(account_id: uuid.UUID, series: str, ends_at: datetime) -> None:
     # The empty ones too: a reversal or a hold may give them credits back.
     for grant in Grant.objects.filter(account_id=account_id, allowance__series=series, expires_at=None):
-        grant.expires_at = max(ends_at, grant.effective_at + timedelta(seconds=1))
+        grant.expires_at = max(ends_at, grant.effective_at + SHORTEST)
         grant.save(update_fields=["expires_at"])

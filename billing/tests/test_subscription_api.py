@@ -43,7 +43,7 @@ def test_change_costs_what_its_preview_said(call: Any, shop: Shop, pro: None, cu
     shop.deliver()
 
     assert (changed.status_code, changed.json()["plan"], changed.json()["amount"]) == (200, "studio", 6000)
-    (invoice, *_) = sorted(shop.stripe.store.all("invoice"), key=lambda row: -row["created"])
+    invoice = max(enumerate(shop.stripe.store.all("invoice")), key=lambda row: (row[1]["created"], row[0]))[1]
     assert invoice["amount_paid"] == preview["due_now"]
     again = call("change", {"item": "studio", "interval": "month"})
     assert (again.status_code, again.json()["code"]) == (409, "already_subscribed")
