@@ -74,6 +74,8 @@ messages: .venv/tests ## Compile the translations (locale/*/LC_MESSAGES/django.p
 lock: ## Resolve the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --extra sandbox \
 		--generate-hashes --no-emit-index-url --no-header -o requirements.lock
+	uv pip compile pyproject.toml --universal --python-version 3.11 -c requirements.lock \
+		--generate-hashes --no-emit-index-url --no-header -o requirements.txt
 	uv pip compile pyproject.toml --universal --python-version 3.11 --extra sandbox --extra dev -c requirements.lock \
 		--generate-hashes --no-emit-index-url --no-header -o requirements-dev.lock
 	uv pip compile pyproject.toml --universal --python-version 3.11 --extra sandbox --extra bench -c requirements.lock \
