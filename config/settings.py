@@ -118,13 +118,14 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "config.middleware.add_security_headers",
+    # Before hosts are looked at and plain HTTP is redirected: a probe asks an address of the host's own.
+    "config.health.HealthMiddleware",
+    "config.metrics.serve_metrics",
     "corsheaders.middleware.CorsMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "config.middleware.relax_console_csp",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "config.health.HealthMiddleware",
-    "config.metrics.serve_metrics",
     "config.metrics.count_requests",
     "config.middleware.take_api_slash",
     "django.contrib.sessions.middleware.SessionMiddleware",

@@ -146,7 +146,7 @@ def test_ready_means_database_migrations_and_redis(client: Client, db: None) -> 
     assert (answer.status_code, answer.json()["status"]) == (200, "ok")
 
 
-@pytest.mark.parametrize("part", ["_database", "_migrations", "_redis"])
+@pytest.mark.parametrize("part", ["_database", "_migrations"])
 def test_a_part_that_is_missing_makes_it_not_ready(client: Client, db: None, part: str) -> None:
     with patch.object(health, part, return_value="cannot be reached"):
         answer = client.get("/readyz")
@@ -155,9 +155,27 @@ def test_a_part_that_is_missing_makes_it_not_ready(client: Client, db: None, par
 
 
 def test_a_redis_that_does_not_answer_is_told(client: Client, db: None, settings: object) -> None:
+    """Docs: without Redis rate limits are off and sweeps find the work. A host that stops us would stop that, too."""
     settings.REDIS_URL = "redis://127.0.0.1:1/0"  # type: ignore[attr-defined]
 
-    assert client.get("/readyz").json()["redis"] == "cannot be reached"
+    answer = client.get("/readyz")
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert answer.json()["redis"] == "cannot be reached"
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+@pytest.mark.parametrize("host", ["10.0.0.3:8000", "127.0.0.1", "shop.example"])
+def test_probe_of_a_host_asks_an_address_of_its_own_over_plain_http(
+    db: None, settings: Settings, path: str, host: str
+) -> None:
+    """As Kubernetes, load balancers and compose's healthcheck do: the pod's address, no TLS, no Host of the site."""
+    settings.SECURE_SSL_REDIRECT, settings.ALLOWED_HOSTS = True, ["shop.example"]
+
+    answer = Client().get(path, headers={"Host": host})
+
+    assert answer.status_code == (401 if path == "/metrics" else 200)
+    assert Client().get("/pricing", headers={"Host": "shop.example"}).status_code == 301
 
 
 def test_every_answer_names_its_request(client: Client, db: None) -> None:
