@@ -104,7 +104,7 @@ def is_guest(request: HttpRequest) -> bool:
 def _guest_of(account: Account, *, now: datetime) -> User:
     """The user that stands for the app's user on the pages: made on the first visit. Raises LinkOverError."""
     # Of two first visits, one makes it; and one that waited for the account to be erased makes none.
-    if not Account.objects.select_for_update(no_key=True).filter(pk=account.pk, closed_at=None).exists():
+    if Account.objects.select_for_update(no_key=True).filter(pk=account.pk, closed_at=None).first() is None:
         raise LinkOverError
     known = account.memberships.filter(user__is_guest=True, is_personal=True).select_related("user").first()
     if known is not None:

@@ -20,7 +20,7 @@ PAGE = """<!doctype html><html lang="{language}"><head><meta charset="utf-8"><ti
 <link rel="icon" href="data:,"><meta http-equiv="Content-Security-Policy"
  content="default-src 'self'; script-src {server}; connect-src 'self' {server}; img-src data:">
 <script type="module" src="{server}/embed/v1.js"></script></head><body><main><h1>An app</h1>
-<tegoed-provider token-url="/token" checkout-url="/checkout">
+<tegoed-provider token-url="/token" checkout-url="/checkout" manage-url="/manage">
 <tegoed-credits></tegoed-credits> <button data-tegoed-open>More</button><tegoed-warning></tegoed-warning>
 <h2>Plan</h2><tegoed-subscription></tegoed-subscription><h2>Packs</h2><tegoed-packs></tegoed-packs><h2>Plans</h2><tegoed-plans></tegoed-plans>
 <h2>Paid</h2><tegoed-history></tegoed-history><h2>Used</h2><tegoed-usage days="7"></tegoed-usage>
@@ -53,6 +53,10 @@ class App:
                 wanted = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 if app.refuses:
                     self._answer(json.dumps({"detail": app.refuses}), "application/json", 409)
+                    return
+                if self.path == "/manage":
+                    _, made = call(demo, "POST", "/customer-sessions", app.key, {**wanted, "account": account})
+                    self._answer(json.dumps(made), "application/json")
                     return
                 back = wanted.pop("return_url")
                 body = {**wanted, "account": account, "success_url": back, "cancel_url": back}
@@ -126,6 +130,26 @@ def test_what_the_app_refuses_is_told_as_it_says_it(demo: Demo, app: App, browse
         page.get_by_role("button", name="Buy 20 credits").click()
         expect(page.locator("tegoed-packs").get_by_role("alert")).to_have_text("Only on weekdays.")
     page.close()
+
+
+def test_plan_is_sold_as_clicked_and_changed_where_its_price_is_shown(demo: Demo, page: Page) -> None:
+    app = App(demo, "ext:planned")
+    page.goto(app.url)
+    plans = page.locator("tegoed-plans")
+    plans.get_by_role("button", name="Yearly").click()
+    plans.get_by_role("button", name="Choose Pro").click()
+    page.get_by_role("button", name="Subscribe for € 200.00").click()
+    page.wait_for_url(f"{app.url}/")
+    expect(page.locator("tegoed-subscription")).to_contain_text("Pro")
+
+    page.reload()
+    expect(plans.get_by_role("button", name="Choose")).to_have_count(0)  # a second plan would be refused
+    plans.get_by_role("button", name="Yearly").click()
+    expect(plans.get_by_role("region", name="Pro")).to_contain_text("Your plan")
+    plans.get_by_role("button", name="Monthly").click()
+    plans.get_by_role("button", name="Change to Pro").click()
+    page.wait_for_url(f"{demo.base_url}/billing")
+    app.server.shutdown()
 
 
 def test_elements_pass_axe_in_dutch(demo: Demo, app: App, page: Page) -> None:
