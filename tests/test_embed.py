@@ -4,6 +4,7 @@ import json
 import threading
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -78,6 +79,10 @@ class App:
         self.url = f"http://localhost:{self.server.server_port}"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
+
     def spend(self, amount: int, key: str) -> None:
         body = {"amount": amount, "account": self.account}
         status, _ = call(self.demo, "POST", "/credits/spend", self.key, body, **{"Idempotency-Key": key})
@@ -86,10 +91,14 @@ class App:
 
 @pytest.fixture
 def app(demo: Demo) -> Iterator[App]:
-    made = App(demo, "ext:embedded")
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    with closing(App(demo, "ext:embedded")) as made:
+        yield made
+
+
+@pytest.fixture
+def other_app(demo: Demo) -> Iterator[App]:
+    with closing(App(demo, "ext:planned")) as made:
+        yield made
 
 
 def test_credits_are_live_and_bought_on_another_site(demo: Demo, app: App, page: Page) -> None:
@@ -132,14 +141,13 @@ def test_what_the_app_refuses_is_told_as_it_says_it(demo: Demo, app: App, browse
     page.close()
 
 
-def test_plan_is_sold_as_clicked_and_changed_where_its_price_is_shown(demo: Demo, page: Page) -> None:
-    app = App(demo, "ext:planned")
-    page.goto(app.url)
+def test_plan_is_sold_as_clicked_and_changed_where_its_price_is_shown(demo: Demo, other_app: App, page: Page) -> None:
+    page.goto(other_app.url)
     plans = page.locator("tegoed-plans")
     plans.get_by_role("button", name="Yearly").click()
     plans.get_by_role("button", name="Choose Pro").click()
     page.get_by_role("button", name="Subscribe for € 200.00").click()
-    page.wait_for_url(f"{app.url}/")
+    page.wait_for_url(f"{other_app.url}/")
     expect(page.locator("tegoed-subscription")).to_contain_text("Pro")
 
     page.reload()
@@ -149,7 +157,6 @@ def test_plan_is_sold_as_clicked_and_changed_where_its_price_is_shown(demo: Demo
     plans.get_by_role("button", name="Monthly").click()
     plans.get_by_role("button", name="Change to Pro").click()
     page.wait_for_url(f"{demo.base_url}/billing")
-    app.server.shutdown()
 
 
 def test_elements_pass_axe_in_dutch(demo: Demo, app: App, page: Page) -> None:

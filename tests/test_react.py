@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import closing
 from html import escape
 
 import pytest
@@ -53,9 +54,8 @@ def app(demo: Demo, bundle: str) -> Iterator[App]:
         "/": (PAGE.format(props=props, ssr="", rendered=""), "text/html"),
         "/rendered": (PAGE.format(props=props, ssr=' data-ssr="1"', rendered=rendered), "text/html"),
     }
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    with closing(made):
+        yield made
 
 
 def test_components_and_hooks_are_live_and_sell(demo: Demo, app: App, page: Page) -> None:
