@@ -218,15 +218,12 @@ class Provider extends HTMLElement {
     let pause = 1000;
     while (!signal.aborted) {
       try {
-        await this.refresh();
+        if (!this.balance) await this.refresh();
         pause = 1000;
         const response = await this.ask("/credits/stream", { stream: true, signal });
         const reader = response.body.getReader();
-        for (let isFirst = true; ; isFirst = false) {
-          const { done } = await reader.read();
-          if (done) break;
-          if (!isFirst) await this.refresh();
-        }
+        // Also at its first word: what changed while it was being connected is told by no second one.
+        while (!(await reader.read()).done) await this.refresh();
       } catch (error) {
         if (signal.aborted) return;
         for (const listener of this.#listeners) if (!this.balance) listener(null, error);
