@@ -23,7 +23,7 @@ def create(*, subject: str, fields: dict[str, Any], now: datetime) -> Account:
 
 
 def update(*, account: Account, fields: dict[str, Any]) -> Account:
-    """Change what is known of an account. Mails go to its new address from now on, and Stripe is told within a minute.
+    """Change what is known of an account. Mails go to its new address from now on; Stripe gets them within a minute.
 
     Raises AccountHasLoginError for the name or address of somebody who signs in by themselves.
     """

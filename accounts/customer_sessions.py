@@ -62,7 +62,8 @@ def create_link(account: Account, *, page: str = "overview", return_url: str = "
 
 def open_link(token: str, *, now: datetime) -> Visit:
     """Take a link: once, in its time, for an account that is there. Raises LinkOverError."""
-    said, account = _read(token), account_of_link(token)
+    said = _read(token)
+    account = _account_of(said)
     if said is None or account is None or said["e"] < now.timestamp():
         raise LinkOverError
     with transaction.atomic():
@@ -77,7 +78,10 @@ def open_link(token: str, *, now: datetime) -> Visit:
 
 def account_of_link(token: str) -> Account | None:
     """Whose pages a link opens; None for what is none, or for an account that is closed."""
-    said = _read(token)
+    return _account_of(_read(token))
+
+
+def _account_of(said: JsonObject | None) -> Account | None:
     return Account.objects.filter(pk=uuid.UUID(said["a"]), closed_at=None).first() if said else None
 
 

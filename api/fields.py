@@ -138,6 +138,12 @@ class AccountField(TextField):
         super().__init__(min_length=5, max_length=LONGEST_ACCOUNT, **kwargs)
 
 
+class AccountRequest(Serializer):
+    """A request that says whose account it is about, and nothing else."""
+
+    account = AccountField()
+
+
 def checked(kind: type[Serializer], data: Any, *, others: Collection[str] = ("account",)) -> JsonObject:
     """A request's fields. Raises InvalidRequestError, which names those that cannot be taken.
 

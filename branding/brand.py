@@ -60,6 +60,6 @@ def sender() -> str:
 
 def sender_of(look: Brand) -> str:
     """Who e-mails would come from under a brand."""
-    if look.sender or look._state.adding:
+    if look.sender or look.is_of_settings:
         return look.sender or str(settings.DEFAULT_FROM_EMAIL)
     return formataddr((look.name, parseaddr(settings.DEFAULT_FROM_EMAIL)[1]))

@@ -1,7 +1,6 @@
 """The brand at the head of the operator console, as unfold asks for it."""
 
 from django.http import HttpRequest
-from django.templatetags.static import static
 
 from branding import brand
 
@@ -13,4 +12,4 @@ def site_name(_request: HttpRequest) -> str:
 
 def icon(_request: HttpRequest) -> str:
     """The icon of its browser tab."""
-    return brand.current().images.get("icon") or static("portal/icon.svg")
+    return brand.current().icon_url

@@ -6,6 +6,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator, URLValidator, validate_email
 from django.db import models
+from django.templatetags.static import static
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -97,6 +98,16 @@ class Brand(models.Model):
         """The addresses of the images that it has, by their names."""
         named = ((name, getattr(self, f"{name}_type")) for name in IMAGES)
         return {name: reverse("brand-image", args=[self.pk, name]) for name, media_type in named if media_type}
+
+    @property
+    def icon_url(self) -> str:
+        """The address of its icon, or of the one that comes with the product."""
+        return self.images.get("icon") or static("portal/icon.svg")
+
+    @property
+    def is_of_settings(self) -> bool:
+        """Whether it is what the environment says, and no version that was published."""
+        return self._state.adding
 
     @property
     def mail_logo(self) -> str:

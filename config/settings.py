@@ -390,9 +390,9 @@ END_DUPLICATE_SUBSCRIPTIONS = env.bool("END_DUPLICATE_SUBSCRIPTIONS", default=Tr
 PAYCONIQ_API_BASE = env.str("PAYCONIQ_API_BASE", default="https://api.payconiq.com")
 PAYCONIQ_JWKS_URL = env.str("PAYCONIQ_JWKS_URL", default="https://payconiq.com/certificates")
 # Where a customer may be sent back to after paying, beside BASE_URL: the apps that sell through the API.
-# Where users of the seller's app, who have no login here, are led by e-mails.
-APP_URL = env.str("APP_URL", default="")
 RETURN_ORIGINS = env.list("RETURN_ORIGINS", default=[])
+# Where users of the seller's app, who have no login here, are led by e-mails and after paying.
+APP_URL = env.str("APP_URL", default="")
 # The catalogue preset that `stripe_bootstrap` pushes when none is named.
 CATALOGUE_PRESET = env.str("CATALOGUE_PRESET", default="demo")
 

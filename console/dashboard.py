@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, fields
 from datetime import date, datetime, timedelta
 from functools import partial
 from typing import Any, cast
-from zoneinfo import ZoneInfo
 
 from django import forms
 from django.conf import settings
@@ -69,7 +68,7 @@ def front_page(request: HttpRequest, context: JsonObject) -> JsonObject:
         context |= {"report": report, "period": period, "periods": PERIODS_DAYS, "charts": _charts(report)}
         context |= {
             "yesterday": periods.yesterday(settings.DEFAULT_ACCOUNT_TIME_ZONE, now=now),
-            "today": _today(now=now),
+            "today": periods.today(settings.DEFAULT_ACCOUNT_TIME_ZONE, now=now),
         }
     return context
 
@@ -158,15 +157,10 @@ def _of(section: str, rows: Iterable[Any], names: tuple[str, ...]) -> Iterator[t
 
 
 def _period(request: HttpRequest, *, now: datetime) -> Period:
-    if request.GET.get("days") == "1":
-        return _today(now=now)
-    return periods.chosen(request.GET, settings.DEFAULT_ACCOUNT_TIME_ZONE, now=now, choices=PERIODS_DAYS)
-
-
-def _today(*, now: datetime) -> Period:
     zone = settings.DEFAULT_ACCOUNT_TIME_ZONE
-    day = now.astimezone(ZoneInfo(zone)).date()
-    return Period(first=day, last=day, zone=zone, days=None)
+    if request.GET.get("days") == "1":
+        return periods.today(zone, now=now)
+    return periods.chosen(request.GET, zone, now=now, choices=PERIODS_DAYS)
 
 
 def _first_steps() -> list[tuple[str, bool]]:

@@ -1,6 +1,8 @@
 """Buying: to the payment page, a card form or a QR code, and back to see that the credits are there."""
 
+from collections.abc import Callable
 from datetime import timedelta
+from functools import wraps
 
 from csp.decorators import csp_update
 from django.conf import settings
@@ -78,23 +80,29 @@ def buy(request: HttpRequest) -> HttpResponse:
     return HttpResponseRedirect(order.checkout_url)
 
 
+def by_link_or_own(view: Callable[[HttpRequest, Order, bool], HttpResponse]) -> Callable[..., HttpResponseBase]:
+    """A page about one order. A user of an app has no login: whoever has the link sees theirs (`is_by_link`)."""
+
+    @admins_only
+    def own(request: HttpRequest, checkout_id: str) -> HttpResponse:
+        return view(request, _own_order(request, checkout_id), False)
+
+    @wraps(view)
+    def opened(request: HttpRequest, checkout_id: str) -> HttpResponseBase:
+        order = _order_by_link(request, checkout_id)
+        return view(request, order, True) if order else own(request, checkout_id)
+
+    return opened
+
+
 @never_cache
 @require_GET
-def checkout_status(request: HttpRequest, checkout_id: str) -> HttpResponseBase:
+@by_link_or_own
+def checkout_status(request: HttpRequest, order: Order, is_by_link: bool) -> HttpResponse:
     """Where the customer comes back to: waits for the payment's webhook, then shows the new balance.
 
-    A user of an app has no login: whoever has the link then sees how the payment stands, and no balance.
+    By link, it says how the payment stands, and no balance.
     """
-    order = _order_by_link(request, checkout_id)
-    return _status(request, order, is_by_link=True) if order else _own_status(request, checkout_id)
-
-
-@admins_only
-def _own_status(request: HttpRequest, checkout_id: str) -> HttpResponse:
-    return _status(request, _own_order(request, checkout_id))
-
-
-def _status(request: HttpRequest, order: Order, *, is_by_link: bool = False) -> HttpResponse:
     try:
         waited = min(max(0, int(request.GET.get("waited", "0")[:9])), LONGEST_WAIT_S)
     except ValueError:
@@ -122,21 +130,12 @@ def _status(request: HttpRequest, order: Order, *, is_by_link: bool = False) -> 
     return trigger_client_event(answer, "credits-changed") if is_fragment and not order.is_waiting else answer
 
 
-@csp_update(CARD_FORM_CSP)  # type: ignore[arg-type]  # typed for views without arguments
+@csp_update(CARD_FORM_CSP)
 @never_cache
 @require_GET
-def card_form(request: HttpRequest, checkout_id: str) -> HttpResponseBase:
+@by_link_or_own
+def card_form(request: HttpRequest, order: Order, _is_by_link: bool) -> HttpResponse:
     """Pay with a card on our own page: Stripe's script takes the card, and we never see it."""
-    order = _order_by_link(request, checkout_id)
-    return _card_form(request, order) if order else _own_card_form(request, checkout_id)
-
-
-@admins_only
-def _own_card_form(request: HttpRequest, checkout_id: str) -> HttpResponse:
-    return _card_form(request, _own_order(request, checkout_id))
-
-
-def _card_form(request: HttpRequest, order: Order) -> HttpResponse:
     try:
         payment = purchases.card_form(order)
     except BillingError as error:

@@ -10,6 +10,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts import customer_sessions
+from accounts.models import Account
 from common import clock
 from portal.current_account import current_account
 
@@ -32,8 +33,8 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
     """
     if request.method == "HEAD" or "prefetch" in request.headers.get("Sec-Purpose", ""):
         return HttpResponse(status=204)
-    if request.method == "GET" and _is_somebody_else(request, token):
-        return render(request, "portal/enter.html", {"account": customer_sessions.account_of_link(token)})
+    if request.method == "GET" and (account := _account_of_somebody_else(request, token)) is not None:
+        return render(request, "portal/enter.html", {"account": account})
     try:
         visit = customer_sessions.open_link(token, now=clock.now())
     except customer_sessions.LinkOverError:
@@ -48,12 +49,12 @@ def enter(request: HttpRequest, token: str) -> HttpResponse:
     return answer
 
 
-def _is_somebody_else(request: HttpRequest, token: str) -> bool:
-    """Whether who is signed in here is not the guest that the link lets in."""
-    account = customer_sessions.account_of_link(token)
-    if account is None or not request.user.is_authenticated:
-        return False
-    return not (customer_sessions.is_guest(request) and current_account(request).pk == account.pk)
+def _account_of_somebody_else(request: HttpRequest, token: str) -> Account | None:
+    """The account of a link, where who is signed in here is not the guest that it lets in."""
+    if not request.user.is_authenticated or (account := customer_sessions.account_of_link(token)) is None:
+        return None
+    is_theirs = customer_sessions.is_guest(request) and current_account(request).pk == account.pk
+    return None if is_theirs else account
 
 
 @require_POST

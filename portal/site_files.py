@@ -4,12 +4,10 @@ from pathlib import Path
 
 from django.contrib.staticfiles import finders
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.templatetags.static import static
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_GET, require_safe
 
 from branding import brand
-from branding.models import Brand
 from common.urls import absolute_url
 
 HOUR_S, DAY_S = 3_600, 86_400
@@ -31,7 +29,7 @@ def robots(_request: HttpRequest) -> HttpResponse:
 def manifest(_request: HttpRequest) -> JsonResponse:
     """What a phone needs to put the site on its home screen."""
     look = brand.current()
-    icon = {"src": _icon(look), "sizes": "any", "type": look.icon_type or "image/svg+xml"}
+    icon = {"src": look.icon_url, "sizes": "any", "type": look.icon_type or "image/svg+xml"}
     about = {
         "name": look.name,
         "short_name": look.name[:12],
@@ -61,8 +59,4 @@ def embed(_request: HttpRequest) -> HttpResponse:
 @cache_control(public=True, max_age=DAY_S)
 def favicon(_request: HttpRequest) -> HttpResponseRedirect:
     """For whatever asks at the usual address instead of reading the page."""
-    return HttpResponseRedirect(_icon(brand.current()))
-
-
-def _icon(look: Brand) -> str:
-    return look.images.get("icon") or static("portal/icon.svg")
+    return HttpResponseRedirect(brand.current().icon_url)

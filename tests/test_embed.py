@@ -133,7 +133,7 @@ def test_credits_are_live_and_bought_on_another_site(demo: Demo, app: App, page:
 
 def test_what_the_app_refuses_is_told_as_it_says_it(demo: Demo, app: App, browser: Browser) -> None:
     app.refuses = "Only on weekdays."
-    page = browser.new_page()  # its console is told of the refusal
+    page = browser.new_page()  # the refusal is on its console
     page.goto(app.url)
     for _ in range(2):
         page.get_by_role("button", name="Buy 20 credits").click()

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from common.version import VERSION
 from tests.conftest import ROOT, Demo
 from tests.test_embed import App
-from tests.test_typescript import run
+from tests.test_typescript import install_and_build, run
 
 FOLDER = ROOT / "clients" / "react"
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>An app</title>
@@ -33,11 +33,7 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def bundle() -> str:
     """The app of test/app.mjs, as its users bundle one."""
-    mark, lock = FOLDER / "node_modules" / ".installed", FOLDER / "package-lock.json"
-    if not mark.exists() or mark.stat().st_mtime < lock.stat().st_mtime:
-        run("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", cwd=FOLDER)
-        mark.touch()
-    run("npm", "run", "build", cwd=FOLDER)
+    install_and_build(FOLDER)
     made = FOLDER / "node_modules" / ".app.js"
     shown = '--define:process.env.NODE_ENV="development"'  # so that React says what differs
     run("npx", "esbuild", "test/page.mjs", "--bundle", f"--outfile={made}", shown, cwd=FOLDER)

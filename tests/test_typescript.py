@@ -40,14 +40,18 @@ def run(*command: str, cwd: Path = FOLDER, **variables: str) -> str:
     return done.stdout + done.stderr
 
 
+def install_and_build(folder: Path) -> None:
+    """The packages of the lock file, where they are not there yet, and the package itself."""
+    mark, lock = folder / "node_modules" / ".installed", folder / "package-lock.json"
+    if not mark.exists() or mark.stat().st_mtime < lock.stat().st_mtime:
+        run("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", cwd=folder)
+        mark.touch()
+    run("npm", "run", "build", cwd=folder)
+
+
 @pytest.fixture(scope="module")
 def installed() -> Path:
-    """The packages of the lock file, where they are not there yet."""
-    mark, lock = FOLDER / "node_modules" / ".installed", FOLDER / "package-lock.json"
-    if not mark.exists() or mark.stat().st_mtime < lock.stat().st_mtime:
-        run("npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-        mark.touch()
-    run("npm", "run", "build")
+    install_and_build(FOLDER)
     return FOLDER
 
 

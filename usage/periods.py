@@ -48,10 +48,15 @@ class Period:
         return urlencode({"from": self.first.isoformat(), "to": self.last.isoformat()})
 
 
+def today(zone: str, *, now: datetime) -> Period:
+    """The day that it is in the zone."""
+    day = now.astimezone(ZoneInfo(zone)).date()
+    return Period(first=day, last=day, zone=zone, days=None)
+
+
 def yesterday(zone: str, *, now: datetime) -> Period:
     """The zone's day before today."""
-    day = now.astimezone(ZoneInfo(zone)).date() - timedelta(days=1)
-    return Period(first=day, last=day, zone=zone, days=None)
+    return today(zone, now=now).before
 
 
 def chosen(query: QueryDict, zone: str, *, now: datetime, choices: Sequence[int] = CHOICES_DAYS) -> Period:

@@ -1,5 +1,6 @@
 """`/accounts`: the accounts that an app's backend looks after, found, described and erased."""
 
+from functools import cache
 from zoneinfo import available_timezones
 
 from django.db.models import Q, QuerySet
@@ -24,8 +25,13 @@ from common import clock
 from common.errors import NotFoundError
 from common.json_types import JsonObject
 
-LONGEST_NAME = 150
 ACCOUNT_IN_PATH = OpenApiParameter("account", str, OpenApiParameter.PATH, description="acc_… or ext:<your user id>.")
+
+
+@cache
+def _zones() -> set[str]:
+    """Read from the system once."""
+    return available_timezones()
 
 
 class ZoneField(serializers.CharField):
@@ -34,13 +40,13 @@ class ZoneField(serializers.CharField):
     default_error_messages = {"zone": "Send a name of the tz database, such as Europe/Amsterdam."}
 
     def to_internal_value(self, data: object) -> str:
-        if not isinstance(data, str) or data not in available_timezones():
+        if not isinstance(data, str) or data not in _zones():
             self.fail("zone")
         return data
 
 
 class AccountFields(Serializer):
-    name = PrintableField(max_length=LONGEST_NAME, required=False, help_text="As on invoices and in e-mails.")
+    name = PrintableField(max_length=opening.LONGEST_NAME, required=False, help_text="As on invoices and in e-mails.")
     email = serializers.EmailField(
         required=False, allow_blank=True, help_text="Receipts, warnings and failed renewals are mailed there."
     )

@@ -11,7 +11,7 @@ from rest_framework.views import APIView
 
 from accounts.models import Account, Scope
 from api.authentication import account_of
-from api.fields import ACCOUNT_PARAMETER, AccountField, PrintableField, checked, timestamp
+from api.fields import ACCOUNT_PARAMETER, AccountField, AccountRequest, PrintableField, checked, timestamp
 from api.schema import refuses
 from api.serializers import Serializer
 from billing.catalogue import price_list
@@ -51,10 +51,6 @@ class PlanStateSerializer(Serializer):
     )
     is_paused = serializers.BooleanField()
     trial_ends_at = serializers.DateTimeField(allow_null=True)
-
-
-class AccountOnly(Serializer):
-    account = AccountField()
 
 
 class PlanChoice(Serializer):
@@ -141,10 +137,10 @@ class CancelView(APIView):
     required_scope = Scope.BILLING_WRITE
 
     @refuses(*STOPPING)
-    @extend_schema(operation_id="cancel_plan", request=AccountOnly, responses={200: PlanStateSerializer})
+    @extend_schema(operation_id="cancel_plan", request=AccountRequest, responses={200: PlanStateSerializer})
     def post(self, request: Request) -> Response:
         """Let the plan end with the period that is paid for. Repeated, nothing changes."""
-        checked(AccountOnly, request.data)
+        checked(AccountRequest, request.data)
         now = clock.now()
         return Response(plan_data(plan_changes.cancel(account=account_of(request, now=now), now=now)))
 
@@ -153,10 +149,10 @@ class ResumeView(APIView):
     required_scope = Scope.BILLING_WRITE
 
     @refuses(*STOPPING)
-    @extend_schema(operation_id="resume_plan", request=AccountOnly, responses={200: PlanStateSerializer})
+    @extend_schema(operation_id="resume_plan", request=AccountRequest, responses={200: PlanStateSerializer})
     def post(self, request: Request) -> Response:
         """Go on after all. Repeated, nothing changes."""
-        checked(AccountOnly, request.data)
+        checked(AccountRequest, request.data)
         now = clock.now()
         return Response(plan_data(plan_changes.resume(account=account_of(request, now=now), now=now)))
 

@@ -169,9 +169,19 @@ def card_expiring(account_id: uuid.UUID, card: JsonObject, *, card_id: str, now:
 
 
 def credits_low(account_id: uuid.UUID, *, left: int, now: datetime) -> None:
-    if not _is_news("credits.low", account_id, now=now):
-        return
-    _publish("credits.low", f"{account_id}:{now.isoformat()}", account_id, {"left": left}, now=now)
+    _publish_crossing("credits.low", account_id, left=left, now=now)
+
+
+def credits_exhausted(account_id: uuid.UUID, *, now: datetime) -> None:
+    _publish_crossing("credits.exhausted", account_id, left=0, now=now)
+
+
+def _publish_crossing(name: str, account_id: uuid.UUID, *, left: int, now: datetime) -> None:
+    """Unless it is no news: crossed with credits that a failed call gave back, and the next one took."""
+    recent = OutboxEvent.objects.filter(account=account_id, name=name, happened_at__gt=now - QUIET)
+    last = recent.order_by("-happened_at").values_list("happened_at", flat=True).first()
+    if last is None or Grant.objects.filter(account=account_id, effective_at__gt=last).exists():
+        _publish(name, f"{account_id}:{now.isoformat()}", account_id, {"left": left}, now=now)
 
 
 def spending_limit_crossed(account_id: uuid.UUID, use: LimitUse, *, now: datetime) -> None:
@@ -198,19 +208,6 @@ def _name_of(account_id: uuid.UUID, subject: str) -> str:
         return user.get_full_name() if user else ""
     key = ApiKey.objects.filter(account_id=account_id, pk=parse_id("key", subject)).first()
     return key.name if key else ""
-
-
-def _is_news(name: str, account_id: uuid.UUID, *, now: datetime) -> bool:
-    """Whether a limit is crossed anew: not with credits that a failed call gave back, and the next one took."""
-    told = OutboxEvent.objects.filter(account=account_id, name=name, happened_at__gt=now - QUIET)
-    last = told.order_by("-happened_at").values_list("happened_at", flat=True).first()
-    return last is None or Grant.objects.filter(account=account_id, effective_at__gt=last).exists()
-
-
-def credits_exhausted(account_id: uuid.UUID, *, now: datetime) -> None:
-    if not _is_news("credits.exhausted", account_id, now=now):
-        return
-    _publish("credits.exhausted", f"{account_id}:{now.isoformat()}", account_id, {"left": 0}, now=now)
 
 
 def top_up_failed(order: Order, *, why: str, now: datetime) -> None:

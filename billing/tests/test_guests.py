@@ -15,10 +15,8 @@ from accounts.models import Account, Scope, User
 from billing.customers import merging
 from billing.models import Order
 from billing.tests.conftest import Shop
-from billing.tests.test_accounts_api import Backend
+from billing.tests.test_accounts_api import ALL, Backend
 from common import clock
-
-ALL = [Scope.ACCOUNTS_WRITE, Scope.BILLING_WRITE, Scope.CREDITS_READ, Scope.CREDITS_SPEND, Scope.USAGE_READ]
 
 
 @pytest.fixture

@@ -12,7 +12,15 @@ from rest_framework.views import APIView
 from accounts.errors import SellerOnlyError
 from accounts.models import Scope
 from api.authentication import account_of, caller_of
-from api.fields import ACCOUNT_PARAMETER, AccountField, WholeNumberField, checked, identifier_of, timestamp
+from api.fields import (
+    ACCOUNT_PARAMETER,
+    AccountField,
+    AccountRequest,
+    WholeNumberField,
+    checked,
+    identifier_of,
+    timestamp,
+)
 from api.idempotency import KEY_PARAMETER, idempotency_key, made
 from api.pagination import PAGE_NAMES, PAGE_PARAMETERS, InvalidCursorError, list_of, listing, page
 from api.schema import refuses
@@ -61,10 +69,6 @@ class CaptureRequest(Serializer):
 
 class ExtendRequest(Serializer):
     expires_in = serializers.IntegerField(min_value=1, max_value=LONGEST_EXPIRY_S, help_text="Seconds from now.")
-    account = AccountField()
-
-
-class AccountRequest(Serializer):
     account = AccountField()
 
 

@@ -129,7 +129,7 @@ def _open_page(order: Order, customer_id: str) -> Opened:
 def _brand() -> JsonObject:
     """Name, colour and images of the payment page, where a brand was published; else Stripe's own settings count."""
     look = brand.current()
-    if look._state.adding:
+    if look.is_of_settings:
         return {}
     shown: JsonObject = {"display_name": look.name}
     if look.light is not None:

@@ -1345,10 +1345,7 @@ export interface components {
             next: string | null;
             has_more: boolean;
         };
-        AccountOnly: {
-            /** @description For service keys: acc_… or ext:<your user id>. */
-            account?: string;
-        };
+        /** @description A request that says whose account it is about, and nothing else. */
         AccountRequest: {
             /** @description For service keys: acc_… or ext:<your user id>. */
             account?: string;
@@ -4966,7 +4963,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["AccountOnly"];
+                "application/json": components["schemas"]["AccountRequest"];
             };
         };
         responses: {
@@ -5458,7 +5455,7 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                "application/json": components["schemas"]["AccountOnly"];
+                "application/json": components["schemas"]["AccountRequest"];
             };
         };
         responses: {

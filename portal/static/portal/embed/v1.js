@@ -109,6 +109,11 @@ function here() {
   return location.href.split("#")[0];
 }
 
+/** What to throw for an answer that is none: with what it says of itself. */
+async function refusal(asked, response) {
+  return Object.assign(new Error(`${asked}: ${response.status}`), { status: response.status, problem: await response.json().catch(() => ({})) });
+}
+
 /** What the elements in it share: a token, the account's state, and one stream of its changes. */
 class Provider extends HTMLElement {
   #token = null; // of a promise: elements that start together ask once
@@ -153,7 +158,7 @@ class Provider extends HTMLElement {
   }
   async #fetchToken(address) {
     const response = await fetch(address, { credentials: "same-origin", headers: { Accept: "application/json" } });
-    if (!response.ok) throw new Error(`${address}: ${response.status}`);
+    if (!response.ok) throw await refusal(address, response);
     const { token, expires_at: expires } = await response.json();
     // Anew half a minute before it is over, or halfway, if it is a short one.
     const left = Date.parse(expires) - Date.now();
@@ -172,7 +177,7 @@ class Provider extends HTMLElement {
     if (body) headers["Content-Type"] = "application/json";
     const response = await fetch(`${this.server}/api/v1${path}`, { method, headers, signal, credentials: "omit", body: body && JSON.stringify(body) });
     if (response.status === 401) this.#forget(used);
-    if (!response.ok) throw Object.assign(new Error(`${path}: ${response.status}`), { status: response.status, problem: await response.json().catch(() => ({})) });
+    if (!response.ok) throw await refusal(path, response);
     return stream ? response : response.json();
   }
   async refresh() {
@@ -186,7 +191,7 @@ class Provider extends HTMLElement {
     const csrf = this.getAttribute("csrf-token");
     if (csrf) headers["X-CSRFToken"] = csrf;
     const response = await fetch(address, { method: "POST", credentials: "same-origin", headers, body: JSON.stringify({ ...wanted, return_url: here() }) });
-    if (!response.ok) throw Object.assign(new Error(`${address}: ${response.status}`), { status: response.status, problem: await response.json().catch(() => ({})) });
+    if (!response.ok) throw await refusal(address, response);
     return response.json();
   }
   /** To the hosted billing page, where a plan is changed and ended. */
@@ -222,7 +227,7 @@ class Provider extends HTMLElement {
         pause = 1000;
         const response = await this.ask("/credits/stream", { stream: true, signal });
         const reader = response.body.getReader();
-        // Also at its first word: what changed while it was being connected is told by no second one.
+        // Also at its first word: no second one says what changed while it was being connected.
         while (!(await reader.read()).done) await this.refresh();
       } catch (error) {
         if (signal.aborted) return;
